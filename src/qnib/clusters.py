@@ -1,0 +1,71 @@
+"""The clusters this machine knows: one small file each, written by the terminal, read by the server.
+
+A real cluster is recorded the same way (`qnib cluster add`), so the server never knows the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qnib.errors import NotFound, WrongUse
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What the server must know to listen for a cluster and to tell its senders from others."""
+
+    name: str
+    gateway: str = ""
+    """Address on the cluster's own network where the server listens; empty: loopback only."""
+    ingest_token: str = ""
+    engine: str = ""
+    created: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    """The terminal's own notes: network, nodes, chosen rung of limits …"""
+
+
+def check_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise WrongUse(
+            f"{name!r} is no cluster name.", where="--name",
+            try_next="use up to 31 of a-z, 0-9 and '-', starting with a letter.",
+        )
+    return name
+
+
+def save(folder: Path, cluster: Cluster) -> None:
+    """Write the record so that a reader sees the old or the new one, never half of it."""
+    home = folder / check_name(cluster.name)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = home / "cluster.json.part"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        json.dump(asdict(cluster), out, indent=1)
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(home / "cluster.json")
+
+
+def load(folder: Path, name: str) -> Cluster:
+    file = folder / check_name(name) / "cluster.json"
+    try:
+        return Cluster(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        known = ", ".join(sorted(c.name for c in load_all(folder))) or "none"
+        raise NotFound(
+            f"There is no cluster {name!r} here (known: {known}).", where=str(folder),
+            try_next=f"start it with `qnib up --name {name}`.",
+        ) from None
+
+
+def load_all(folder: Path) -> list[Cluster]:
+    if not folder.is_dir():
+        return []
+    return [Cluster(**json.loads(f.read_text())) for f in sorted(folder.glob("*/cluster.json"))]

@@ -1,0 +1,18 @@
+"""Finds the domains: one folder here each, and outsiders by the entry-point group `qnib.domains`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from qnib.model import Domain
+
+
+@cache
+def all_domains() -> tuple[Domain, ...]:
+    """Built-in domains in order of name, then those other packages declare."""
+    from importlib.metadata import entry_points
+
+    built_in = [importlib.import_module(f"{__name__}.{m.name}").DOMAIN for m in pkgutil.iter_modules(__path__) if m.ispkg]
+    return (*built_in, *(point.load() for point in entry_points(group="qnib.domains")))

@@ -1,0 +1,71 @@
+"""Every error QNIB raises on purpose.
+
+    QnibError                what happened, where, what to try next
+    ├── WrongUse             the request itself is wrong (HTTP 400, exit status 2)
+    ├── NotFound             no such cluster, node, job … (HTTP 404)
+    ├── Conflict             it is there already, or someone else holds it (HTTP 409)
+    ├── NotAllowed           no token, or not this viewer's (HTTP 401 / 403)
+    ├── Unavailable          a part we need is not there: no engine, no rights, no server (HTTP 503)
+    └── TooMuch              a query or a sender asked for more than the limit (HTTP 422)
+
+Anything else that escapes is a defect and may show its traceback.
+"""
+
+from __future__ import annotations
+
+
+class QnibError(Exception):
+    """A foreseen failure, told in three short parts.
+
+    Parameters
+    ----------
+    what: one sentence, what happened.
+    where: the thing it happened to: a path, a port, a node, a line.
+    try_next: what the reader can do now.
+    """
+
+    status = 500
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", try_next: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.try_next = try_next
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.where:
+            parts.append(f"Where: {self.where}.")
+        if self.try_next:
+            parts.append(f"Try: {self.try_next}")
+        return " ".join(parts)
+
+    def as_dict(self) -> dict[str, str]:
+        """The one shape errors have on the wire."""
+        return {"what": self.what, "where": self.where, "try_next": self.try_next}
+
+
+class WrongUse(QnibError):
+    status = 400
+    exit_code = 2
+
+
+class NotFound(QnibError):
+    status = 404
+
+
+class Conflict(QnibError):
+    status = 409
+
+
+class NotAllowed(QnibError):
+    status = 401
+
+
+class Unavailable(QnibError):
+    status = 503
+
+
+class TooMuch(QnibError):
+    status = 422

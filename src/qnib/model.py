@@ -1,0 +1,246 @@
+"""The words of the system as types. Standard library only: the agent on a node imports this.
+
+An *entity* is a thing (a host, a job, a port); a *relation* joins two of them; both hold over an
+interval. A *snapshot* is what one source saw at one instant. A *metric* declares a series of numbers, an
+*event* is one log record, a *finding* is a sentence with evidence and advice.
+A *domain* is one layer of the cluster, declared: see `qnib/domains/README.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+Scalar = str | int | float | bool | None
+Audience = Literal["user", "operator", "manager"]
+PanelKind = Literal["series", "heatmap", "topology", "log", "table", "stat", "timeline"]
+PropertyType = Literal["string", "int", "float", "bool", "time"]
+"""How a property is stored in the graph. Times travel as ISO 8601 strings in UTC."""
+
+
+# ── what is there ─────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Points at an entity: ``Ref("Port", "SW1/3")``. A key is unique per cluster and kind."""
+
+    kind: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.key}"
+
+    @classmethod
+    def parse(cls, text: str) -> Ref:
+        kind, _, key = text.partition(":")
+        return cls(kind, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A thing as one source saw it. `since`/`until` None: the source cannot tell, take the moment it was seen."""
+
+    kind: str
+    key: str
+    properties: Mapping[str, Scalar] = field(default_factory=dict)
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(self.kind, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A directed tie between two entities: ``Relation("JOBCLIENT", job, host, …)``."""
+
+    kind: str
+    source: Ref
+    target: Ref
+    properties: Mapping[str, Scalar] = field(default_factory=dict)
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one capture of one source says.
+
+    `complete` names the kinds this capture lists exhaustively: of those, whatever is open in the record, was
+    last told by the same source and is missing here has ended. Of other kinds silence proves nothing.
+    """
+
+    entities: Sequence[Entity] = ()
+    relations: Sequence[Relation] = ()
+    complete: frozenset[str] = frozenset()
+
+
+# ── numbers and lines ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Declares a series of numbers.
+
+    `path` is the dotted carbon path with tags in braces: ``servers.{host}.cpu.user``. The tags named there
+    are the series' tags; `name` is the metric's own tag ``name``.
+    `mtype` as in Metrics 2.0: a gauge is read as it is, a counter only ever grows and is read as a rate.
+    """
+
+    name: str
+    path: str
+    unit: str
+    description: str
+    mtype: Literal["gauge", "counter", "rate"] = "gauge"
+    source: str = ""
+    """Where the number comes from, as people would say it: "cgroup of the node"."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRule:
+    """One rule of a domain's events.toml: what a log line means."""
+
+    name: str
+    match: str
+    """RE2 regular expression over the message; named groups become fields."""
+    kind: str
+    """What happened, in one word of the domain: ``job.start``, ``link.down``."""
+    app: str = ""
+    """Only lines of this program; empty: of any."""
+    severity: str = ""
+    """Overrides the sender's severity when set (syslog keyword, e.g. ``err``)."""
+    entities: Sequence[str] = ()
+    """Templates of refs filled from fields: ``Job:{job}``, ``Port:{switch}/{port}``."""
+    tags: Sequence[str] = ()
+    hint: str = ""
+    sample: str = ""
+    expect: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence with evidence and advice. `severity` is one of fine, warn, critical, unknown."""
+
+    name: str
+    severity: Literal["fine", "warn", "critical", "unknown"]
+    sentence: str
+    advice: str
+    evidence: Sequence[str] = ()
+    about: Ref | None = None
+
+
+# ── what a domain declares ────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class EntityKind:
+    name: str
+    description: str
+    properties: Mapping[str, PropertyType]
+    key: str = ""
+    """What the key is made of, in words: ``switch name / port number``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelationKind:
+    name: str
+    source: str
+    target: str
+    description: str
+    properties: Mapping[str, PropertyType] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What an agent runs or reads, and the pure parser (on the server) that turns its text into a snapshot.
+
+    `parse(text, at)` never touches the world; it raises ValueError with the offending line for text that is
+    not this capture's. `triggers` are regular expressions over local log lines: a match makes the agent
+    capture at once instead of waiting for `interval` (seconds), so that polling can stay slow.
+    """
+
+    name: str
+    command: Sequence[str]
+    parse: Callable[[str, datetime], Snapshot]
+    interval: float
+    role: Literal["node", "controller", "fabric"]
+    triggers: Sequence[str] = ()
+    timeout: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Numbers an agent sends by carbon: ``read()`` gives (path, value) pairs with host and time added later.
+
+    `state` between calls lives in the object the factory returns, so that rates can be differences.
+    """
+
+    name: str
+    interval: float
+    role: Literal["node", "controller", "fabric"]
+    start: Callable[[str], Callable[[], Sequence[tuple[str, float]]]]
+    """``start(host)`` returns the function to call at each interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What to show for one kind of entity to one audience; drawn by one of seven generic kinds.
+
+    `metrics` are names of declared metrics (series, heatmap, stat); `columns` and `query` (Cypher with
+    ``$key`` and ``$cluster``) serve table; `events` is an event query for log and timeline.
+    """
+
+    title: str
+    kind: PanelKind
+    entity: str
+    audiences: Sequence[Audience] = ("user", "operator", "manager")
+    metrics: Sequence[str] = ()
+    unit: str = ""
+    events: str = ""
+    query: str = ""
+    columns: Sequence[str] = ()
+    order: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question the graph answers: shipped Cypher with a name people can remember."""
+
+    name: str
+    ask: str
+    cypher: str
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A known problem: `find(facts)` is pure; each finding it gives carries advice."""
+
+    name: str
+    description: str
+    advice: str
+    entity: str
+    find: Callable[[Mapping[str, object]], Sequence[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One layer of the cluster, declared on one screen. The four parts act on it."""
+
+    name: str
+    title: str
+    description: str
+    folder: Path
+    entities: Sequence[EntityKind] = ()
+    relations: Sequence[RelationKind] = ()
+    metrics: Sequence[Metric] = ()
+    captures: Sequence[Capture] = ()
+    readings: Sequence[Reading] = ()
+    panels: Sequence[Panel] = ()
+    questions: Sequence[Question] = ()
+    checks: Sequence[Check] = ()

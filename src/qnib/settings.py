@@ -1,0 +1,147 @@
+"""One settings tree: defaults < qnib.toml < QNIB_* environment < flags.
+
+Nested names join with two underscores in the environment: ``QNIB_HTTP__PORT=8080``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from qnib.errors import WrongUse
+
+
+def default_home() -> Path:
+    """Where state lives: the system's place for root, the user's own otherwise."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/qnib")
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local/share") / "qnib"
+
+
+def config_file() -> Path | None:
+    """The qnib.toml in force: QNIB_CONFIG, else ./qnib.toml, else /etc/qnib/qnib.toml."""
+    named = os.environ.get("QNIB_CONFIG")
+    if named:
+        return Path(named)
+    return next((p for p in (Path("qnib.toml"), Path("/etc/qnib/qnib.toml")) if p.is_file()), None)
+
+
+class Http(BaseModel):
+    address: str = Field("127.0.0.1", description="Address the API and the UI listen on")
+    port: int = Field(8787, description="Port of the API and the UI")
+
+
+class Edge(BaseModel):
+    """One kind of listener; it opens on loopback and on every cluster's own network."""
+
+    port: int = Field(description="TCP and UDP port")
+    max_line: int = Field(65_536, description="Longest record accepted, in octets; longer ones are rejected and counted")
+
+
+class Spool(BaseModel):
+    rotate_seconds: float = Field(0.2, description="A spool file is fsynced and handed over after this long")
+    rotate_bytes: int = Field(8 << 20, description="… or when it holds this many octets")
+    keep_seconds: float = Field(600, description="Spool files stay this long after their insert, for replay")
+    max_bytes: int = Field(2 << 30, description="Senders are made to wait when the spool holds this many octets")
+
+
+class EngineLimits(BaseModel):
+    memory: int = Field(1 << 30, description="Memory the embedded ClickHouse may use, in octets")
+    mark_cache: int = Field(64 << 20, description="ClickHouse mark cache, in octets")
+    query_seconds: float = Field(30, description="Longest a person's query may run")
+    query_rows: int = Field(100_000, description="Most rows a person's query may return")
+
+
+class Source(BaseModel):
+    """What is known about one sender that the wire does not say."""
+
+    zone: str = Field("UTC", description="IANA time zone of the sender's clock, for timestamps without one")
+
+
+class Terminal(BaseModel):
+    engine: Literal["auto", "podman", "docker"] = Field("auto", description="Container engine")
+    mirror: str = Field("", description="Debian mirror to build images from; empty: the host's own")
+    node_memory: int = Field(512, description="Memory limit of a compute node, in MiB")
+    node_cpus: float = Field(2, description="CPU limit of a compute node, in cores")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="QNIB_", env_nested_delimiter="__", extra="forbid")
+
+    home: Path = Field(default_factory=default_home, description="Directory of all state")
+    cluster: str = Field("demo", description="Cluster meant when none is named")
+    http: Http = Field(default_factory=lambda: Http())
+    carbon: Edge = Field(default_factory=lambda: Edge(port=2003))
+    syslog: Edge = Field(default_factory=lambda: Edge(port=5514))
+    spool: Spool = Field(default_factory=lambda: Spool())
+    engine: EngineLimits = Field(default_factory=lambda: EngineLimits())
+    sources: dict[str, Source] = Field(default_factory=dict, description="Per sender (host or address): its zone")
+    terminal: Terminal = Field(default_factory=lambda: Terminal())
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = config_file()
+        toml = (TomlConfigSettingsSource(settings_cls, file),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+    @property
+    def clusters(self) -> Path:
+        return self.home / "clusters"
+
+    @property
+    def run(self) -> Path:
+        """Small files of the running server: token, address, pid."""
+        return self.home / "run"
+
+
+def load(**flags: Any) -> Settings:
+    """The settings in force. `flags` win over everything. Raises WrongUse naming the bad entry."""
+    file = config_file()
+    if file and not file.is_file():
+        raise WrongUse("The settings file does not exist.", where=str(file), try_next="correct or unset QNIB_CONFIG.")
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise WrongUse(
+            f"Setting {name!r} is not valid: {first['msg']}.",
+            where=str(file) if file else "the QNIB_* environment",
+            try_next="`qnib settings show` lists every setting, its value and where it came from.",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise WrongUse(f"The settings file is not TOML: {error}.", where=str(file), try_next="correct that line.") from error
+
+
+def origins(settings: Settings) -> Iterator[tuple[str, Any, str, str]]:
+    """Each leaf of the tree as (name, value, where it came from, description)."""
+    file = config_file()
+    told: dict[str, Any] = tomllib.loads(file.read_text()) if file and file.is_file() else {}
+    yield from _leaves(settings, "", told, str(file))
+
+
+def _leaves(model: BaseModel, prefix: str, told: Any, file: str) -> Iterator[tuple[str, Any, str, str]]:
+    environment = {name.upper() for name in os.environ}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        path = f"{prefix}{name}"
+        inner = told.get(name) if isinstance(told, dict) else None
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, f"{path}.", inner, file)
+            continue
+        variable = "QNIB_" + path.upper().replace(".", "__")
+        if any(known == variable or known.startswith(variable + "__") for known in environment):
+            origin = variable
+        else:
+            origin = file if inner is not None else "default"
+        yield path, value, origin, field.description or ""
