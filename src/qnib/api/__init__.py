@@ -1,1 +1,24 @@
+"""The HTTP API: one file per part, one shape of error, a viewer in every read."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from qnib import __version__
+
+
+def create_app(parts: Any) -> FastAPI:
+    """The application over the running parts (`qnib.server.Parts`)."""
+    from qnib import web
+    from qnib.api import admin, collect, graph, graphite, live, read
+    from qnib.api.errors import show_errors
+
+    app = FastAPI(title="QNIB", version=__version__, docs_url="/api/docs", redoc_url=None, openapi_url="/api/openapi.json")
+    app.state.qnib = parts
+    for part in (read, graph, live, collect, admin, graphite):
+        app.include_router(part.router)
+    show_errors(app)
+    web.mount(app)  # last: it answers every path nobody else does
+    return app

@@ -1,0 +1,49 @@
+"""Turns a request into a viewer: a token is needed even on loopback, for a login node has many users.
+
+Accepted: ``Authorization: Bearer TOKEN``, HTTP basic with the token as password (Grafana), ``X-QNIB-Token``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from qnib.context.viewer import OPERATOR, Viewer, may_see
+from qnib.errors import NotAllowed
+from qnib.model import Ref
+
+
+def offered_token(request: Request) -> str:
+    """The token as the request carries it, empty when there is none."""
+    header = request.headers.get("authorization", "")
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return request.headers.get("x-qnib-token", "")
+
+
+def viewer(request: Request) -> Viewer:
+    """The viewer of this request. Raises NotAllowed without the server's token."""
+    if secrets.compare_digest(offered_token(request).encode(), request.app.state.qnib.token.encode()):
+        return OPERATOR
+    raise NotAllowed(
+        "This server answers only with its token.", where=request.url.path,
+        try_next="`qnib status` prints the address with the token; programs send it as `Authorization: Bearer …`.",
+    )
+
+
+def must_see(viewer: Viewer, cluster: str, about: Ref | None = None) -> None:
+    if not may_see(viewer, cluster, about):
+        raise NotAllowed(f"{viewer.name} may not see this.", where=f"{cluster} {about or ''}".strip(), try_next="ask the operator.")
+
+
+Seeing = Annotated[Viewer, Depends(viewer)]
