@@ -1,0 +1,155 @@
+"""Reads of the command line: what the pages say, as text. Every one has --json and --csv."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from qnib.cli.output import ClusterName, Csv, Json, duration, show_rows
+
+
+def _client() -> Any:
+    from qnib.cli.client import Client
+    from qnib.settings import load
+
+    return Client(load())
+
+
+def register(app: typer.Typer) -> None:
+    _jobs(app)
+    _nodes(app)
+    _events(app)
+
+    @app.command()
+    def tour() -> None:
+        """Print the UI's address and three things to look at."""
+        _tour()
+
+
+def _jobs(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, help="Jobs: list them, show one.")
+    app.add_typer(group, name="job")
+
+    @group.command("list")
+    def list_jobs(
+        state: Annotated[str, typer.Option(help="running, pending, finished or all.")] = "all",
+        user: Annotated[str, typer.Option(help="Only this user's.")] = "",
+        limit: Annotated[int, typer.Option(help="Most jobs to print.")] = 50,
+        cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+    ) -> None:
+        """Jobs, newest first."""
+        answer = _client().get("/api/jobs", cluster=cluster, state=state, user=user, limit=limit)
+        rows = answer["jobs"]
+        if not (as_json or as_csv):
+            rows = [row | {"elapsed": duration(row["elapsed"]), "progress": _percent(row["progress"])} for row in rows]
+        show_rows(
+            rows, ["id", "name", "user", "partition", "state", "nodes", "elapsed", "progress", "reason"],
+            as_json=as_json, as_csv=as_csv, empty="No jobs.",
+        )
+
+    @group.command("show")
+    def show_job(
+        job: Annotated[str, typer.Argument(help="Job id, or its key: id@submit time.")],
+        cluster: ClusterName = "", as_json: Json = False,
+    ) -> None:
+        """One job: verdict, progress, placement, findings: what its page says."""
+        import json
+
+        page = _client().get(f"/api/jobs/{job}", cluster=cluster)
+        if as_json:
+            print(json.dumps(page, indent=1))
+            return
+        print(f"Job {page['id']}  {page['name']}  {page['state']}  {duration(page['elapsed'])}"
+              f" of {duration(page['limit']) or 'no limit'}  {page['nodes'] or '-'}  {page['user']} / {page['account'] or page['group']}")
+        print(page["verdict"])
+        if page["progress"]:
+            print(f"Progress {_percent(page['progress'])}, ends {page['progress']['ends'] or 'unknown'}")
+        print(page["placement"]["sentence"])
+        for finding in page["findings"]:
+            print(f"{finding['severity']}: {finding['sentence']} {finding['advice']}")
+
+
+def _percent(progress: dict[str, Any] | None) -> str:
+    return f"{progress['fraction']:.0%}" if progress else ""
+
+
+def _nodes(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, help="Nodes: list them, show one.")
+    app.add_typer(group, name="node")
+
+    @group.command("list")
+    def list_nodes(cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False) -> None:
+        """All nodes with state, load, jobs and the switch they hang on."""
+        rows = _client().get("/api/nodes", cluster=cluster)["nodes"]
+        show_rows(
+            rows, ["name", "state", "cpus", "cpus_allocated", "cpu_percent", "memory_percent", "switch", "jobs", "reason"],
+            as_json=as_json, as_csv=as_csv, empty="No nodes.",
+        )
+
+    @group.command("show")
+    def show_node(name: str, cluster: ClusterName = "", as_json: Json = False) -> None:
+        """One node: state, port, jobs, findings."""
+        import json
+
+        page = _client().get(f"/api/nodes/{name}", cluster=cluster)
+        if as_json:
+            print(json.dumps(page, indent=1))
+            return
+        print(f"Node {page['name']}  {page['state']}  {page['cpus_allocated']} of {page['cpus']} CPUs allocated")
+        if (port := page["port"]) is not None:
+            print(f"Fabric {port['hca']} on {port['switch']} port {port['switch_port']}, {port['rate']}, {port['state']}, cable {port['cable']}")
+        for entry in page["history"]:
+            print(f"  job {entry['job']['id']}  {entry['job']['name']}  {entry['job']['state']}  from {entry['since']} until {entry['until'] or 'now'}")
+        for finding in page["findings"]:
+            print(f"{finding['severity']}: {finding['sentence']} {finding['advice']}")
+
+
+def _events(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, help="Log events.")
+    app.add_typer(group, name="events")
+
+    @group.command("search")
+    def search(
+        text: Annotated[str, typer.Argument(help="Words of the message.")] = "",
+        host: Annotated[str, typer.Option(help="Node set: compute[0-3].")] = "",
+        job: Annotated[str, typer.Option(help="Job id or key.")] = "",
+        kind: Annotated[str, typer.Option(help="What happened: link.down, job.start …")] = "",
+        severity: Annotated[str, typer.Option(help="This severity or worse: warning, err …")] = "",
+        since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
+        until: Annotated[str, typer.Option(help="End.")] = "now",
+        limit: int = 100, cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+    ) -> None:
+        """Events that match, newest first."""
+        from typing import cast
+
+        rows = cast(list[dict[str, Any]], _client().get(
+            "/api/events", cluster=cluster, q=text, host=host, job=job, kind=kind, severity=severity, until=until, limit=limit,
+            **{"from": since},
+        )["events"])
+        show_rows(rows, ["time", "host", "app", "severity", "kind", "message"], as_json=as_json, as_csv=as_csv, empty="No events.")
+
+
+def _tour() -> None:
+    from qnib import clusters
+    from qnib.cli.client import running
+    from qnib.cli.serve import address
+    from qnib.errors import Unavailable
+    from qnib.settings import load
+
+    settings = load()
+    told = running(settings)
+    if told is None:
+        raise Unavailable("No QNIB server is running.", where=str(settings.run), try_next="start it with `qnib serve --background`.")
+    names = [c.name for c in clusters.load_all(settings.clusters)]
+    named = "" if settings.cluster in names or not names else f" --name {names[0]}"
+    print(f"""
+  Open   {address(told)}
+
+  Three things to look at
+    1  A running job: Jobs, open `gemm`. Progress, its nodes' charts, and over them what the logs said.
+    2  A cable pulled: `.venv/bin/qnib fault cable-out SW1/1{named}`, then Fabric. `.venv/bin/qnib fault clear{named}` puts it back.
+    3  A job of your own: `.venv/bin/qnib exec{named} slurmctld -- srun -N4 hostname`.
+
+  `make down` ends it all.
+""")
