@@ -51,7 +51,9 @@ def test_imports_point_one_way(file: Path) -> None:
     assert not upward, f"{file.name} in {own} imports {upward}, which stand above it"
 
 
-@pytest.mark.parametrize("file", sorted((SOURCE / "domains").rglob("*.py")) + sorted((SOURCE / "agent").rglob("*.py")), ids=str)
+@pytest.mark.parametrize(
+    "file", sorted((SOURCE / "domains").rglob("*.py")) + sorted((SOURCE / "agent").rglob("*.py")), ids=str
+)
 def test_what_the_agent_loads_is_the_standard_library(file: Path) -> None:
     tree = ast.parse(file.read_text())
     outside: set[str] = set()

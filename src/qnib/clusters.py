@@ -34,7 +34,8 @@ class Cluster:
 def check_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise WrongUse(
-            f"{name!r} is no cluster name.", where="--name",
+            f"{name!r} is no cluster name.",
+            where="--name",
             try_next="use up to 31 of a-z, 0-9 and '-', starting with a letter.",
         )
     return name
@@ -60,7 +61,8 @@ def load(folder: Path, name: str) -> Cluster:
     except FileNotFoundError:
         known = ", ".join(sorted(c.name for c in load_all(folder))) or "none"
         raise NotFound(
-            f"There is no cluster {name!r} here (known: {known}).", where=str(folder),
+            f"There is no cluster {name!r} here (known: {known}).",
+            where=str(folder),
             try_next=f"start it with `qnib up --name {name}`.",
         ) from None
 

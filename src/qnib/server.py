@@ -95,7 +95,8 @@ def listen(address: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise Unavailable(
-            f"Cannot listen: {error.strerror}.", where=f"{address}:{port}",
+            f"Cannot listen: {error.strerror}.",
+            where=f"{address}:{port}",
             try_next="free the port, or choose another: QNIB_HTTP__PORT=8788 qnib serve.",
         ) from error
     listening.setblocking(False)
@@ -130,7 +131,8 @@ def run(settings: Settings, clock: Clock | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then finish what was acknowledged and leave."""
     if (other := running(settings)) is not None:
         raise Conflict(
-            f"A server is running already (pid {other['pid']}).", where=other["url"],
+            f"A server is running already (pid {other['pid']}).",
+            where=other["url"],
             try_next="use it, or end it with `qnib stop`.",
         )
     try:
@@ -138,12 +140,16 @@ def run(settings: Settings, clock: Clock | None = None) -> None:
         token = make_token(settings)
     except PermissionError as error:
         raise NotAllowed(
-            "No rights to write the state directory.", where=str(settings.home),
+            "No rights to write the state directory.",
+            where=str(settings.home),
             try_next="use sudo, or a directory of your own: QNIB_HOME=~/qnib qnib serve.",
         ) from error
     except OSError as error:
-        raise Unavailable(f"The state directory cannot be used: {error.strerror}.", where=str(settings.home),
-                          try_next="free space there, or choose another directory with QNIB_HOME.") from error
+        raise Unavailable(
+            f"The state directory cannot be used: {error.strerror}.",
+            where=str(settings.home),
+            try_next="free space there, or choose another directory with QNIB_HOME.",
+        ) from error
     asyncio.run(_run(settings, clock or SystemClock(), token))
 
 
@@ -198,7 +204,9 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
 def _announce(settings: Settings, address: tuple[str, int], now: datetime) -> None:
     """Write where we are, for the command line; whole or not at all."""
     told = {
-        "pid": os.getpid(), "started_ticks": start_ticks(os.getpid()), "started": now.isoformat(),
+        "pid": os.getpid(),
+        "started_ticks": start_ticks(os.getpid()),
+        "started": now.isoformat(),
         "url": f"http://{address[0]}:{address[1]}",
     }
     part = settings.run / "server.json.part"

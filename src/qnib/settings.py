@@ -42,7 +42,9 @@ class Edge(BaseModel):
     """One kind of listener; it opens on loopback and on every cluster's own network."""
 
     port: int = Field(description="TCP and UDP port")
-    max_line: int = Field(65_536, description="Longest record accepted, in octets; longer ones are rejected and counted")
+    max_line: int = Field(
+        65_536, description="Longest record accepted, in octets; longer ones are rejected and counted"
+    )
 
 
 class Spool(BaseModel):
@@ -77,18 +79,21 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=default_home, description="Directory of all state")
     cluster: str = Field("demo", description="Cluster meant when none is named")
-    http: Http = Field(default_factory=lambda: Http())
+    http: Http = Field(default_factory=Http)
     carbon: Edge = Field(default_factory=lambda: Edge(port=2003))
     syslog: Edge = Field(default_factory=lambda: Edge(port=5514))
-    spool: Spool = Field(default_factory=lambda: Spool())
-    engine: EngineLimits = Field(default_factory=lambda: EngineLimits())
+    spool: Spool = Field(default_factory=Spool)
+    engine: EngineLimits = Field(default_factory=EngineLimits)
     sources: dict[str, Source] = Field(default_factory=dict, description="Per sender (host or address): its zone")
-    terminal: Terminal = Field(default_factory=lambda: Terminal())
+    terminal: Terminal = Field(default_factory=Terminal)
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource,
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = config_file()
         toml = (TomlConfigSettingsSource(settings_cls, file),) if file else ()
@@ -120,7 +125,9 @@ def load(**flags: Any) -> Settings:
             try_next="`qnib settings show` lists every setting, its value and where it came from.",
         ) from error
     except tomllib.TOMLDecodeError as error:
-        raise WrongUse(f"The settings file is not TOML: {error}.", where=str(file), try_next="correct that line.") from error
+        raise WrongUse(
+            f"The settings file is not TOML: {error}.", where=str(file), try_next="correct that line."
+        ) from error
 
 
 def origins(settings: Settings) -> Iterator[tuple[str, Any, str, str]]:

@@ -15,7 +15,9 @@ def create_app(parts: Any) -> FastAPI:
     from qnib.api import admin, collect, graph, graphite, live, read
     from qnib.api.errors import show_errors
 
-    app = FastAPI(title="QNIB", version=__version__, docs_url="/api/docs", redoc_url=None, openapi_url="/api/openapi.json")
+    app = FastAPI(
+        title="QNIB", version=__version__, docs_url="/api/docs", redoc_url=None, openapi_url="/api/openapi.json"
+    )
     app.state.qnib = parts
     for part in (read, graph, live, collect, admin, graphite):
         app.include_router(part.router)

@@ -29,7 +29,9 @@ def _cluster_of(request: Request) -> clusters.Cluster:
     for cluster in clusters.load_all(request.app.state.qnib.settings.clusters):
         if cluster.ingest_token and secrets.compare_digest(offered, cluster.ingest_token.encode()):
             return cluster
-    raise NotAllowed("No cluster has this token.", where=request.url.path, try_next="use the ingest token of the cluster's record.")
+    raise NotAllowed(
+        "No cluster has this token.", where=request.url.path, try_next="use the ingest token of the cluster's record."
+    )
 
 
 @router.post("/api/collect/{domain}/{capture}", status_code=202)
@@ -39,7 +41,8 @@ async def collect(domain: str, capture: str, request: Request) -> dict[str, str]
     known = {(d.name, c.name) for d in all_domains() for c in d.captures}
     if (domain, capture) not in known:
         raise NotFound(
-            f"No domain declares a capture {domain}/{capture}.", where=request.url.path,
+            f"No domain declares a capture {domain}/{capture}.",
+            where=request.url.path,
             try_next="known are: " + ", ".join(sorted(f"{d}/{c}" for d, c in known)),
         )
     parts = request.app.state.qnib
@@ -47,10 +50,14 @@ async def collect(domain: str, capture: str, request: Request) -> dict[str, str]
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST:
-            raise TooMuch(f"A capture may have {LARGEST} octets.", where=f"{domain}/{capture}", try_next="split the capture.")
+            raise TooMuch(
+                f"A capture may have {LARGEST} octets.", where=f"{domain}/{capture}", try_next="split the capture."
+            )
     host = request.headers.get("x-qnib-host", request.client.host if request.client else "")
     head: dict[str, Any] = {
-        "domain": domain, "capture": capture, "host": host,
+        "domain": domain,
+        "capture": capture,
+        "host": host,
         "at": request.headers.get("x-qnib-at") or parts.clock.now().isoformat(),
     }
     await parts.spool.put("capture", cluster.name, host, "http", json.dumps(head).encode() + b"\n" + bytes(body))

@@ -23,9 +23,12 @@ def show_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][1:])
         return JSONResponse(
-            {"what": f"Parameter {name!r}: {first['msg']}.", "where": request.url.path, "try_next": "see /api/docs."}, 400
+            {"what": f"Parameter {name!r}: {first['msg']}.", "where": request.url.path, "try_next": "see /api/docs."},
+            400,
         )
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"what": str(error.detail), "where": request.url.path, "try_next": "see /api/docs."}, error.status_code)
+        return JSONResponse(
+            {"what": str(error.detail), "where": request.url.path, "try_next": "see /api/docs."}, error.status_code
+        )

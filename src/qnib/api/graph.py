@@ -32,12 +32,17 @@ def cypher(request: Request, viewer: Seeing, asked: Asked) -> dict[str, Any]:
     bounds = parts.settings.engine
     started = time.monotonic()
     answer = parts.graph.cypher(
-        asked.query, {"cluster": cluster, **asked.params} if "$cluster" in asked.query else asked.params, at=asked.at,
+        asked.query,
+        {"cluster": cluster, **asked.params} if "$cluster" in asked.query else asked.params,
+        at=asked.at,
         limits=Limits(seconds=bounds.query_seconds, rows=bounds.query_rows),
     )
     return {
-        "columns": answer.columns, "rows": answer.rows, "truncated": answer.truncated,
-        "at": (asked.at or parts.clock.now()).isoformat(), "elapsed_ms": round((time.monotonic() - started) * 1000, 1),
+        "columns": answer.columns,
+        "rows": answer.rows,
+        "truncated": answer.truncated,
+        "at": (asked.at or parts.clock.now()).isoformat(),
+        "elapsed_ms": round((time.monotonic() - started) * 1000, 1),
     }
 
 
@@ -48,6 +53,7 @@ def questions(request: Request, viewer: Seeing) -> dict[str, Any]:
     return {
         "questions": [
             {"name": q.name, "ask": q.ask, "cypher": q.cypher, "columns": list(q.columns), "domain": d.name}
-            for d in all_domains() for q in d.questions
+            for d in all_domains()
+            for q in d.questions
         ]
     }

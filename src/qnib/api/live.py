@@ -45,7 +45,9 @@ class Live:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def publish(self, topic: str, cluster: str, newest: datetime | None, events: Sequence[Mapping[str, Any]] = ()) -> None:
+    def publish(
+        self, topic: str, cluster: str, newest: datetime | None, events: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Say that `topic` of `cluster` changed; callable from the writer's thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._tell, topic, cluster, newest, list(events))
@@ -98,6 +100,7 @@ async def live(request: Request, viewer: Seeing, cluster: str = "", topics: str 
     must_see(viewer, name)
     wanted = frozenset(filter(None, topics.split(","))) & TOPICS or TOPICS
     return StreamingResponse(
-        parts.live.stream(name, wanted, request), media_type="text/event-stream",
+        parts.live.stream(name, wanted, request),
+        media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

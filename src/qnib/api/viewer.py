@@ -36,14 +36,17 @@ def viewer(request: Request) -> Viewer:
     if secrets.compare_digest(offered_token(request).encode(), request.app.state.qnib.token.encode()):
         return OPERATOR
     raise NotAllowed(
-        "This server answers only with its token.", where=request.url.path,
+        "This server answers only with its token.",
+        where=request.url.path,
         try_next="`qnib status` prints the address with the token; programs send it as `Authorization: Bearer …`.",
     )
 
 
 def must_see(viewer: Viewer, cluster: str, about: Ref | None = None) -> None:
     if not may_see(viewer, cluster, about):
-        raise NotAllowed(f"{viewer.name} may not see this.", where=f"{cluster} {about or ''}".strip(), try_next="ask the operator.")
+        raise NotAllowed(
+            f"{viewer.name} may not see this.", where=f"{cluster} {about or ''}".strip(), try_next="ask the operator."
+        )
 
 
 Seeing = Annotated[Viewer, Depends(viewer)]

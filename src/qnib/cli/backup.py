@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
         settings = load()
         target = target.absolute()
         if target.exists():
-            raise Conflict("The backup's target exists.", where=str(target), try_next="name a directory that does not exist yet.")
+            raise Conflict(
+                "The backup's target exists.", where=str(target), try_next="name a directory that does not exist yet."
+            )
         if running(settings):
             Client(settings).post("/api/backup", {"target": str(target)})
         else:
@@ -45,9 +47,13 @@ def register(app: typer.Typer) -> None:
         settings = load()
         source = source.absolute()
         if not source.is_dir():
-            raise NotFound("There is no backup.", where=str(source), try_next="name the directory that `qnib backup` wrote.")
+            raise NotFound(
+                "There is no backup.", where=str(source), try_next="name the directory that `qnib backup` wrote."
+            )
         if running(settings):
-            raise Conflict("The server holds the record.", where=str(settings.home), try_next="`qnib stop`, then restore.")
+            raise Conflict(
+                "The server holds the record.", where=str(settings.home), try_next="`qnib stop`, then restore."
+            )
         engine = open_engine(settings, SystemClock())
         try:
             engine.restore(source)

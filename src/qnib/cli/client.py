@@ -11,8 +11,13 @@ from qnib import errors
 from qnib.settings import Settings
 
 _BY_STATUS = {
-    400: errors.WrongUse, 401: errors.NotAllowed, 403: errors.NotAllowed, 404: errors.NotFound,
-    409: errors.Conflict, 422: errors.TooMuch, 503: errors.Unavailable,
+    400: errors.WrongUse,
+    401: errors.NotAllowed,
+    403: errors.NotAllowed,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    422: errors.TooMuch,
+    503: errors.Unavailable,
 }
 
 
@@ -26,7 +31,9 @@ def running(settings: Settings) -> dict[str, Any] | None:
         return None
     except PermissionError as error:
         raise errors.NotAllowed(
-            "The server belongs to another user.", where=str(file), try_next="run this as the user who started it.",
+            "The server belongs to another user.",
+            where=str(file),
+            try_next="run this as the user who started it.",
         ) from error
     return told if alive(told["pid"], told.get("started_ticks")) else None
 
@@ -55,10 +62,14 @@ class Client:
         told = running(settings)
         if told is None:
             raise errors.Unavailable(
-                "No QNIB server is running.", where=str(settings.run), try_next="start it with `qnib serve --background`.",
+                "No QNIB server is running.",
+                where=str(settings.run),
+                try_next="start it with `qnib serve --background`.",
             )
         self.url: str = told["url"]
-        self._http = httpx.Client(base_url=told["url"], headers={"Authorization": f"Bearer {told['token']}"}, timeout=60)
+        self._http = httpx.Client(
+            base_url=told["url"], headers={"Authorization": f"Bearer {told['token']}"}, timeout=60
+        )
 
     def get(self, path: str, **params: Any) -> Any:
         wanted = {name: value for name, value in params.items() if value not in (None, "")}
@@ -79,7 +90,8 @@ class Client:
             answer = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise errors.Unavailable(
-                f"The QNIB server does not answer ({type(error).__name__}).", where=self.url,
+                f"The QNIB server does not answer ({type(error).__name__}).",
+                where=self.url,
                 try_next="look at its log, or restart it: `qnib stop`, `qnib serve --background`.",
             ) from error
         if answer.is_success:

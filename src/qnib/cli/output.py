@@ -15,7 +15,9 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 ClusterName = Annotated[str, typer.Option("--cluster", help="Cluster meant; default: the one of the settings.")]
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, as_csv: bool, empty: str) -> None:
+def show_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, as_csv: bool, empty: str
+) -> None:
     """Print `rows`; `columns` are the ones people see, programs get all of them."""
     if as_json:
         print(json.dumps(list(rows), indent=1, default=str))

@@ -36,7 +36,9 @@ def _jobs(app: typer.Typer) -> None:
         state: Annotated[str, typer.Option(help="running, pending, finished or all.")] = "all",
         user: Annotated[str, typer.Option(help="Only this user's.")] = "",
         limit: Annotated[int, typer.Option(help="Most jobs to print.")] = 50,
-        cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+        cluster: ClusterName = "",
+        as_json: Json = False,
+        as_csv: Csv = False,
     ) -> None:
         """Jobs, newest first."""
         answer = _client().get("/api/jobs", cluster=cluster, state=state, user=user, limit=limit)
@@ -44,14 +46,18 @@ def _jobs(app: typer.Typer) -> None:
         if not (as_json or as_csv):
             rows = [row | {"elapsed": duration(row["elapsed"]), "progress": _percent(row["progress"])} for row in rows]
         show_rows(
-            rows, ["id", "name", "user", "partition", "state", "nodes", "elapsed", "progress", "reason"],
-            as_json=as_json, as_csv=as_csv, empty="No jobs.",
+            rows,
+            ["id", "name", "user", "partition", "state", "nodes", "elapsed", "progress", "reason"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="No jobs.",
         )
 
     @group.command("show")
     def show_job(
         job: Annotated[str, typer.Argument(help="Job id, or its key: id@submit time.")],
-        cluster: ClusterName = "", as_json: Json = False,
+        cluster: ClusterName = "",
+        as_json: Json = False,
     ) -> None:
         """One job: verdict, progress, placement, findings: what its page says."""
         import json
@@ -60,8 +66,11 @@ def _jobs(app: typer.Typer) -> None:
         if as_json:
             print(json.dumps(page, indent=1))
             return
-        print(f"Job {page['id']}  {page['name']}  {page['state']}  {duration(page['elapsed'])}"
-              f" of {duration(page['limit']) or 'no limit'}  {page['nodes'] or '-'}  {page['user']} / {page['account'] or page['group']}")
+        print(
+            f"Job {page['id']}  {page['name']}  {page['state']}  {duration(page['elapsed'])}"
+            f" of {duration(page['limit']) or 'no limit'}  {page['nodes'] or '-'}"
+            f"  {page['user']} / {page['account'] or page['group']}"
+        )
         print(page["verdict"])
         if page["progress"]:
             print(f"Progress {_percent(page['progress'])}, ends {page['progress']['ends'] or 'unknown'}")
@@ -83,8 +92,11 @@ def _nodes(app: typer.Typer) -> None:
         """All nodes with state, load, jobs and the switch they hang on."""
         rows = _client().get("/api/nodes", cluster=cluster)["nodes"]
         show_rows(
-            rows, ["name", "state", "cpus", "cpus_allocated", "cpu_percent", "memory_percent", "switch", "jobs", "reason"],
-            as_json=as_json, as_csv=as_csv, empty="No nodes.",
+            rows,
+            ["name", "state", "cpus", "cpus_allocated", "cpu_percent", "memory_percent", "switch", "jobs", "reason"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="No nodes.",
         )
 
     @group.command("show")
@@ -98,9 +110,13 @@ def _nodes(app: typer.Typer) -> None:
             return
         print(f"Node {page['name']}  {page['state']}  {page['cpus_allocated']} of {page['cpus']} CPUs allocated")
         if (port := page["port"]) is not None:
-            print(f"Fabric {port['hca']} on {port['switch']} port {port['switch_port']}, {port['rate']}, {port['state']}, cable {port['cable']}")
+            print(
+                f"Fabric {port['hca']} on {port['switch']} port {port['switch_port']}, {port['rate']}, {port['state']},"
+                f" cable {port['cable']}"
+            )
         for entry in page["history"]:
-            print(f"  job {entry['job']['id']}  {entry['job']['name']}  {entry['job']['state']}  from {entry['since']} until {entry['until'] or 'now'}")
+            job = entry["job"]
+            print(f"  job {job['id']}  {job['name']}  {job['state']}  {entry['since']} until {entry['until'] or 'now'}")
         for finding in page["findings"]:
             print(f"{finding['severity']}: {finding['sentence']} {finding['advice']}")
 
@@ -118,16 +134,36 @@ def _events(app: typer.Typer) -> None:
         severity: Annotated[str, typer.Option(help="This severity or worse: warning, err …")] = "",
         since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
         until: Annotated[str, typer.Option(help="End.")] = "now",
-        limit: int = 100, cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+        limit: int = 100,
+        cluster: ClusterName = "",
+        as_json: Json = False,
+        as_csv: Csv = False,
     ) -> None:
         """Events that match, newest first."""
         from typing import cast
 
-        rows = cast(list[dict[str, Any]], _client().get(
-            "/api/events", cluster=cluster, q=text, host=host, job=job, kind=kind, severity=severity, until=until, limit=limit,
-            **{"from": since},
-        )["events"])
-        show_rows(rows, ["time", "host", "app", "severity", "kind", "message"], as_json=as_json, as_csv=as_csv, empty="No events.")
+        rows = cast(
+            list[dict[str, Any]],
+            _client().get(
+                "/api/events",
+                cluster=cluster,
+                q=text,
+                host=host,
+                job=job,
+                kind=kind,
+                severity=severity,
+                until=until,
+                limit=limit,
+                **{"from": since},
+            )["events"],
+        )
+        show_rows(
+            rows,
+            ["time", "host", "app", "severity", "kind", "message"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="No events.",
+        )
 
 
 def _tour() -> None:
@@ -140,7 +176,11 @@ def _tour() -> None:
     settings = load()
     told = running(settings)
     if told is None:
-        raise Unavailable("No QNIB server is running.", where=str(settings.run), try_next="start it with `qnib serve --background`.")
+        raise Unavailable(
+            "No QNIB server is running.",
+            where=str(settings.run),
+            try_next="start it with `qnib serve --background`.",
+        )
     names = [c.name for c in clusters.load_all(settings.clusters)]
     named = "" if settings.cluster in names or not names else f" --name {names[0]}"
     print(f"""

@@ -24,7 +24,9 @@ STOP_SECONDS = 20
 def register(app: typer.Typer) -> None:
     @app.command()
     def serve(
-        background: Annotated[bool, typer.Option("--background", help="Return when the server answers; it goes on alone.")] = False,
+        background: Annotated[
+            bool, typer.Option("--background", help="Return when the server answers; it goes on alone.")
+        ] = False,
         port: Annotated[int | None, typer.Option(help="Port of the API and the UI.")] = None,
     ) -> None:
         """Run the server: metrics, events, inventory, API and UI in one process."""
@@ -73,7 +75,11 @@ def _start(settings: Settings) -> None:
     log = settings.run / "server.log"
     with log.open("ab") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "qnib", "serve"], stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
+            [sys.executable, "-m", "qnib", "serve"],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -84,7 +90,8 @@ def _start(settings: Settings) -> None:
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             raise Unavailable(
                 "The server ended at its start: " + " ".join(line.strip() for line in lines[-3:]),
-                where=str(log), try_next="`qnib serve` in the foreground shows it all.",
+                where=str(log),
+                try_next="`qnib serve` in the foreground shows it all.",
             )
         time.sleep(0.05)
     child.terminate()
@@ -104,7 +111,8 @@ def _stop(settings: Settings) -> None:
     while alive(told["pid"], told.get("started_ticks")):
         if time.monotonic() > deadline:
             raise Unavailable(
-                f"The server did not end within {STOP_SECONDS} s.", where=f"pid {told['pid']}",
+                f"The server did not end within {STOP_SECONDS} s.",
+                where=f"pid {told['pid']}",
                 try_next=f"kill -9 {told['pid']}: what was acknowledged is kept.",
             )
         time.sleep(0.05)
@@ -127,13 +135,26 @@ def _status(settings: Settings, name: str, as_json: bool) -> None:
     known = [clusters.load(settings.clusters, name)] if name else clusters.load_all(settings.clusters)
     found = [terminal.status(settings, c.name) for c in known]
     if as_json:
-        print(json.dumps({
-            "url": told["url"] if told else None, "token": told["token"] if told else None,
-            "address": address(told) if told else None, "pid": told["pid"] if told else None,
-            "home": str(settings.home), "clusters": found,
-        }, indent=1, default=str))
+        print(
+            json.dumps(
+                {
+                    "url": told["url"] if told else None,
+                    "token": told["token"] if told else None,
+                    "address": address(told) if told else None,
+                    "pid": told["pid"] if told else None,
+                    "home": str(settings.home),
+                    "clusters": found,
+                },
+                indent=1,
+                default=str,
+            )
+        )
         return
-    print(f"server   {address(told)}  (pid {told['pid']})" if told else "server   not running: `qnib serve --background` starts it")
+    print(
+        f"server   {address(told)}  (pid {told['pid']})"
+        if told
+        else "server   not running: `qnib serve --background` starts it"
+    )
     if not found:
         print("cluster  none: `qnib up` starts one")
     for cluster in found:
