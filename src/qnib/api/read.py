@@ -1,0 +1,261 @@
+"""Reads: health, the pages, series, events, fabric, jump. All take a viewer, a cluster and a window."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from qnib import __version__, clusters
+from qnib.api.viewer import Seeing, must_see, offered_token
+from qnib.api.viewer import viewer as viewer_of
+from qnib.context.known import iso, unfold
+from qnib.context.latest import newest, rates
+from qnib.dashboards import jobs, jump, nodes, now
+from qnib.errors import WrongUse
+from qnib.inventory import fabric as wiring
+from qnib.model import Ref
+from qnib.monitoring import events as event_store
+from qnib.monitoring import series as series_store
+
+router = APIRouter()
+
+Start = Annotated[str, Query(alias="from")]
+RELATIVE = re.compile(r"-(\d+)(s|m|min|h|d|w)")
+SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+MOST_POINTS = 4000
+MOST_EVENTS = 5000
+
+
+def moment(text: str, now: datetime, name: str) -> datetime:
+    """``now``, ``-15m``, epoch seconds, or ISO 8601 (UTC when no zone is given)."""
+    if text in {"", "now"}:
+        return now
+    if match := RELATIVE.fullmatch(text):
+        return now - timedelta(seconds=int(match[1]) * SECONDS[match[2]])
+    try:
+        if text.replace(".", "", 1).isdigit():
+            return datetime.fromtimestamp(float(text), UTC)
+        told = datetime.fromisoformat(text.replace(" ", "+"))
+    except (ValueError, OverflowError, OSError) as error:
+        raise WrongUse(
+            f"{text!r} is no time.", where=name, try_next="write -1h, now, epoch seconds or 2026-11-20T10:00:00Z."
+        ) from error
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def window(parts: Any, start: str, until: str) -> tuple[datetime, datetime]:
+    """The window asked for, in order. Raises WrongUse when it ends before it starts."""
+    present = parts.clock.now()
+    first, last = moment(start or "-1h", present, "from"), moment(until, present, "until")
+    if last <= first:
+        raise WrongUse("The window ends before it starts.", where=f"from={start} until={until}", try_next="swap them.")
+    return first, last
+
+
+def _scope(request: Request, viewer: Any, cluster: str, about: Ref | None = None) -> tuple[Any, str]:
+    parts = request.app.state.qnib
+    name = cluster or parts.settings.cluster
+    must_see(viewer, name, about)
+    return parts, name
+
+
+@router.get("/api/health")
+def health(request: Request) -> dict[str, Any]:
+    """Whether the server is well. Without a token only that; with one also clusters, spool and rejects."""
+    parts = request.app.state.qnib
+    well: dict[str, Any] = {
+        "status": "ok" if parts.writer.healthy else "degraded",
+        "version": __version__,
+        "time": iso(parts.clock.now()),
+    }
+    if not offered_token(request):
+        return well
+    viewer_of(request)
+    known = known_clusters(parts)
+    row = parts.engine.rows("SELECT count() AS n FROM qnib.rejects")[0]
+    return {**well, "clusters": known, "spool": parts.spool.state(), "rejects": row["n"]}
+
+
+def known_clusters(parts: Any) -> list[dict[str, Any]]:
+    """Recorded clusters and those data came in for, each with the age of its newest datum in seconds."""
+    recorded = [c.name for c in clusters.load_all(parts.settings.clusters)]
+    heard = [row["cluster"] for row in parts.engine.rows("SELECT DISTINCT cluster FROM qnib.series")]
+    rows = []
+    for name in dict.fromkeys([*recorded, *sorted(heard)]):
+        last = newest(parts, name)
+        rows.append(
+            {"name": name, "newest": iso(last), "age": (parts.clock.now() - last).total_seconds() if last else None}
+        )
+    return rows
+
+
+@router.get("/api/clusters")
+def list_clusters(request: Request, viewer: Seeing) -> dict[str, Any]:
+    parts, default = _scope(request, viewer, "")
+    return {"clusters": known_clusters(parts), "default": default}
+
+
+@router.get("/api/now")
+def now_page(request: Request, viewer: Seeing, cluster: str = "") -> dict[str, Any]:
+    parts, name = _scope(request, viewer, cluster)
+    return now.now_page(parts, viewer, name)
+
+
+@router.get("/api/jobs")
+def list_jobs(
+    request: Request,
+    viewer: Seeing,
+    cluster: str = "",
+    state: str = "all",
+    user: str = "",
+    start: Start = "",
+    until: str = "",
+    limit: Annotated[int, Query(ge=1, le=5000)] = 200,
+) -> dict[str, Any]:
+    if state not in {"all", "running", "pending", "finished"}:
+        raise WrongUse(
+            f"{state!r} is no group of jobs.", where="state", try_next="use running, pending, finished or all."
+        )
+    parts, name = _scope(request, viewer, cluster)
+    present = parts.clock.now()
+    found = jobs.job_rows(
+        parts,
+        viewer,
+        name,
+        state=state,
+        user=user,
+        limit=limit,
+        since=moment(start, present, "from") if start else None,
+        until=moment(until, present, "until") if until else None,
+    )
+    return {"jobs": found, "newest": iso(newest(parts, name))}
+
+
+@router.get("/api/jobs/{job}")
+def one_job(request: Request, viewer: Seeing, job: str, cluster: str = "") -> dict[str, Any]:
+    parts, name = _scope(request, viewer, cluster)
+    return jobs.job_page(parts, viewer, name, job)
+
+
+@router.get("/api/nodes")
+def list_nodes(request: Request, viewer: Seeing, cluster: str = "") -> dict[str, Any]:
+    parts, name = _scope(request, viewer, cluster)
+    return {"nodes": nodes.node_rows(parts, viewer, name)}
+
+
+@router.get("/api/nodes/{node}")
+def one_node(request: Request, viewer: Seeing, node: str, cluster: str = "") -> dict[str, Any]:
+    parts, name = _scope(request, viewer, cluster)
+    return nodes.node_page(parts, viewer, name, node)
+
+
+@router.get("/api/fabric")
+def fabric(request: Request, viewer: Seeing, cluster: str = "", at: str = "", job: str = "") -> dict[str, Any]:
+    """The wiring now or at `at`, drawn in layers, with traffic and errors on its links."""
+    parts, name = _scope(request, viewer, cluster)
+    when = moment(at, parts.clock.now(), "at") if at else None
+    key = jobs.find_job(parts, name, job).key if job else None
+    view = wiring.fabric_view(parts.facts, name, when, key)
+    if when is None:
+        _weigh(
+            view,
+            rates(parts, name, ["ib.xmit_data", "ib.xmit_wait"]),
+            rates(parts, name, ["ib.symbol_error"], timedelta(hours=1)),
+        )
+    return {**view, "newest": iso(newest(parts, name))}
+
+
+def _weigh(view: dict[str, Any], traffic: list[dict[str, Any]], errors: list[dict[str, Any]]) -> None:
+    """Put what the two ports of each link counted on the link."""
+
+    def port(row: dict[str, Any]) -> tuple[str, str]:
+        return row["tags"].get("node", ""), str(row["tags"].get("port", ""))
+
+    sent = {port(row): row["rate"] * 4 for row in traffic if row["name"] == "ib.xmit_data"}  # words of four octets
+    waited = {port(row): row["rate"] for row in traffic if row["name"] == "ib.xmit_wait"}
+    failed = {port(row): row["increase"] for row in errors}
+    for link in view["links"]:
+        ends = [(link["a"], str(link["a_port"])), (link["b"], str(link["b_port"]))]
+        for name, told in (("xmit_rate", sent), ("xmit_wait", waited), ("errors", failed)):
+            known = [told[end] for end in ends if end in told]
+            link[name] = sum(known) if known else None
+        if link["errors"] and link["status"] == "fine":
+            link["status"] = "warn"
+
+
+@router.get("/api/series")
+def one_series(
+    request: Request,
+    viewer: Seeing,
+    metric: str,
+    cluster: str = "",
+    host: str = "",
+    job: str = "",
+    port: str = "",
+    start: Start = "",
+    until: str = "",
+    points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = 600,
+) -> dict[str, Any]:
+    """A metric over a window, reduced in the engine to `points` buckets of min, mean and max."""
+    parts, name = _scope(request, viewer, cluster)
+    first, last = window(parts, start, until)
+    fact = jobs.find_job(parts, name, job) if job else None
+    return series_store.series_answer(
+        parts.engine,
+        parts.clock,
+        name,
+        metric,
+        host=host or (str(fact.properties.get("nodes") or "") if fact else "") or None,
+        job=int(fact.properties["id"]) if fact else None,
+        port=port or None,
+        start=first,
+        end=last,
+        points=points,
+    )
+
+
+@router.get("/api/events")
+def list_events(
+    request: Request,
+    viewer: Seeing,
+    cluster: str = "",
+    start: Start = "",
+    until: str = "",
+    host: str = "",
+    job: str = "",
+    entity: str = "",
+    severity: str = "",
+    kind: str = "",
+    app: str = "",
+    q: str = "",
+    limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 200,
+    histogram: Annotated[int, Query(ge=0, le=1000)] = 0,
+) -> dict[str, Any]:
+    """Log events, newest first; with `histogram` also their counts in that many buckets."""
+    parts, name = _scope(request, viewer, cluster)
+    first, last = window(parts, start, until)
+    fact = jobs.find_job(parts, name, job) if job else None
+    return event_store.search(
+        parts.engine,
+        name,
+        first,
+        last,
+        hosts=unfold(host),
+        job=fact.key if fact else None,
+        entity=entity,
+        severity=severity,
+        kind=kind,
+        app=app,
+        q=q,
+        limit=limit,
+        histogram=histogram,
+    )
+
+
+@router.get("/api/jump")
+def jump_to(request: Request, viewer: Seeing, cluster: str = "", q: str = "") -> dict[str, Any]:
+    parts, name = _scope(request, viewer, cluster)
+    return {"hits": jump.hits(parts, viewer, name, q)}

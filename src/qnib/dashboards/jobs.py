@@ -1,0 +1,182 @@
+"""The jobs' pages: rows of the list, and one job with its verdict, place and panels."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from qnib.context.known import Sources, fold, iso, not_here, things, ties, unfold
+from qnib.context.progress import progress_of
+from qnib.context.viewer import Viewer, may_see
+from qnib.dashboards.findings import findings_about
+from qnib.dashboards.panels import panels_of
+from qnib.dashboards.words import group_of, job_status, seconds_between, verdict
+from qnib.inventory import fabric
+from qnib.inventory.facts import Fact
+from qnib.model import Ref
+
+MARGIN = timedelta(seconds=30)
+"""What a job's own window shows before its start and after its end: causes come first, effects last."""
+
+
+def job_rows(
+    sources: Sources,
+    viewer: Viewer,
+    cluster: str,
+    *,
+    state: str = "all",
+    user: str = "",
+    limit: int = 200,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of the job list, newest first: running, then waiting, then finished ones."""
+    found = [
+        fact
+        for fact in things(sources, cluster, "Job").values()
+        if may_see(viewer, cluster, Ref("Job", fact.key))
+        and (state == "all" or group_of(_of(fact, "state")) == state)
+        and (not user or _of(fact, "user") == user)
+        and (until is None or (_time(fact, "submit") or until) <= until)
+        and (since is None or (_time(fact, "end") or since) >= since)
+    ]
+    rank = {"running": 0, "pending": 1, "finished": 2}
+    found.sort(key=lambda fact: (rank[group_of(_of(fact, "state"))], -(_when(fact).timestamp())))
+    return _rows(sources, cluster, found[:limit])
+
+
+def _rows(sources: Sources, cluster: str, facts: list[Fact]) -> list[dict[str, Any]]:
+    now = sources.clock.now()
+    started = [(int(f.properties["id"]), start, _time(f, "end") or now) for f in facts if (start := _time(f, "start"))]
+    progress = progress_of(sources, cluster, started)
+    return [job_row(fact, now, progress.get(int(fact.properties["id"]))) for fact in facts]
+
+
+def job_row(fact: Fact, now: datetime, progress: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One job as the UI's `Job`."""
+    known = fact.properties
+    state = _of(fact, "state")
+    start, end = _time(fact, "start"), _time(fact, "end")
+    running = group_of(state) == "running"
+    if progress and not running:
+        progress = {**progress, "ends": None}
+    return {
+        "key": fact.key,
+        "id": int(known["id"]),
+        "name": _of(fact, "name"),
+        "user": _of(fact, "user"),
+        "account": _of(fact, "account"),
+        "group": _of(fact, "group"),
+        "partition": _of(fact, "partition"),
+        "state": state,
+        "status": job_status(state),
+        "reason": _of(fact, "reason"),
+        "nodes": _of(fact, "nodes"),
+        "node_count": int(known.get("node_count") or 0),
+        "cpus": int(known.get("cpus") or 0),
+        "submit": iso(_time(fact, "submit")),
+        "start": iso(start),
+        "end": iso(None if running else end),
+        "elapsed": seconds_between(start, now if running else end or now) if start else 0.0,
+        "limit": known.get("limit"),
+        "exit_code": known.get("exit_code"),
+        "signal": known.get("signal"),
+        "attempt": int(known.get("restarts") or 0) + 1,
+        "progress": progress,
+    }
+
+
+def find_job(sources: Sources, cluster: str, job: str) -> Fact:
+    """The job with this key, or the newest with this id. Raises NotFound."""
+    known = things(sources, cluster, "Job")
+    if job in known:
+        return known[job]
+    same = [fact for fact in known.values() if str(fact.properties.get("id")) == job]
+    if not same:
+        raise not_here("job", job, cluster, "qnib job list")
+    return max(same, key=lambda fact: _when(fact))
+
+
+def job_page(sources: Sources, viewer: Viewer, cluster: str, job: str) -> dict[str, Any]:
+    """Everything the page of one job says, as the UI's `JobPage`."""
+    fact = find_job(sources, cluster, job)
+    if not may_see(viewer, cluster, Ref("Job", fact.key)):
+        raise not_here("job", job, cluster, "qnib job list")
+    now = sources.clock.now()
+    row = _rows(sources, cluster, [fact])[0]
+    start, end = _time(fact, "start") or _when(fact), _time(fact, "end")
+    finished = group_of(row["state"]) == "finished"
+    until = (end or now) + MARGIN if finished else now
+    scope = {"cluster": cluster, "job": fact.key}
+    limits = {"job.memory": float(memory) * 1048576} if (memory := fact.properties.get("memory_mb")) else {}
+    return {
+        **row,
+        "work_dir": _of(fact, "work_dir"),
+        "verdict": verdict(row["state"], row["reason"], row["exit_code"], row["signal"], row["elapsed"], row["limit"]),
+        "findings": findings_about(sources, cluster, Ref("Job", fact.key), row),
+        "placement": placement(sources, cluster, unfold(row["nodes"]), end if finished else None),
+        "panels": panels_of("Job", "user", scope, limits),
+        "window": {"from": iso(start - MARGIN), "until": iso(until)},
+        "command": f"qnib job show {row['id']}"
+        + ("" if cluster == sources.settings.cluster else f" --cluster {cluster}"),
+    }
+
+
+def placement(sources: Sources, cluster: str, hosts: list[str], at: datetime | None) -> dict[str, Any]:
+    """Which leaf switches the hosts hang on, and how many links lie between each pair (at most 64 hosts)."""
+    leaves = fabric.leaf_of(sources.facts, cluster, at)
+    by_switch: dict[str, list[str]] = {}
+    for host in hosts:
+        by_switch.setdefault(leaves.get(host, ""), []).append(host)
+    switches = [
+        {"name": name, "nodes": fold(found), "count": len(found)} for name, found in sorted(by_switch.items()) if name
+    ]
+    pairs = fabric.hops(sources.facts, cluster, hosts[:64], at)
+    return {
+        "switches": switches,
+        "hops": [{"from": a, "to": b, "hops": n} for (a, b), n in sorted(pairs.items())],
+        "sentence": _placed(len(hosts), switches, by_switch.get("", []), pairs),
+    }
+
+
+def _placed(count: int, switches: list[dict[str, Any]], unplaced: list[str], pairs: dict[tuple[str, str], int]) -> str:
+    if not count:
+        return "It has no nodes yet."
+    if unplaced:
+        return f"{fold(unplaced)} {'is' if len(unplaced) == 1 else 'are'} not connected to the fabric that is known."
+    where = " and ".join(f"{s['name']} ({s['nodes']})" for s in switches)
+    if count == 1:
+        return f"One node, on switch {where}."
+    if len(switches) == 1:
+        return f"All {count} nodes hang on one switch, {where}."
+    far = max(pairs.values(), default=0)
+    crossing = sum(1 for hops in pairs.values() if hops == far)
+    return (
+        f"{count} nodes on {len(switches)} switches: {where}; {crossing} of {len(pairs)} pairs are {far} links apart."
+    )
+
+
+def jobs_on(sources: Sources, cluster: str, host: str) -> list[dict[str, Any]]:
+    """The jobs that have run on a host, newest first, with the interval of each allocation."""
+    known, now = things(sources, cluster, "Job"), sources.clock.now()
+    found = [tie for tie in ties(sources, cluster, "JOBCLIENT") if tie.target and tie.target.key == host and tie.source]
+    found.sort(key=lambda tie: tie.since, reverse=True)
+    return [
+        {"job": job_row(known[tie.source.key], now), "since": iso(tie.since), "until": iso(tie.until)}
+        for tie in found[:100]
+        if tie.source and tie.source.key in known
+    ]
+
+
+def _of(fact: Fact, name: str) -> str:
+    value = fact.properties.get(name)
+    return "" if value is None else str(value)
+
+
+def _time(fact: Fact, name: str) -> datetime | None:
+    value = fact.properties.get(name)
+    return datetime.fromisoformat(str(value)) if value else None
+
+
+def _when(fact: Fact) -> datetime:
+    return _time(fact, "start") or _time(fact, "submit") or fact.since

@@ -1,0 +1,95 @@
+"""The nodes' pages: rows of the list, and one node with its port, jobs and panels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qnib.context.known import Sources, iso, not_here, things, ties
+from qnib.context.latest import latest, newest
+from qnib.context.viewer import Viewer, may_see
+from qnib.dashboards.findings import findings_about
+from qnib.dashboards.jobs import jobs_on
+from qnib.dashboards.panels import panels_of
+from qnib.dashboards.words import group_of, node_status
+from qnib.inventory import fabric
+from qnib.inventory.facts import Fact
+from qnib.model import Ref
+
+
+def node_rows(sources: Sources, viewer: Viewer, cluster: str) -> list[dict[str, Any]]:
+    """All nodes with state, load, jobs and leaf switch, in natural order of their names."""
+    values = latest(sources, cluster, ["cpu.used", "memory.used", "memory.limit"])
+    leaves = fabric.leaf_of(sources.facts, cluster, None)
+    partitions: dict[str, list[str]] = {}
+    for tie in ties(sources, cluster, "PART_OF"):
+        if tie.source and tie.target:
+            partitions.setdefault(tie.source.key, []).append(tie.target.key)
+    jobs: dict[str, list[str]] = {}
+    known = things(sources, cluster, "Job")
+    for tie in ties(sources, cluster, "JOBCLIENT"):
+        if tie.source and tie.target and tie.until is None and tie.source.key in known:
+            if group_of(str(known[tie.source.key].properties.get("state"))) == "running":
+                jobs.setdefault(tie.target.key, []).append(tie.source.key)
+    heard = iso(newest(sources, cluster))
+    return [
+        _row(
+            fact,
+            values.get(fact.key, {}),
+            partitions.get(fact.key, []),
+            jobs.get(fact.key, []),
+            leaves.get(fact.key),
+            heard,
+        )
+        for fact in sorted(things(sources, cluster, "Node").values(), key=lambda fact: natural(fact.key))
+        if may_see(viewer, cluster, Ref("Node", fact.key))
+    ]
+
+
+def natural(name: str) -> tuple[str, int]:
+    """compute2 before compute10."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or 0)
+
+
+def _row(
+    fact: Fact, values: dict[str, float], partitions: list[str], jobs: list[str], switch: str | None, heard: str | None
+) -> dict[str, Any]:
+    known = fact.properties
+    cpus = int(known.get("cpus") or 0)
+    used, limit = values.get("memory.used"), values.get("memory.limit")
+    return {
+        "name": fact.key,
+        "state": str(known.get("state") or ""),
+        "status": node_status(str(known.get("state") or "")),
+        "reason": str(known.get("reason") or ""),
+        "cpus": cpus,
+        "cpus_allocated": int(known.get("cpus_allocated") or 0),
+        "memory_mb": int(known.get("memory_mb") or 0),
+        "partitions": sorted(partitions),
+        "jobs": sorted(jobs),
+        "switch": switch,
+        "cpu_percent": values["cpu.used"] / cpus if cpus and "cpu.used" in values else None,
+        "memory_percent": 100 * used / limit if used is not None and limit else None,
+        "newest": heard if values else None,
+    }
+
+
+def node_page(sources: Sources, viewer: Viewer, cluster: str, name: str) -> dict[str, Any]:
+    """Everything the page of one node says, as the UI's `NodePage`. Any alias of the host will do."""
+    host = sources.facts.resolve(cluster, name, None) or name
+    row = next((row for row in node_rows(sources, viewer, cluster) if row["name"] == host), None)
+    if row is None:
+        raise not_here("node", name, cluster, "qnib node list")
+    limits = {"memory.used": row["memory_mb"] * 1048576.0, "cpu.used": row["cpus"] * 100.0}
+    return {
+        **row,
+        "aliases": [
+            {"name": tie.source.key, "kind": str(tie.properties.get("kind") or "name"), "since": iso(tie.since)}
+            for tie in ties(sources, cluster, "ALIAS_OF")
+            if tie.source and tie.target and tie.target.key == host
+        ],
+        "port": fabric.port_of(sources.facts, cluster, host, None),
+        "history": jobs_on(sources, cluster, host),
+        "findings": findings_about(sources, cluster, Ref("Node", host), row),
+        "panels": panels_of("Node", "operator", {"cluster": cluster, "host": host}, limits),
+    }

@@ -1,0 +1,55 @@
+"""From what domains declare to what a page draws: panels of one entity for one audience."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from qnib.domains import all_domains
+from qnib.model import Audience, Domain, Metric, Panel
+
+
+def panels_of(
+    entity: str, audience: Audience, scope: Mapping[str, str], limits: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Panel specifications (`PanelSpec` of the UI) for an entity kind.
+
+    `scope` are the query parameters that narrow a panel to this entity (cluster, job, host …); `limits` maps a
+    metric's name to a line worth drawing, in the metric's unit.
+    """
+    found = [
+        (panel.order, _spec(domain, panel, scope, limits or {}))
+        for domain in all_domains()
+        for panel in domain.panels
+        if panel.entity == entity and audience in panel.audiences
+    ]
+    return [spec for _, spec in sorted(found, key=lambda pair: pair[0])]
+
+
+def _spec(domain: Domain, panel: Panel, scope: Mapping[str, str], limits: Mapping[str, float]) -> dict[str, Any]:
+    metric = _metric(domain, panel.metrics[0]) if panel.metrics else None
+    if panel.kind in {"series", "heatmap", "stat"}:
+        url = "/api/series?" + urlencode({**scope, "metric": ",".join(panel.metrics)})
+    elif panel.kind in {"log", "timeline"}:
+        url = "/api/events?" + urlencode({**scope, **({"q": panel.events} if panel.events else {})})
+    elif panel.kind == "topology":
+        url = "/api/fabric?" + urlencode(scope)
+    else:
+        url = "/api/table?" + urlencode({**scope, "panel": f"{domain.name}/{panel.title}"})
+    return {
+        "id": f"{domain.name}-{panel.title.lower().replace(' ', '-')}",
+        "title": panel.title,
+        "kind": panel.kind,
+        "domain": domain.name,
+        "url": url,
+        "unit": panel.unit or (metric.unit if metric else ""),
+        "source": metric.source if metric else domain.title,
+        "description": metric.description if metric else "",
+        "limit": next((limits[name] for name in panel.metrics if name in limits), None),
+    }
+
+
+def _metric(domain: Domain, name: str) -> Metric | None:
+    own = next((metric for metric in domain.metrics if metric.name == name), None)
+    return own or next((m for d in all_domains() for m in d.metrics if m.name == name), None)
