@@ -63,13 +63,14 @@ def rates(
 
 
 def newest(sources: Sources, cluster: str) -> datetime | None:
-    """When anything was last heard of this cluster."""
-    since = sources.clock.now() - timedelta(days=7)
+    """When anything was last heard of this cluster; None when nothing was within a day."""
+    since = sources.clock.now() - timedelta(days=1)
     row = sources.engine.rows(
         """
         SELECT greatest(
-            (SELECT max(time) FROM qnib.points WHERE cluster = {cluster:String} AND time >= {since:DateTime64(3)}),
-            (SELECT max(received) FROM qnib.events WHERE cluster = {cluster:String} AND received >= {since:DateTime64(3)})
+            (SELECT max(last_seen) FROM qnib.series WHERE cluster = {cluster:String}),
+            (SELECT max(received) FROM qnib.events
+             WHERE cluster = {cluster:String} AND received >= {since:DateTime64(3)})
         ) AS newest
         """,
         {"cluster": cluster, "since": since},

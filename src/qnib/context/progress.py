@@ -25,8 +25,9 @@ def progress_of(
         return {}
     rows = sources.engine.rows(
         """
-        SELECT toUInt64OrZero(fields['job']) AS job, time, toFloat64OrZero(fields['done']) AS done,
-               toFloat64OrZero(fields['total']) AS total, toFloat64OrZero(fields['rate']) AS rate, fields['unit'] AS unit
+        SELECT toUInt64OrZero(fields['job']) AS job, time, fields['unit'] AS unit,
+               toFloat64OrZero(fields['done']) AS done, toFloat64OrZero(fields['total']) AS total,
+               toFloat64OrZero(fields['rate']) AS rate
         FROM qnib.events
         WHERE cluster = {cluster:String} AND kind = 'job.progress' AND time >= {start:DateTime64(3)}
           AND job IN {jobs:Array(UInt64)}

@@ -94,7 +94,7 @@ def find_job(sources: Sources, cluster: str, job: str) -> Fact:
     same = [fact for fact in known.values() if str(fact.properties.get("id")) == job]
     if not same:
         raise not_here("job", job, cluster, "qnib job list")
-    return max(same, key=lambda fact: _when(fact))
+    return max(same, key=_when)
 
 
 def job_page(sources: Sources, viewer: Viewer, cluster: str, job: str) -> dict[str, Any]:

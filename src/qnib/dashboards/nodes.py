@@ -27,9 +27,9 @@ def node_rows(sources: Sources, viewer: Viewer, cluster: str) -> list[dict[str, 
     jobs: dict[str, list[str]] = {}
     known = things(sources, cluster, "Job")
     for tie in ties(sources, cluster, "JOBCLIENT"):
-        if tie.source and tie.target and tie.until is None and tie.source.key in known:
-            if group_of(str(known[tie.source.key].properties.get("state"))) == "running":
-                jobs.setdefault(tie.target.key, []).append(tie.source.key)
+        job = known.get(tie.source.key) if tie.source else None
+        if job and tie.target and tie.until is None and group_of(str(job.properties.get("state"))) == "running":
+            jobs.setdefault(tie.target.key, []).append(job.key)
     heard = iso(newest(sources, cluster))
     return [
         _row(

@@ -54,31 +54,30 @@ WAITING_FOR = {
 }
 
 
+ENDINGS = {
+    "OUT_OF_MEMORY": "It used more memory than it had asked for and was killed.",
+    "TIMEOUT": "It reached its time limit and was ended.",
+    "CANCELLED": "It was cancelled.",
+    "NODE_FAIL": "A node of it went down.",
+    "PREEMPTED": "It was ended to make room for a job with a higher priority.",
+}
+
+
 def verdict(
     state: str, reason: str, exit_code: int | None, signal: int | None, elapsed: float, limit: float | None
 ) -> str:
     """One sentence on how a job stands or ended. `elapsed` and `limit` in seconds."""
     if state == "PENDING":
-        return f"It {WAITING_FOR.get(reason, 'waits (' + (reason or 'no reason given') + ')')}."
+        return f"It {WAITING_FOR.get(reason, f'waits ({reason})' if reason else 'waits; SLURM gives no reason')}."
     if state in RUNNING:
-        if limit and elapsed > 0.9 * limit:
-            return "It runs and has used more than nine tenths of its time limit."
-        return "It runs."
+        late = limit and elapsed > 0.9 * limit
+        return "It runs and has used more than nine tenths of its time limit." if late else "It runs."
     if state == "COMPLETED":
         used = f" It used {elapsed / limit:.0%} of the time it asked for." if limit else ""
         return f"It ended well.{used}"
-    if state == "OUT_OF_MEMORY":
-        return "It used more memory than it had asked for and was killed."
-    if state == "TIMEOUT":
-        return "It reached its time limit and was ended."
-    if state == "CANCELLED":
-        return "It was cancelled."
-    if state == "NODE_FAIL":
-        return "A node of it went down."
     if state == "FAILED":
-        how = f"was ended by signal {signal}" if signal else f"ended with exit code {exit_code}"
-        return f"It {how}."
-    return f"Its state is {state or 'unknown'}."
+        return f"It was ended by signal {signal}." if signal else f"It ended with exit code {exit_code}."
+    return ENDINGS.get(state, f"Its state is {state or 'unknown'}.")
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> float:
