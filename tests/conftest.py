@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 WEIGHT = {"engine": 1, "cluster": 2, "journey": 3}
@@ -21,3 +31,114 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [n for n in os.environ if n.startswith("QNIB_")]:
         monkeypatch.delenv(name)
     yield
+
+
+# ── the whole thing: a server and a cluster with the demo's jobs, for the tests that join the layers ──────────────
+
+
+@dataclass(frozen=True)
+class World:
+    """A running server and cluster of this test session, with a home, ports and a name of its own."""
+
+    home: Path
+    name: str
+    env: dict[str, str]
+    url: str
+    token: str
+
+    def qnib(self, *words: str, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the command line as its user would."""
+        done = subprocess.run(
+            [sys.executable, "-m", "qnib", *words],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or done.returncode == 0, (
+            f"qnib {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+        return done
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Ask the API."""
+        answer = httpx.get(
+            self.url + path,
+            params={"cluster": self.name, **params},
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=30,
+        )
+        assert answer.status_code == 200, f"{path} {params}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def until(self, what: str, seen: Callable[[], Any], seconds: float) -> Any:
+        """Wait until `seen()` gives something; fails with `what` after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not (value := seen()):
+            assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+            time.sleep(0.2)
+        return value
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now; held together so that they differ."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def container_engine() -> str | None:
+    """Why no cluster can be started here, None when it can."""
+    if os.geteuid() != 0:
+        return "needs root to start containers"
+    if not any(shutil.which(program) for program in ("podman", "docker")):
+        return "neither podman nor docker is installed"
+    return None
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """`qnib serve` and `qnib up --nodes 4 --demo`, ended without a trace."""
+    if (reason := container_engine()) is not None:
+        skip(reason)
+    home = tmp_path_factory.mktemp("world")
+    name = f"t{os.getpid()}"
+    http, carbon, syslog = free_ports(3)
+    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
+        "QNIB_HOME": str(home), "QNIB_CLUSTER": name, "QNIB_HTTP__PORT": str(http),
+        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
+    }  # fmt: skip
+    started = World(home, name, env, "", "")
+    try:
+        started.qnib("serve", "--background")
+        started.qnib("up", "--name", name, "--nodes", "4", "--demo", timeout=600)
+        told = json.loads(started.qnib("status", "--json").stdout)
+        yield replace(started, url=told["url"], token=told["token"])
+    finally:
+        down = started.qnib("down", "--all", check=False)
+        stop = started.qnib("stop", check=False)
+    assert down.returncode == 0, down.stderr
+    assert stop.returncode == 0, stop.stderr
+
+
+def skip(reason: str) -> None:
+    """Skip with a reason; where CI promises a machine that can, a skip is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must run this: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def server_url(world: World) -> str:
+    return world.url
+
+
+@pytest.fixture(scope="session")
+def token(world: World) -> str:
+    return world.token

@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from qnib.errors import WrongUse
@@ -65,6 +66,15 @@ class Source(BaseModel):
     """What is known about one sender that the wire does not say."""
 
     zone: str = Field("UTC", description="IANA time zone of the sender's clock, for timestamps without one")
+
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{zone!r} is no IANA time zone") from error
+        return zone
 
 
 class Terminal(BaseModel):
