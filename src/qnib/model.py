@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 Scalar = str | int | float | bool | None
 Audience = Literal["user", "operator", "manager"]
@@ -155,6 +155,22 @@ class RelationKind:
     properties: Mapping[str, PropertyType] = field(default_factory=dict)
 
 
+class Known(Protocol):
+    """What the record knows of one cluster, as far as telling identities over time needs it."""
+
+    def open(self, kind: str) -> Sequence[Entity]:
+        """Entities of a kind that hold now."""
+
+    def ended(self, kind: str, since: datetime) -> Sequence[Entity]:
+        """Those that ended after `since`, the latest first."""
+
+    def entities(self, kind: str) -> Sequence[Entity]:
+        """Both of them: open ones and those that ended lately."""
+
+    def ties(self, kind: str) -> Sequence[Relation]:
+        """Relations of a kind, open ones and those that ended lately."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """What an agent runs or reads, and the pure parser (on the server) that turns its text into a snapshot.
@@ -171,6 +187,8 @@ class Capture:
     role: Literal["node", "controller", "fabric"]
     triggers: Sequence[str] = ()
     timeout: float = 20.0
+    settle: Callable[[Snapshot, Known, datetime], Snapshot] | None = None
+    """Pure: what one look cannot know (is it the same cable, the same job?), told from what the record knows."""
 
 
 @dataclass(frozen=True, slots=True)

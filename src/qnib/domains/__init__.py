@@ -14,5 +14,6 @@ def all_domains() -> tuple[Domain, ...]:
     """Built-in domains in order of name, then those other packages declare."""
     from importlib.metadata import entry_points
 
-    built_in = [importlib.import_module(f"{__name__}.{m.name}").DOMAIN for m in pkgutil.iter_modules(__path__) if m.ispkg]
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.ispkg]
+    built_in = [importlib.import_module(f"{__name__}.{name}").DOMAIN for name in names]
     return (*built_in, *(point.load() for point in entry_points(group="qnib.domains")))
