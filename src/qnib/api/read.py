@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from qnib import __version__, clusters
 from qnib.api.viewer import Seeing, must_see, offered_token
 from qnib.api.viewer import viewer as viewer_of
+from qnib.context.charts import chart
 from qnib.context.known import iso, unfold
 from qnib.context.latest import newest, rates
 from qnib.dashboards import jobs, jump, nodes, now
@@ -18,7 +19,6 @@ from qnib.errors import WrongUse
 from qnib.inventory import fabric as wiring
 from qnib.model import Ref
 from qnib.monitoring import events as event_store
-from qnib.monitoring import series as series_store
 
 router = APIRouter()
 
@@ -201,14 +201,15 @@ def one_series(
 ) -> dict[str, Any]:
     """A metric over a window, reduced in the engine to `points` buckets of min, mean and max."""
     parts, name = _scope(request, viewer, cluster)
+    if not metric.strip(","):
+        raise WrongUse("No metric is named.", where="metric", try_next="name one, as cpu.used, or several with commas.")
     first, last = window(parts, start, until)
     fact = jobs.find_job(parts, name, job) if job else None
-    return series_store.series_answer(
-        parts.engine,
-        parts.clock,
+    return chart(
+        parts,
         name,
-        metric,
-        host=host or (str(fact.properties.get("nodes") or "") if fact else "") or None,
+        [one for one in metric.split(",") if one],
+        hosts=host or (str(fact.properties.get("nodes") or "") if fact else "") or None,
         job=int(fact.properties["id"]) if fact else None,
         port=port or None,
         start=first,

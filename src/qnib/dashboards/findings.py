@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from qnib.context.known import Sources
 from qnib.domains import all_domains
-from qnib.model import Finding, Ref
+from qnib.model import Finding
 
 
-def findings_about(sources: Sources, cluster: str, about: Ref, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Findings about one entity, worst first. `row` is what its page already says of it."""
-    return run_checks(about.kind, {"cluster": cluster, "about": str(about), **row})
+def job_findings(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Findings about a job, from the row its page shows."""
+    return run_checks("Job", row)
+
+
+def node_findings(sources: Sources, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Findings about a node and the host it is, from the row its page shows."""
+    heard = datetime.fromisoformat(row["newest"]) if row["newest"] else None
+    age = (sources.clock.now() - heard).total_seconds() if heard else None
+    host = {"host": row["name"], "memory.used": row["memory_used"], "memory.limit": row["memory_limit"], "age": age}
+    return run_checks("Node", row) + run_checks("Host", host)
+
+
+def port_findings(port: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Findings about the fabric port of a node (`NodePage.port`); none where it has none."""
+    if port is None:
+        return []
+    facts = {"port": f"{port['switch']}/{port['switch_port']}", "link": port["state"], "peer": f"{port['hca']}/1"}
+    return run_checks("PORT", facts)
+
+
+def link_findings(links: Sequence[Mapping[str, Any]], grown: Mapping[str, float], window: int) -> list[dict[str, Any]]:
+    """Findings about links: those that are down, and ports whose symbol errors grew within `window` seconds."""
+    down = [
+        {"port": f"{link['a']}/{link['a_port']}", "link": "down", "peer": f"{link['b']}/{link['b_port']}"}
+        for link in links
+        if link["state"] == "down"
+    ]
+    bad = [{"port": port, "symbol_error": errors, "window": window} for port, errors in grown.items() if errors > 0]
+    return [finding for facts in (*down, *bad) for finding in run_checks("PORT", facts)]
 
 
 def run_checks(entity: str, known: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every domain's checks for this kind of entity over the same facts."""
-    rank = {"critical": 0, "warn": 1, "unknown": 2, "fine": 3}
     found = [
         finding
         for domain in all_domains()
@@ -25,7 +52,13 @@ def run_checks(entity: str, known: Mapping[str, Any]) -> list[dict[str, Any]]:
         if check.entity == entity
         for finding in check.find(known)
     ]
-    return [as_row(finding) for finding in sorted(found, key=lambda one: rank[one.severity])]
+    return worst_first([as_row(finding) for finding in found])
+
+
+def worst_first(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Findings in the order in which they deserve a look."""
+    rank = {"critical": 0, "warn": 1, "unknown": 2, "fine": 3}
+    return sorted(found, key=lambda one: rank[one["severity"]])
 
 
 def as_row(finding: Finding) -> dict[str, Any]:

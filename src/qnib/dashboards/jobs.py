@@ -8,7 +8,7 @@ from typing import Any
 from qnib.context.known import Sources, fold, iso, not_here, things, ties, unfold
 from qnib.context.progress import progress_of
 from qnib.context.viewer import Viewer, may_see
-from qnib.dashboards.findings import findings_about
+from qnib.dashboards.findings import job_findings
 from qnib.dashboards.panels import panels_of
 from qnib.dashboards.words import group_of, job_status, seconds_between, verdict
 from qnib.inventory import fabric
@@ -81,7 +81,7 @@ def job_row(fact: Fact, now: datetime, progress: dict[str, Any] | None = None) -
         "limit": known.get("limit"),
         "exit_code": known.get("exit_code"),
         "signal": known.get("signal"),
-        "attempt": int(known.get("restarts") or 0) + 1,
+        "attempt": int(known.get("attempt") or 1),
         "progress": progress,
     }
 
@@ -108,14 +108,14 @@ def job_page(sources: Sources, viewer: Viewer, cluster: str, job: str) -> dict[s
     finished = group_of(row["state"]) == "finished"
     until = (end or now) + MARGIN if finished else now
     scope = {"cluster": cluster, "job": fact.key}
-    limits = {"job.memory": float(memory) * 1048576} if (memory := fact.properties.get("memory_mb")) else {}
+    limits = {"job.memory": float(memory)} if (memory := fact.properties.get("min_memory")) else {}
     return {
         **row,
         "work_dir": _of(fact, "work_dir"),
         "verdict": verdict(row["state"], row["reason"], row["exit_code"], row["signal"], row["elapsed"], row["limit"]),
-        "findings": findings_about(sources, cluster, Ref("Job", fact.key), row),
+        "findings": job_findings(row),
         "placement": placement(sources, cluster, unfold(row["nodes"]), end if finished else None),
-        "panels": panels_of("Job", "user", scope, limits),
+        "panels": panels_of({"Job"}, "user", scope, limits),
         "window": {"from": iso(start - MARGIN), "until": iso(until)},
         "command": f"qnib job show {row['id']}"
         + ("" if cluster == sources.settings.cluster else f" --cluster {cluster}"),

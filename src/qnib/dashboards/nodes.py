@@ -7,7 +7,7 @@ from typing import Any
 from qnib.context.known import Sources, iso, not_here, things, ties
 from qnib.context.latest import latest, newest
 from qnib.context.viewer import Viewer, may_see
-from qnib.dashboards.findings import findings_about
+from qnib.dashboards.findings import node_findings, port_findings
 from qnib.dashboards.jobs import jobs_on
 from qnib.dashboards.panels import panels_of
 from qnib.dashboards.words import group_of, node_status
@@ -64,11 +64,13 @@ def _row(
         "reason": str(known.get("reason") or ""),
         "cpus": cpus,
         "cpus_allocated": int(known.get("cpus_allocated") or 0),
-        "memory_mb": int(known.get("memory_mb") or 0),
+        "memory_mb": int(known.get("memory") or 0) >> 20,
         "partitions": sorted(partitions),
         "jobs": sorted(jobs),
         "switch": switch,
         "cpu_percent": values["cpu.used"] / cpus if cpus and "cpu.used" in values else None,
+        "memory_used": used,
+        "memory_limit": limit,
         "memory_percent": 100 * used / limit if used is not None and limit else None,
         "newest": heard if values else None,
     }
@@ -80,6 +82,7 @@ def node_page(sources: Sources, viewer: Viewer, cluster: str, name: str) -> dict
     row = next((row for row in node_rows(sources, viewer, cluster) if row["name"] == host), None)
     if row is None:
         raise not_here("node", name, cluster, "qnib node list")
+    port = fabric.port_of(sources.facts, cluster, host, None)
     limits = {"memory.used": row["memory_mb"] * 1048576.0, "cpu.used": row["cpus"] * 100.0}
     return {
         **row,
@@ -88,8 +91,8 @@ def node_page(sources: Sources, viewer: Viewer, cluster: str, name: str) -> dict
             for tie in ties(sources, cluster, "ALIAS_OF")
             if tie.source and tie.target and tie.target.key == host
         ],
-        "port": fabric.port_of(sources.facts, cluster, host, None),
+        "port": port,
         "history": jobs_on(sources, cluster, host),
-        "findings": findings_about(sources, cluster, Ref("Node", host), row),
-        "panels": panels_of("Node", "operator", {"cluster": cluster, "host": host}, limits),
+        "findings": node_findings(sources, row) + port_findings(port),
+        "panels": panels_of({"Node", "Host"}, "operator", {"cluster": cluster, "host": host}, limits),
     }

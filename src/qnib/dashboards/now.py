@@ -10,13 +10,14 @@ from urllib.parse import quote
 from qnib.context.known import Sources, fold, iso, things
 from qnib.context.latest import newest, rates
 from qnib.context.viewer import Viewer
-from qnib.dashboards.findings import run_checks
+from qnib.dashboards.findings import link_findings, node_findings, worst_first
 from qnib.dashboards.jobs import job_rows
 from qnib.dashboards.nodes import node_rows
 from qnib.dashboards.words import Status, group_of
 from qnib.inventory import fabric
 from qnib.monitoring import events
 
+HOUR = timedelta(hours=1)
 CHANGES = ("link.down", "link.up", "node.down", "node.up", "node.drain", "job.failed")
 
 
@@ -27,9 +28,10 @@ def now_page(sources: Sources, viewer: Viewer, cluster: str) -> dict[str, Any]:
     jobs = job_rows(sources, viewer, cluster, limit=1000)
     running = [job for job in jobs if group_of(job["state"]) == "running"]
     pending = [job for job in jobs if group_of(job["state"]) == "pending"]
-    hour = now - timedelta(hours=1)
+    hour = now - HOUR
     ended = Counter(job["state"] for job in jobs if job["end"] and datetime.fromisoformat(job["end"]) >= hour)
-    wires = _fabric(sources, cluster)
+    wires, found = _fabric(sources, cluster)
+    found += [finding for node in nodes for finding in node_findings(sources, node)]
     changes = events.search(
         sources.engine,
         cluster,
@@ -38,7 +40,7 @@ def now_page(sources: Sources, viewer: Viewer, cluster: str) -> dict[str, Any]:
         kind=",".join(CHANGES),
         limit=12,
     )["events"]
-    page = {
+    return {
         "cluster": cluster,
         "time": iso(now),
         "newest": iso(newest(sources, cluster)),
@@ -51,9 +53,8 @@ def now_page(sources: Sources, viewer: Viewer, cluster: str) -> dict[str, Any]:
         "use": use_board(sources, cluster, nodes, jobs, wires, pending),
         "changes": changes,
         "running": running[:20],
+        "findings": worst_first(found)[:20],
     }
-    page["findings"] = run_checks("Cluster", page)
-    return page
 
 
 def _plain(state: str) -> str:
@@ -90,16 +91,18 @@ def _partitions(sources: Sources, cluster: str, nodes: list[dict[str, Any]]) -> 
     return rows
 
 
-def _fabric(sources: Sources, cluster: str) -> dict[str, int]:
+def _fabric(sources: Sources, cluster: str) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """The fabric in numbers, and what there is to find in it."""
     view = fabric.fabric_view(sources.facts, cluster, None, None)
-    errors = rates(sources, cluster, ["ib.symbol_error"], timedelta(hours=1))
-    return {
+    grown = {port_name(row): row["increase"] for row in rates(sources, cluster, ["ib.symbol_error"], HOUR)}
+    numbers = {
         "hcas": sum(node["kind"] == "HCA" for node in view["nodes"]),
         "switches": sum(node["kind"] == "SW" for node in view["nodes"]),
         "links": len(view["links"]),
         "links_down": sum(link["state"] == "down" for link in view["links"]),
-        "symbol_errors": int(sum(row["increase"] for row in errors)),
+        "symbol_errors": int(sum(grown.values())),
     }
+    return numbers, link_findings(view["links"], grown, int(HOUR.total_seconds()))
 
 
 def use_board(
@@ -155,12 +158,12 @@ def use_board(
                 wires["links_down"] + wires["symbol_errors"], "links down, symbol errors", bad=1, link="/fabric"
             ),
             "saturation": cell(
-                len(waits), "ports waiting to send", warn=1, worst=_port(waits[0]) if waits else "", link="/fabric"
+                len(waits), "ports waiting to send", warn=1, worst=port_name(waits[0]) if waits else "", link="/fabric"
             ),
             "utilisation": cell(
                 hot["rate"] * 4 if hot else None,
                 "B/s on the busiest port",
-                worst=_port(hot) if hot else "",
+                worst=port_name(hot) if hot else "",
                 link="/fabric",
             ),
         },
@@ -202,5 +205,5 @@ def _node(node: dict[str, Any] | None) -> str:
     return f"/node/{quote(node['name'])}" if node else "/nodes"
 
 
-def _port(row: dict[str, Any]) -> str:
+def port_name(row: dict[str, Any]) -> str:
     return f"{row['tags'].get('node', '')}/{row['tags'].get('port', '')}"

@@ -11,9 +11,9 @@ from qnib.model import Audience, Domain, Metric, Panel
 
 
 def panels_of(
-    entity: str, audience: Audience, scope: Mapping[str, str], limits: Mapping[str, float] | None = None
+    entities: set[str], audience: Audience, scope: Mapping[str, str], limits: Mapping[str, float] | None = None
 ) -> list[dict[str, Any]]:
-    """Panel specifications (`PanelSpec` of the UI) for an entity kind.
+    """Panel specifications (`PanelSpec` of the UI) for these kinds of entity.
 
     `scope` are the query parameters that narrow a panel to this entity (cluster, job, host …); `limits` maps a
     metric's name to a line worth drawing, in the metric's unit.
@@ -22,7 +22,7 @@ def panels_of(
         (panel.order, _spec(domain, panel, scope, limits or {}))
         for domain in all_domains()
         for panel in domain.panels
-        if panel.entity == entity and audience in panel.audiences
+        if panel.entity in entities and audience in panel.audiences
     ]
     return [spec for _, spec in sorted(found, key=lambda pair: pair[0])]
 
