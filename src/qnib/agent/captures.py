@@ -1,0 +1,130 @@
+"""Runs a domain's captures: on their interval, at once when a log line says something changed, never in the way.
+
+Nothing waits for a command: its output is collected by the poll loop. What failed is not sent, because an
+empty answer would mean that nothing is there any more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+
+    from qnib.model import Capture
+
+LARGEST = 64 << 20
+"""Octets of one answer; what is larger is not sent."""
+SOON, AFTERWARDS = 0.15, 3.0
+"""Seconds from a log line to the capture it triggers, and to a second one for what was still under way."""
+GENTLE = 20
+"""A triggered command may run again after this many times the duration of its last run, at least `LEAST` seconds."""
+LEAST = 2.0
+
+
+class Task:
+    """One capture of one domain and its running command, if any."""
+
+    def __init__(self, name: str, capture: Capture, now: float) -> None:
+        self.name = name
+        self.capture = capture
+        self.due = now
+        self.process: subprocess.Popen[bytes] | None = None
+        self.answer = bytearray()
+        self.taken_at = 0.0
+        """Wall clock when the command was started: what it tells held at that time or later."""
+        triggers = "|".join(f"(?:{trigger})" for trigger in capture.triggers)
+        self._trigger = re.compile(triggers.encode()) if triggers else None
+        self._started = now
+        self._next_allowed = now
+        self._again = 0.0
+
+    def notice(self, message: bytes, now: float) -> None:
+        """Look at a log line: does it say that this capture would see something new?"""
+        if self._trigger is not None and self._trigger.search(message):
+            self.due = min(self.due, max(now + SOON, self._next_allowed))
+            self._again = now + AFTERWARDS
+
+    def start(self, now: float) -> str | None:
+        """Begin; gives the text at once when the command is only to read files, which needs no process."""
+        self.taken_at = time.time()
+        self._started = now
+        self.due = now + self.capture.interval
+        if self.capture.command[0] == "cat":
+            return read_files(self.capture.command[1:])
+        import subprocess
+
+        self.answer.clear()
+        self.process = subprocess.Popen(
+            self.capture.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None  # noqa: S101 - told to the type checker
+        os.set_blocking(self.process.stdout.fileno(), False)
+        return None
+
+    @property
+    def descriptor(self) -> int:
+        return self.process.stdout.fileno() if self.process and self.process.stdout else -1
+
+    def overdue(self, now: float) -> bool:
+        return self.process is not None and now - self._started > self.capture.timeout
+
+    def read(self) -> bool:
+        """Take what the command has written; whether it has closed its output."""
+        while True:
+            try:
+                part = os.read(self.descriptor, 65536)
+            except BlockingIOError:
+                return False
+            if not part:
+                return True
+            self.answer += part
+            if len(self.answer) > LARGEST:
+                return True
+
+    def finish(self, now: float) -> int:
+        """Reap the command, ending it where it did not end itself; gives its exit status."""
+        import subprocess
+
+        process = self.process
+        if process is None:
+            return 0
+        if self.overdue(now) or len(self.answer) > LARGEST:
+            self.kill()
+        try:
+            status = process.wait(1.0)  # its output is closed: it is about to end
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = process.wait()
+        if process.stdout:
+            process.stdout.close()
+        self.process = None
+        self._next_allowed = now + max(LEAST, GENTLE * (now - self._started))
+        if self._again > now:
+            self.due = min(self.due, max(self._again, self._next_allowed))
+        return status
+
+    def kill(self) -> None:
+        if self.process is not None:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+
+def read_files(paths: Sequence[str]) -> str:
+    """The files one after the other; those that are not there count as empty."""
+    parts = []
+    for path in paths:
+        try:
+            parts.append(Path(path).read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+    return "".join(parts)
