@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qnib.domains
-from qnib.agent.config import load
-from qnib.agent.loop import Loop
-from qnib.model import Domain
+
+if TYPE_CHECKING:
+    from qnib.model import Domain
+
+CACHE = Path("/run/qnib-agent")
+"""Byte code of this package where its own folder is read-only; ours alone, because what lies there is run."""
+
+
+def cold() -> bool:
+    """Whether Python would have to compile the package: the compiler's 5 MB would stay with us for good."""
+    if sys.pycache_prefix is not None:
+        return False
+    source = Path(__file__).with_name("loop.py")
+    return not Path(importlib.util.cache_from_source(str(source))).exists()
+
+
+def private(folder: Path) -> bool:
+    """Whether `folder` is there (it is made if need be) and nobody else can put anything into it."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        state = folder.lstat()
+    except OSError:
+        return False
+    return folder.is_dir() and not folder.is_symlink() and state.st_uid == os.geteuid() and not state.st_mode & 0o022
 
 
 def domains(others: list[str]) -> list[Domain]:
@@ -26,13 +49,23 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python3 -m qnib.agent CONFIG", file=sys.stderr)  # noqa: T201 - standard error is its log
         return 2
+    again = cold() and private(CACHE)
+    if again:
+        sys.pycache_prefix = str(CACHE)
+    from qnib.agent.config import load
+    from qnib.agent.loop import Loop
+
     try:
         config = load(arguments[0])
     except ValueError as error:
         print(f"qnib-agent: {arguments[0]}: {error}", file=sys.stderr)  # noqa: T201 - as above
         return 2
+    found = domains([str(name) for name in config.domains])
+    if again:  # all is compiled now: start over, and be small
+        options = ("-X", f"pycache_prefix={CACHE}", "-m", "qnib.agent")
+        os.execv(sys.executable, (sys.executable, *options, *arguments))  # noqa: S606 - ourselves, no shell
     os.environ.update(config.environment)
-    loop = Loop(config, domains([str(name) for name in config.domains]))
+    loop = Loop(config, found)
     gc.collect()
     gc.freeze()  # what the imports left is here to stay: no need to look at it again and again
     loop.run()
