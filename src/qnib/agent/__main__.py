@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         return 2
     again = cold() and private(CACHE)
     if again:
-        sys.pycache_prefix = str(CACHE)
+        sys.pycache_prefix, sys.dont_write_bytecode = str(CACHE), False
     from qnib.agent.config import load
     from qnib.agent.loop import Loop
 
