@@ -1,0 +1,176 @@
+// The stand-in's answers: every path of the API that the UI reads, filled from the made-up world,
+// in exactly the shapes of src/api/types.ts.
+import { CLUSTER, NODES, drift, fold, iso, noise } from './world.mjs'
+import { story } from './story.mjs'
+
+const METRICS = {
+  'cpu.used': ['CPU', 'percent', 'cgroup of the node', 'CPU time used by everything on the node; 100 is one core.'],
+  'cpu.system': ['CPU in the kernel', 'percent', 'cgroup of the node', 'CPU time spent in the kernel.'],
+  'memory.used': ['Memory', 'bytes', 'cgroup of the node', 'Memory in use without caches.'],
+  'network.rx_bytes': ['Network in', 'bytes/s', 'network namespace of the node', 'Octets received on eth0.'],
+  'network.tx_bytes': ['Network out', 'bytes/s', 'network namespace of the node', 'Octets sent on eth0.'],
+  'ib.xmit_data': ['Fabric out', 'bytes/s', 'perfquery', 'Octets sent by the node’s HCA port.'],
+  'job.cpu': ['CPU of the job', 'percent', 'accounting of the step', 'What the tasks of the job used; 100 is one core.'],
+}
+const LINKS = [
+  ...NODES.map((n, i) => [`SW${i < 4 ? 1 : 2}`, (i % 4) + 1, n, 1]),
+  ['SW1', 5, 'SW3', 1], ['SW1', 6, 'SW4', 1], ['SW2', 5, 'SW3', 2], ['SW2', 6, 'SW4', 2],
+]
+const leaf = (host) => (NODES.indexOf(host) < 4 ? 'SW1' : 'SW2')
+const RANK = ['emerg', 'alert', 'crit', 'err', 'warning', 'notice', 'info', 'debug']
+
+function panels(metrics, scope, limit) {
+  return metrics.map((m) => ({
+    id: m, title: METRICS[m][0], kind: 'series', unit: METRICS[m][1], source: METRICS[m][2], description: METRICS[m][3],
+    url: `/api/series?cluster=${CLUSTER}&metric=${m}&${scope}`, limit: m === 'memory.used' ? limit ?? null : null, domain: m.startsWith('ib') ? 'infiniband' : 'host',
+  }))
+}
+
+export class Answers {
+  constructor(world) { this.world = world }
+
+  node(name, now) {
+    const running = this.world.on(name, now), drained = name === 'compute7'
+    const sick = name === 'compute5'
+    return {
+      name, state: drained ? 'DRAINED' : running ? 'ALLOCATED' : 'IDLE', status: drained ? 'unknown' : sick ? 'warn' : 'fine',
+      reason: drained ? 'fan replaced, burn-in [root, 2026-11-20]' : '', cpus: 2, cpus_allocated: running ? 2 : 0, memory_mb: 512,
+      partitions: ['all', NODES.indexOf(name) % 2 ? 'odd' : 'even'], jobs: running ? [this.world.key(running)] : [], switch: leaf(name),
+      cpu_percent: this.world.value('cpu.used', name, now) / 2, memory_percent: this.world.value('memory.used', name, now) / 5.37e6, newest: iso(now - 2),
+    }
+  }
+
+  now(now) {
+    const w = this.world, all = w.jobs.map((j) => w.full(j, now)), nodes = NODES.map((n) => this.node(n, now))
+    const running = all.filter((j) => j.state === 'RUNNING'), waiting = all.filter((j) => j.state === 'PENDING')
+    const recent = all.filter((j) => j.end && Date.parse(j.end) / 1000 > now - 3600)
+    const count = (list, f) => list.reduce((o, x) => ({ ...o, [f(x)]: (o[f(x)] ?? 0) + 1 }), {})
+    const busiest = Math.max(...nodes.map((n) => n.cpu_percent))
+    const cell = (value, unit, status, worst = '', note = '', link = '') => ({ value, unit, status, worst, note, link })
+    return {
+      cluster: CLUSTER, time: iso(now), newest: iso(now - 2), nodes: { total: 8, by_state: count(nodes, (n) => n.state) },
+      cpus: { total: 16, allocated: nodes.reduce((s, n) => s + n.cpus_allocated, 0) },
+      jobs: { running: running.length, pending: waiting.length, finished_last_hour: count(recent, (j) => j.state) },
+      users: ['alice', 'bob', 'carol', 'dave'].map((u) => ({ name: u, running: running.filter((j) => j.user === u).length, pending: waiting.filter((j) => j.user === u).length, cpus: running.filter((j) => j.user === u).reduce((s, j) => s + j.cpus, 0) })),
+      fabric: { hcas: 8, switches: 4, links: 12, links_down: 1, symbol_errors: 37 },
+      partitions: [{ name: 'all', nodes: fold(NODES), state: 'UP', total: 8 }, { name: 'even', nodes: 'compute[0,2,4,6]', state: 'UP', total: 4 }, { name: 'odd', nodes: 'compute[1,3,5,7]', state: 'UP', total: 4 }],
+      use: [
+        { resource: 'CPU', errors: cell(null, '', 'unknown'), saturation: cell(0.4, 'load/core', 'fine', 'compute4', '', '/node/compute4'), utilisation: cell(busiest, '%', busiest > 95 ? 'warn' : 'fine', 'compute4', 'busiest node', '/node/compute4') },
+        { resource: 'Memory', errors: cell(1, 'kills', 'critical', 'compute5', 'in the last hour', '/node/compute5'), saturation: cell(0, 'faults/s', 'fine'), utilisation: cell(44, '%', 'fine', 'compute1', 'fullest node', '/node/compute1') },
+        { resource: 'Network', errors: cell(0, 'drops', 'fine'), saturation: cell(null, '', 'unknown'), utilisation: cell(127, 'MB/s', 'fine', 'compute4', '', '/node/compute4') },
+        { resource: 'Fabric links', errors: cell(37, 'symbol errors', 'warn', 'SW2/2', 'in the last hour', '/fabric'), saturation: cell(2.1, '% waiting', 'fine', 'SW1/5', '', '/fabric'), utilisation: cell(18, '%', 'fine', 'SW1/5', '', '/fabric') },
+        { resource: 'SLURM daemons', errors: cell(0, 'down', 'fine'), saturation: cell(3, 'threads', 'fine', 'slurmctld'), utilisation: cell(null, '', 'unknown') },
+      ],
+      findings: this.findings().slice(0, 3), running,
+      changes: story(w, now).filter((e) => e.kind && !['job.progress', 'job.submit', 'fabric.sweep'].includes(e.kind)).slice(0, 12),
+    }
+  }
+
+  findings() {
+    const w = this.world
+    return [
+      { name: 'link-down', severity: 'critical', sentence: 'The link SW1/6 – SW4/1 went down; traffic between the two leaf switches shares one cable.', advice: 'Look at the connection’s history on the fabric page; put the cable back, or swap it.', evidence: ['opensm: Link went down: port SW1/6', 'SW1/5 carries twice its rate since'], about: 'PORT:SW1/6' },
+      { name: 'slow-node', severity: 'warn', sentence: 'compute2 works at 74 % of the median CPU of job 61.', advice: 'Compare its CPU with its neighbours; check for a second process or a throttled core.', evidence: ['median 182 %, compute2 135 %'], about: `Job:${w.key(w.job('61'))}` },
+      { name: 'limit-near', severity: 'warn', sentence: 'Job 58 will reach its time limit before it is done.', advice: 'It needs about 14 minutes more than it asked for: scontrol update jobid=58 timelimit=80.', evidence: ['72 of 100 iterations after 52 of 60 minutes'], about: `Job:${w.key(w.job('58'))}` },
+    ]
+  }
+
+  jobs(q, now) {
+    const group = (s) => (s === 'RUNNING' ? 'running' : s === 'PENDING' ? 'pending' : 'finished')
+    const list = this.world.jobs.map((j) => this.world.full(j, now)).filter((j) => (!q.state || q.state === 'all' || group(j.state) === q.state) && (!q.user || j.user === q.user))
+    return { jobs: list.slice(0, +(q.limit ?? 500)), newest: iso(now - 2) }
+  }
+
+  job(key, now) {
+    const j = this.world.job(key)
+    if (!j) return null
+    const full = this.world.full(j, now), hosts = j.hosts
+    const by = [...new Set(hosts.map(leaf))].map((name) => [name, hosts.filter((h) => leaf(h) === name)])
+    const hops = hosts.flatMap((a, i) => hosts.slice(i + 1).map((b) => ({ from: a, to: b, hops: leaf(a) === leaf(b) ? 2 : 4 })))
+    const far = hops.filter((h) => h.hops > 2).length
+    return {
+      ...full, work_dir: `/home/${j.user}/${j.name}`,
+      verdict: { RUNNING: 'Running as expected so far; one of its four nodes is slower than the others.', PENDING: 'Waiting for eight free nodes: seven can run jobs, compute7 is drained.', COMPLETED: 'Ended well in 58 % of the time asked for.', FAILED: 'Failed after a few seconds with exit status 1: a restart file was missing.', OUT_OF_MEMORY: 'Killed: a task on compute5 used more than the memory asked for.', TIMEOUT: 'Stopped at its time limit before it was done.', CANCELLED: 'Cancelled by its owner.' }[j.state],
+      findings: this.findings().filter((f) => f.about === `Job:${full.key}` || (j.id === 61 && f.name === 'link-down')),
+      placement: {
+        sentence: hosts.length < 2 ? 'One host: no traffic over the fabric.' : far ? `${hosts.length} hosts on ${by.length} leaf switches: ${far} of ${hops.length} pairs are 4 hops apart.` : `All ${hosts.length} hosts on one leaf switch, every pair 2 hops apart.`,
+        switches: by.map(([name, h]) => ({ name, nodes: fold(h), count: h.length })), hops,
+      },
+      panels: hosts.length ? panels(['cpu.used', 'memory.used', 'network.tx_bytes', 'ib.xmit_data'], `job=${encodeURIComponent(full.key)}`, 512 * 1048576) : [],
+      window: { from: iso((j.start ?? j.submit) - 60), until: iso(j.end ? j.end + 60 : now) }, command: `qnib job show ${j.id}`,
+    }
+  }
+
+  nodePage(name, now) {
+    if (!NODES.includes(name)) return null
+    const w = this.world, i = NODES.indexOf(name)
+    return {
+      ...this.node(name, now),
+      aliases: [{ name, kind: 'NodeName', since: iso(w.began - 5.6 * 3600) }, { name: `${name}.demo`, kind: 'FQDN', since: iso(w.began - 5.6 * 3600) }, { name: `${name} HCA-1`, kind: 'NodeDescription', since: iso(w.began - 5.5 * 3600) }],
+      port: { hca: name, switch: leaf(name), switch_port: (i % 4) + 1, cable: `c${i + 1}`, rate: '56 Gb/s (4X FDR)', state: 'Active' },
+      history: w.jobs.filter((j) => j.hosts.includes(name)).map((j) => ({ job: w.full(j, now), since: iso(j.start), until: iso(j.end) })),
+      findings: name === 'compute5' ? [{ name: 'symbol-errors', severity: 'warn', sentence: 'The port SW2/2 – compute5 saw 37 symbol errors in the last hour.', advice: 'Clean or swap the cable c6, then watch whether the errors follow it.', evidence: ['perfquery SW2/2'], about: 'PORT:SW2/2' }] : [],
+      panels: panels(['cpu.used', 'cpu.system', 'memory.used', 'network.rx_bytes', 'network.tx_bytes', 'ib.xmit_data'], `host=${name}`, 512 * 1048576),
+    }
+  }
+
+  series(q, now) {
+    const from = Date.parse(q.from) / 1000 || now - 3600, until = Math.min(Date.parse(q.until) / 1000 || now, now)
+    const job = q.job && this.world.job(q.job)
+    const hosts = job ? job.hosts : q.host && q.host !== '*' ? NODES.filter((n) => q.host.split('|').includes(n)) : NODES
+    const step = Math.max(5, Math.ceil((until - from) / +(q.points ?? 600)))
+    const t = [], series = hosts.map((h) => ({ name: h, tags: { host: h }, mean: [], min: [], max: [] }))
+    for (let at = Math.ceil(from / step) * step; at < until; at += step) {
+      t.push(at)
+      hosts.forEach((h, i) => {
+        const silent = at < this.world.began - 5.6 * 3600
+        const v = silent ? null : this.world.value(q.metric, h, at), spread = v * Math.min(0.16, step / 900)
+        series[i].mean.push(v); series[i].min.push(silent ? null : v - spread * noise(h, at)); series[i].max.push(silent ? null : v + spread * noise(h, at, 'x'))
+      })
+    }
+    const [, unit, source, description] = METRICS[q.metric] ?? ['', '', '', '']
+    const sorted = (k) => series.map((s) => s.mean[k]).filter((v) => v != null).sort((a, b) => a - b)
+    const band = series.length > 8 ? { min: t.map((_, k) => sorted(k)[0]), median: t.map((_, k) => sorted(k)[sorted(k).length >> 1]), max: t.map((_, k) => sorted(k).at(-1)) } : null
+    return { metric: q.metric, unit, source, description, from: iso(from), until: iso(until), step, newest: iso(now - 2), series, band, t }
+  }
+
+  events(q, now) {
+    const from = Date.parse(q.from) / 1000 || now - 3600, until = Date.parse(q.until) / 1000 || now
+    const job = q.job && this.world.job(q.job), text = (q.q ?? '').toLowerCase()
+    const mine = (e) => !job || e.entities.includes(`Job:${this.world.key(job)}`) || (e.t >= job.start - 5 && e.t <= (job.end ?? now) + 5 && (job.hosts.includes(e.host) || e.kind.startsWith('link') || e.kind === 'fabric.sweep'))
+    const hits = story(this.world, now).filter((e) => e.t >= from && e.t <= until && mine(e) && (!q.host || e.host === q.host || e.entities.includes(`Host:${q.host}`)) &&
+      (!q.entity || e.entities.includes(q.entity)) && (!q.severity || RANK.indexOf(e.severity) <= RANK.indexOf(q.severity)) && (!q.kind || e.kind.startsWith(q.kind)) && (!text || e.message.toLowerCase().includes(text)))
+    return { events: hits.slice(0, +(q.limit ?? 500)), total: hits.length }
+  }
+
+  fabric(q, now) {
+    const w = this.world, at = q.at ? Date.parse(q.at) / 1000 : now, job = q.job ? w.job(q.job) : null
+    const x = { SW1: 0.25, SW2: 0.75, SW3: 0.36, SW4: 0.64 }
+    const sw = ['SW1', 'SW2', 'SW3', 'SW4'].map((id) => ({ id, kind: 'SW', label: id, host: null, level: +id[2] > 2 ? 0 : 1, x: x[id], y: +id[2] > 2 ? 0 : 0.5, status: 'fine', jobs: [] }))
+    const hca = NODES.map((id, i) => ({ id, kind: 'HCA', label: id, host: id, level: 2, x: (i + 0.5) / 8, y: 1, status: this.node(id, at).status, jobs: w.on(id, at) ? [w.key(w.on(id, at))] : [] }))
+    const used = new Set(job ? job.hosts : [])
+    const wide = job && new Set(job.hosts.map(leaf)).size > 1
+    const links = LINKS.map(([a, ap, b, bp], i) => {
+      const id = `${a}/${ap}--${b}/${bp}`, down = w.down(id, at), host = b.startsWith('compute')
+      const rate = down ? 0 : host ? w.value('network.tx_bytes', b, at) * 2 : NODES.filter((n) => leaf(n) === a).reduce((s, n) => s + w.value('network.tx_bytes', n, at), 0) * 0.3
+      const errors = id.startsWith('SW2/2') ? 37 : 0
+      const back = w.outages.filter((o) => o.link === id && o.until && o.until < at).at(-1)
+      return { id, a, a_port: ap, b, b_port: bp, cable: `c${i + 1}`, width: '4X', speed: 'FDR', state: down ? 'down' : 'up', since: iso(down ? w.outages.find((o) => o.link === id).from : back ? back.until : w.began - 5.5 * 3600), until: null,
+        status: down ? 'critical' : errors ? 'warn' : 'fine', xmit_rate: down ? null : rate, errors, xmit_wait: down ? null : Math.floor(rate / 9e5), on_route: used.has(b) || Boolean(wide && !host && !down) }
+    })
+    const changes = w.outages.flatMap((o) => [{ time: o.from, what: 'down', link: o.link }, ...(o.until ? [{ time: o.until, what: 'up', link: o.link }] : [])]).filter((c) => c.time <= at).sort((p, r) => r.time - p.time)
+      .map((c) => ({ ...c, time: iso(c.time), sentence: `${c.link.replace('--', ' – ')} ${c.what === 'up' ? 'came back' : 'went down'}` }))
+    return { at: iso(at), newest: iso(now - 3), nodes: [...sw, ...hca], links, changes }
+  }
+
+  jump(q, now) {
+    const t = (q.q ?? '').toLowerCase()
+    const all = [
+      ...this.world.jobs.map((j) => this.world.full(j, now)).map((j) => ({ kind: 'Job', key: j.key, label: `${j.id} ${j.name}`, detail: `${j.user}, ${j.state.toLowerCase()}`, url: `/job/${j.key}` })),
+      ...NODES.map((n) => ({ kind: 'Node', key: n, label: n, detail: this.node(n, now).state.toLowerCase(), url: `/node/${n}` })),
+      ...['alice', 'bob', 'carol', 'dave'].map((u) => ({ kind: 'User', key: u, label: u, detail: 'jobs of this user', url: `/jobs?user=${u}` })),
+      ...['SW1', 'SW2', 'SW3', 'SW4'].map((s) => ({ kind: 'Switch', key: s, label: s, detail: 'fabric', url: `/fabric?show=${s}` })),
+    ]
+    return { hits: all.filter((h) => `${h.label} ${h.detail}`.toLowerCase().includes(t)).slice(0, 12) }
+  }
+}

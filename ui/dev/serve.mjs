@@ -1,0 +1,58 @@
+// A stand-in for `qnib serve`, for work on the UI alone: made-up data, the real shapes, the built UI.
+//   node dev/serve.mjs [--port 8788] [--at 2026-11-20T14:00:00Z]     then open the address it prints
+// --at freezes the world's clock, so that two screenshots show the same numbers.
+import { createServer } from 'node:http'
+import { readFileSync, existsSync } from 'node:fs'
+import { extname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { World, CLUSTER, iso } from './world.mjs'
+import { Answers } from './answers.mjs'
+
+const flag = (name) => { const i = process.argv.indexOf(name); return i < 0 ? null : process.argv[i + 1] }
+const port = +(flag('--port') ?? 8788), frozen = flag('--at') ? Date.parse(flag('--at')) / 1000 : null
+const clock = () => frozen ?? Date.now() / 1000
+const TOKEN = 'stand-in'
+const built = fileURLToPath(new URL('../../src/qnib/web/static/', import.meta.url))
+const answers = new Answers(new World(clock()))
+const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.html': 'text/html', '.svg': 'image/svg+xml' }
+
+const send = (response, status, body) => { response.writeHead(status, { 'content-type': 'application/json' }); response.end(JSON.stringify(body)) }
+const wrong = (what, where, try_next) => ({ what, where, try_next })
+
+function api(path, q, response) {
+  const now = clock(), [, , part, key] = path.split('/').map(decodeURIComponent)
+  const found = {
+    health: () => ({ status: 'ok', version: 'stand-in', time: iso(now), clusters: [{ name: CLUSTER, newest: iso(now - 2), age: 2 }, { name: 'lab', newest: null, age: null }], spool: { files: 0, bytes: 0, oldest_age: 0 }, rejects: 0 }),
+    now: () => answers.now(now), jobs: () => (key ? answers.job(key, now) : answers.jobs(q, now)),
+    nodes: () => (key ? answers.nodePage(key, now) : { nodes: answers.now(now) && Array.from({ length: 8 }, (_, i) => answers.node(`compute${i}`, now)) }),
+    series: () => answers.series(q, now), events: () => answers.events(q, now), fabric: () => answers.fabric(q, now), jump: () => answers.jump(q, now),
+  }[part]?.()
+  if (found) send(response, 200, found)
+  else send(response, 404, wrong(`There is no ${part?.replace(/s$/, '')} ${key ?? ''} here.`.replace('  ', ' '), path, 'go back to the list and pick one from there.'))
+}
+
+function live(request, response) {
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
+  const tell = () => { for (const topic of ['points', 'jobs', 'nodes', 'fabric']) response.write(`event: change\ndata: ${JSON.stringify({ topic, time: iso(clock()), newest: iso(clock() - 1) })}\n\n`) }
+  tell()
+  const timer = setInterval(tell, 5000)
+  request.on('close', () => clearInterval(timer))
+}
+
+function page(path, response) {
+  const file = normalize(join(built, path))
+  if (extname(file) && file.startsWith(built) && existsSync(file)) {
+    response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' })
+    return response.end(readFileSync(file))
+  }
+  response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' })
+  response.end(readFileSync(join(built, 'index.html'), 'utf8').replace('<head>', '<head><base href="/">'))
+}
+
+createServer((request, response) => {
+  const url = new URL(request.url, 'http://localhost'), q = Object.fromEntries(url.searchParams)
+  if (!url.pathname.startsWith('/api/')) return page(url.pathname, response)
+  if (url.pathname === '/api/health' && !request.headers.authorization) return send(response, 200, { status: 'ok', version: 'stand-in', time: iso(clock()) })
+  if (request.headers.authorization !== `Bearer ${TOKEN}`) return send(response, 401, wrong('This needs a token.', url.pathname, 'open the address that `qnib status` prints.'))
+  return url.pathname === '/api/live' ? live(request, response) : api(url.pathname, q, response)
+}).listen(port, '127.0.0.1', () => console.log(`stand-in (made-up data) on http://127.0.0.1:${port}/?token=${TOKEN}`))

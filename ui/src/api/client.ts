@@ -1,0 +1,37 @@
+// Asks the API. Whatever goes wrong comes back as one shape: what, where, what to try next.
+import { BASE, session } from '../state/session.svelte'
+import type { ApiError } from './types'
+
+export class Failure extends Error implements ApiError {
+  constructor(readonly what: string, readonly where: string, readonly try_next: string, readonly status = 0) {
+    super(what)
+  }
+}
+
+/** The full URL of an API path; parameters given here win over those in the path. */
+export function apiUrl(path: string, params: Record<string, string | number | null | undefined> = {}): URL {
+  const url = new URL(path.replace(/^\//, ''), BASE)
+  for (const [name, value] of Object.entries(params)) if (value != null && value !== '') url.searchParams.set(name, String(value))
+  return url
+}
+
+export async function request(url: URL, signal?: AbortSignal, accept = 'application/json'): Promise<Response> {
+  const headers: Record<string, string> = { accept }
+  if (session.token) headers.authorization = `Bearer ${session.token}`
+  let response: Response
+  try {
+    response = await fetch(url, { headers, signal: signal ?? null, cache: 'no-store' })
+  } catch (error) {
+    if (signal?.aborted) throw error
+    throw new Failure('The server does not answer.', url.host, 'See whether it runs: qnib status. This page tries again by itself.')
+  }
+  if (response.ok) return response
+  if (response.status === 401) session.refuse()
+  const told = (await response.json().catch(() => null)) as Partial<ApiError> | null
+  throw new Failure(told?.what ?? `The server answered ${response.status}.`, told?.where ?? url.pathname, told?.try_next ?? 'Try again; if it stays, look into the log of qnib serve.', response.status)
+}
+
+export async function get<T>(path: string, params: Record<string, string | number | null | undefined> = {}, signal?: AbortSignal): Promise<T> {
+  const response = await request(apiUrl(path, params), signal)
+  return (await response.json()) as T
+}

@@ -1,0 +1,58 @@
+// The scheduler's words in plain ones.
+import type { EventRow, Job, Status } from '../api/types'
+
+const STATES: Record<string, string> = {
+  RUNNING: 'running', PENDING: 'waiting', COMPLETING: 'completing', COMPLETED: 'completed', FAILED: 'failed', OUT_OF_MEMORY: 'out of memory',
+  TIMEOUT: 'time limit', CANCELLED: 'cancelled', NODE_FAIL: 'node failed', PREEMPTED: 'preempted', SUSPENDED: 'suspended', REQUEUED: 'requeued',
+  BOOT_FAIL: 'boot failed', DEADLINE: 'deadline missed', CONFIGURING: 'starting', STOPPED: 'stopped',
+}
+const REASONS: Record<string, string> = {
+  Resources: 'waits for free nodes', Priority: 'others come first', Dependency: 'waits for another job', BeginTime: 'not to start yet', JobHeldUser: 'held by its owner',
+  JobHeldAdmin: 'held by an operator', QOSMaxJobsPerUserLimit: 'its owner runs as many jobs as allowed', AssocMaxJobsLimit: 'its account runs as many jobs as allowed',
+  PartitionNodeLimit: 'asks for more nodes than the partition has', ReqNodeNotAvail: 'a node it needs is not available', PartitionDown: 'the partition is down',
+  Licenses: 'waits for licences', PartitionTimeLimit: 'asks for more time than the partition allows',
+}
+
+export const stateWord = (state: string): string => STATES[state.split(' ')[0] ?? ''] ?? state.toLowerCase().replaceAll('_', ' ')
+
+export function reasonWords(reason: string): string {
+  const key = reason.replace(/[()]/g, '').split(',')[0]?.trim() ?? ''
+  if (!key || key === 'None') return ''
+  return REASONS[key] ?? key
+}
+
+export type Phase = 'running' | 'pending' | 'finished'
+const WAITING = new Set(['PENDING', 'REQUEUED', 'RESV_DEL_HOLD', 'SPECIAL_EXIT', 'REQUEUE_HOLD'])
+const ACTIVE = new Set(['RUNNING', 'COMPLETING', 'CONFIGURING', 'SUSPENDED', 'STOPPED', 'RESIZING'])
+export function phase(job: Pick<Job, 'state'>): Phase {
+  const word = job.state.split(' ')[0] ?? ''
+  return WAITING.has(word) ? 'pending' : ACTIVE.has(word) ? 'running' : 'finished'
+}
+
+/** How a job ended, or why it waits, in a few words for a row. */
+export function outcome(job: Job): string {
+  if (phase(job) === 'pending') return reasonWords(job.reason) || 'waiting'
+  if (phase(job) === 'running') return reasonWords(job.reason)
+  const word = stateWord(job.state)
+  if (job.state.startsWith('FAILED') && job.exit_code) return `failed, exit ${job.exit_code}`
+  if (job.state.startsWith('FAILED') && job.signal) return `failed, signal ${job.signal}`
+  return word
+}
+
+export const SEVERITIES: EventRow['severity'][] = ['emerg', 'alert', 'crit', 'err', 'warning', 'notice', 'info', 'debug']
+/** Status of a log line: its severity, except that a link coming up is good news. */
+export function severityStatus(severity: EventRow['severity']): Status {
+  const rank = SEVERITIES.indexOf(severity)
+  return rank <= 3 ? 'critical' : rank === 4 ? 'warn' : rank === 7 ? 'unknown' : 'fine'
+}
+
+const KIND_WORDS: Record<string, string> = {
+  'job.submit': 'submitted', 'job.start': 'started', 'job.end': 'ended', 'job.progress': 'progress', 'job.oom': 'out of memory', 'job.timeout': 'time limit reached', 'node.down': 'node down',
+  'node.up': 'node up', 'link.down': 'link down', 'link.up': 'link up', 'fabric.sweep': 'fabric swept', 'kernel.oom': 'kernel killed a process', 'app.error': 'error',
+}
+export const kindWord = (kind: string): string => KIND_WORDS[kind] ?? kind.replace('.', ': ').replaceAll('_', ' ')
+
+export const LANES: EventRow['lane'][] = ['scheduler', 'fabric', 'kernel', 'application', 'container', 'other']
+
+/** Events whose moment is worth a line through every chart. */
+export const notable = (e: EventRow): boolean => /^(link|node)\.(down|up)$|oom|^job\.(start|end|timeout)$/.test(e.kind) || SEVERITIES.indexOf(e.severity) <= 3
