@@ -19,12 +19,9 @@ CACHE = Path("/run/qnib-agent")
 """Byte code of this package where its own folder is read-only; ours alone, because what lies there is run."""
 
 
-def cold() -> bool:
-    """Whether Python would have to compile the package: the compiler's 5 MB would stay with us for good."""
-    if sys.pycache_prefix is not None:
-        return False
-    source = Path(__file__).with_name("loop.py")
-    return not Path(importlib.util.cache_from_source(str(source))).exists()
+def compiled() -> bool:
+    """Whether Python finds this package's byte code. Else it compiles, and the compiler's memory stays for good."""
+    return Path(importlib.util.cache_from_source(str(Path(__file__).with_name("loop.py")))).exists()
 
 
 def private(folder: Path) -> bool:
@@ -49,9 +46,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python3 -m qnib.agent CONFIG", file=sys.stderr)  # noqa: T201 - standard error is its log
         return 2
-    again = cold() and private(CACHE)
-    if again:
+    if not compiled() and private(CACHE):
         sys.pycache_prefix, sys.dont_write_bytecode = str(CACHE), False
+    cold = not compiled()
     from qnib.agent.config import load
     from qnib.agent.loop import Loop
 
@@ -61,9 +58,8 @@ def main(arguments: list[str]) -> int:
         print(f"qnib-agent: {arguments[0]}: {error}", file=sys.stderr)  # noqa: T201 - as above
         return 2
     found = domains([str(name) for name in config.domains])
-    if again:  # all is compiled now: start over, and be small
-        options = ("-X", f"pycache_prefix={CACHE}", "-m", "qnib.agent")
-        os.execv(sys.executable, (sys.executable, *options, *arguments))  # noqa: S606 - ourselves, no shell
+    if cold and compiled():  # it was just compiled: start over, and be small
+        os.execv(sys.executable, (sys.executable, "-m", "qnib.agent", *arguments))  # noqa: S606 - ourselves, no shell
     os.environ.update(config.environment)
     loop = Loop(config, found)
     gc.collect()
