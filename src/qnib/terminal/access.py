@@ -1,0 +1,74 @@
+"""Runs commands inside a cluster: `qnib exec` and `qnib shell`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from qnib import clusters
+from qnib.clusters import Cluster
+from qnib.errors import NotFound
+from qnib.settings import Settings
+from qnib.terminal import record
+from qnib.terminal.blueprint import GROUPS, node_names
+from qnib.terminal.engines import ContainerEngine, open_engine
+
+
+def execute(
+    settings: Settings, host: str, command: Sequence[str], *, name: str | None = None, user: str = "",
+    terminal: bool = False,
+) -> int:
+    """Run `command` on a host with this process's own input and output; its exit status.
+
+    `user` is one of the cluster's users (default root), `terminal` gives it a terminal. Raises NotFound for
+    a cluster, host or user that is not there.
+    """
+    cluster = clusters.load(settings.clusters, name or settings.cluster)
+    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    try:
+        _check_host(engine, cluster, host)
+    finally:
+        engine.close()
+    _check_user(user)
+    arguments = ["exec", "--interactive"]
+    if terminal:
+        arguments += ["--tty", "--env", "TERM=xterm-256color"]
+    # From its home everyone can write, and SLURM finds the same folder on every node.
+    home = f"/home/{user}" if user else "/root"
+    if host != "fabric" or not user:
+        arguments += ["--workdir", home]
+    arguments += ["--env", f"HOME={home}", "--env", f"USER={user or 'root'}"]
+    if user:
+        arguments += ["--user", user]
+    container = record.plan_of(cluster).container(host)
+    return subprocess.run([*engine.command(*arguments, container), *command], check=False).returncode
+
+
+def shell(settings: Settings, host: str, *, name: str | None = None, user: str = "") -> int:
+    """An interactive login shell on a host; its exit status."""
+    return execute(settings, host, ["/bin/bash", "-l"], name=name, user=user, terminal=sys.stdin.isatty())
+
+
+def _check_host(engine: ContainerEngine, cluster: Cluster, host: str) -> None:
+    known = ["controller", "fabric", *node_names(cluster.details["nodes"])]
+    if host not in known:
+        raise NotFound(
+            f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,
+            try_next=f"use controller, fabric, or compute0 … {known[-1]}.",
+        )
+    container = record.plan_of(cluster).container(host)
+    state = next((c.state for c in engine.containers(f"qnib={cluster.name}") if c.name == container), "absent")
+    if state != "running":
+        raise NotFound(
+            f"{host} is not running, its container is {state}.", where=container,
+            try_next=f"`qnib down --name {cluster.name}`, then `qnib up --name {cluster.name}`.",
+        )
+
+
+def _check_user(user: str) -> None:
+    known = [member for _, members in GROUPS.values() for member in members]
+    if user and user not in known:
+        raise NotFound(
+            f"There is no user {user!r} on the cluster.", where="--user", try_next=f"use one of {', '.join(known)}.",
+        )

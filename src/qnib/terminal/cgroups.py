@@ -1,0 +1,113 @@
+"""Chooses how memory and CPU limits of nodes and jobs are enforced on this host, and makes the cgroups for it.
+
+On cgroup v1 (and hybrid) each node gets a directory of its own below every controller, which is bound into
+its container, so that slurmd can make cgroups for jobs without any privilege. The node's limit sits one
+level above what is bound: root inside the container cannot reach it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from qnib.errors import Unavailable
+
+ROOT = Path("/sys/fs/cgroup")
+CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "freezer")
+"""What slurmd's cgroup/v1 plugin asks for, and `cpu` for the node's own limit."""
+
+INNER = "in"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One rung of the ladder. `jobs_limited`: SLURM holds every job to its memory and accounts by cgroup."""
+
+    name: str
+    jobs_limited: bool
+    sentence: str
+
+
+V1 = Rung("cgroup-v1", True, "SLURM holds each job to its memory in cgroups of its own; nodes are limited above them")
+NODES_ONLY = Rung("node-limits", False, "the engine limits each node; jobs share their node's limit")
+
+
+def choose(cgroup_driver: str, root: Path = ROOT) -> Rung:
+    """The best rung this host allows. `cgroup_driver` is the engine's: with systemd it owns the tree, not we."""
+    writable = all((root / c).is_dir() and os.access(root / c, os.W_OK) for c in CONTROLLERS)
+    if writable and (root / "memory" / "memory.limit_in_bytes").exists() and cgroup_driver == "cgroupfs":
+        return V1
+    return NODES_ONLY
+
+
+def parent(cluster: str, host: str) -> str:
+    """The engine's ``cgroup_parent`` for one container."""
+    return f"/qnib-{cluster}/{host}/{INNER}"
+
+
+def binds(cluster: str, host: str) -> list[tuple[str, str, str]]:
+    """(host path, path inside, mode) of the directories slurmd may write to."""
+    inner = parent(cluster, host).lstrip("/")
+    return [(str(ROOT / c / inner), str(ROOT / c), "rw") for c in CONTROLLERS]
+
+
+def make(cluster: str, host: str, *, memory: int, cpus: float, root: Path = ROOT) -> None:
+    """Directories and limits of one container; `memory` in bytes (0: none), `cpus` in cores (0: none)."""
+    outer, inner = f"qnib-{cluster}/{host}", parent(cluster, host).lstrip("/")
+    for controller in CONTROLLERS:
+        (root / controller / inner).mkdir(parents=True, exist_ok=True)
+    top = root / "cpuset"
+    for part in (f"qnib-{cluster}", outer, inner):
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            (top / part / name).write_text((top / part).parent.joinpath(name).read_text())
+        (top / part / "cgroup.clone_children").write_text("1")
+    if memory:
+        # The inner value is for reading by the agent; the outer one is the wall.
+        for part in (outer, inner):
+            (root / "memory" / part / "memory.limit_in_bytes").write_text(str(memory))
+    if cpus:
+        for part in (outer, inner):
+            (root / "cpu" / part / "cpu.cfs_period_us").write_text("100000")
+            (root / "cpu" / part / "cpu.cfs_quota_us").write_text(str(int(cpus * 100_000)))
+
+
+def remove(cluster: str, host: str = "", *, patience: float = 10.0, root: Path = ROOT) -> None:
+    """Remove what `make` made for `host` (empty: for the whole cluster), and what grew below it.
+
+    Processes left inside (a container that was killed hard) are ended. Raises Unavailable when a directory
+    is still busy after `patience` seconds.
+    """
+    name = f"qnib-{cluster}/{host}" if host else f"qnib-{cluster}"
+    # An engine may use more controllers than we asked for (pids, blkio, devices, systemd).
+    tops = [p / name for p in root.iterdir() if (p / name).is_dir()] if root.is_dir() else []
+    tops += [root / name] if (root / name).is_dir() else []
+    deadline = time.monotonic() + patience
+    while True:
+        tops = [top for top in tops if not _prune(top)]
+        if not tops:
+            return
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                "A cgroup of the cluster is still in use.", where=str(tops[0]),
+                try_next="look at its cgroup.procs, then run `qnib down` again.",
+            )
+        time.sleep(0.05)
+
+
+def _prune(top: Path) -> bool:
+    """Remove the tree from its leaves up; False while something still lives in it."""
+    gone = True
+    for directory, _, _ in os.walk(top, topdown=False):
+        path = Path(directory)
+        try:
+            for pid in (path / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+            path.rmdir()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except OSError:
+            gone = False
+    return gone

@@ -1,0 +1,111 @@
+"""Container engines behind one small protocol; podman first, docker second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from qnib.errors import Unavailable
+from qnib.settings import Settings
+
+CAPABILITIES = ("SETUID", "SETGID", "CHOWN", "KILL", "DAC_OVERRIDE")
+"""All a container gets. munged and slurmd change user and owner, steps of users are ended, and slurmd writes
+below users' directories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container to run. `memory` in bytes and `cpus` in cores, 0 for no limit of the engine's own."""
+
+    name: str
+    image: str
+    hostname: str
+    command: Sequence[str]
+    network: str
+    address: str
+    labels: Mapping[str, str]
+    binds: Sequence[tuple[str, str, str]] = ()
+    """(host path or volume, path inside, ``ro`` or ``rw``)"""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    memory: int = 0
+    cpus: float = 0
+    cgroup_parent: str = ""
+    capabilities: Sequence[str] = CAPABILITIES
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is there: the engine's name of a thing, its labels, and a container's state (``running`` …)."""
+
+    name: str
+    labels: Mapping[str, str]
+    state: str = ""
+
+
+class ContainerEngine(Protocol):
+    name: str
+
+    def cgroup_driver(self) -> str: ...
+
+    def has_image(self, tag: str) -> bool: ...
+
+    def import_image(self, archive: Path, tag: str) -> None: ...
+
+    def images(self, prefix: str) -> list[str]: ...
+
+    def remove_image(self, tag: str) -> None: ...
+
+    def create_network(self, name: str, subnet: str, gateway: str, labels: Mapping[str, str]) -> None: ...
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None: ...
+
+    def create(self, container: Container) -> None: ...
+
+    def start(self, name: str) -> None: ...
+
+    def run_inside(self, name: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
+        """Exit status and combined output of a command in a running container."""
+
+    def logs(self, name: str, lines: int) -> str: ...
+
+    def containers(self, label: str) -> list[Found]:
+        """`label` is ``qnib`` (any cluster) or ``qnib=<cluster>``; stopped ones are listed, too."""
+
+    def networks(self, label: str) -> list[Found]: ...
+
+    def volumes(self, label: str) -> list[Found]: ...
+
+    def subnets(self) -> list[str]:
+        """Subnets of all the engine's networks, in CIDR form."""
+
+    def remove_container(self, name: str) -> None: ...
+
+    def remove_network(self, name: str) -> None: ...
+
+    def remove_volume(self, name: str) -> None: ...
+
+    def command(self, *arguments: str) -> list[str]:
+        """The engine's own command line, for what needs a terminal or a raw stream."""
+
+    def close(self, *, end_service: bool = False) -> None: ...
+
+
+def open_engine(settings: Settings, wanted: Literal["auto", "podman", "docker"] | None = None) -> ContainerEngine:
+    """Connect to the engine asked for; ``auto`` takes podman where it is installed, else docker.
+
+    Raises Unavailable with what to install when there is none, NotAllowed without the rights.
+    """
+    from qnib.terminal.engines import docker, podman
+
+    choice = wanted or settings.terminal.engine
+    if choice == "podman" or (choice == "auto" and podman.installed()):
+        return podman.connect(settings)
+    if choice == "docker" or docker.installed():
+        return docker.connect()
+    raise Unavailable(
+        "There is no container engine on this machine.", where="podman and docker on PATH",
+        try_next="apt-get install podman runc netavark aardvark-dns iptables",
+    )

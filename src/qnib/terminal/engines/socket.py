@@ -1,0 +1,189 @@
+"""Speaks to an engine through Docker's HTTP API, which podman serves, too. The two adapters differ in a few lines."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.types import IPAMConfig, IPAMPool, Ulimit
+
+from qnib.errors import Unavailable
+from qnib.terminal.engines import Container, Found
+
+# Both are set: without CAP_SYS_RESOURCE an engine's own higher default cannot be applied.
+_ULIMITS = (("nofile", 1024, 4096), ("nproc", 4096, 4096))
+
+
+class SocketEngine:
+    """The protocol over one socket. Subclasses say how to find the socket and the command line."""
+
+    name = "docker"
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._client: Any = connect()
+
+    # ── what differs between engines ──────────────────────────────────────────────────────────
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["docker", *arguments]
+
+    def close(self, *, end_service: bool = False) -> None:
+        del end_service  # Docker's daemon is the system's, not ours
+        self._client.close()
+
+    # ── images ────────────────────────────────────────────────────────────────────────────────
+
+    def cgroup_driver(self) -> str:
+        with self._told("asking for its settings"):
+            return str(self._client.info().get("CgroupDriver", ""))
+
+    def has_image(self, tag: str) -> bool:
+        with self._told("looking for an image", tag):
+            try:
+                self._client.images.get(tag)
+            except NotFound:
+                return False
+            return True
+
+    def import_image(self, archive: Path, tag: str) -> None:
+        done = subprocess.run(self.command("import", str(archive), tag), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Unavailable(
+                f"{self.name} could not import the image: {_last(done.stderr)}.", where=tag,
+                try_next=f"look for a full disk, then try again; `{self.name} info` shows where it keeps images.",
+            )
+
+    def images(self, prefix: str) -> list[str]:
+        with self._told("listing images"):
+            return sorted(tag for image in self._client.images.list() for tag in image.tags if prefix in tag)
+
+    def remove_image(self, tag: str) -> None:
+        with self._told("removing an image", tag):
+            self._client.images.remove(tag, force=True)
+
+    # ── networks and volumes ──────────────────────────────────────────────────────────────────
+
+    def create_network(self, name: str, subnet: str, gateway: str, labels: Mapping[str, str]) -> None:
+        pool = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet, gateway=gateway)])
+        with self._told("making a network", name):
+            self._client.networks.create(name, driver="bridge", ipam=pool, labels=dict(labels))
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        with self._told("making a volume", name):
+            self._client.volumes.create(name, labels=dict(labels))
+
+    def subnets(self) -> list[str]:
+        with self._told("listing networks"):
+            found = [network.attrs for network in self._client.networks.list()]
+        return [c["Subnet"] for n in found for c in (n.get("IPAM", {}).get("Config") or []) if c.get("Subnet")]
+
+    # ── containers ────────────────────────────────────────────────────────────────────────────
+
+    def create(self, container: Container) -> None:
+        api = self._client.api
+        limits: dict[str, Any] = {}
+        if container.memory:
+            limits["mem_limit"] = container.memory
+        if container.cpus:
+            limits["nano_cpus"] = int(container.cpus * 1e9)
+        with self._told("making a container", container.name):
+            host = api.create_host_config(
+                binds=[f"{source}:{inside}:{mode}" for source, inside, mode in container.binds],
+                cap_drop=["ALL"], cap_add=list(container.capabilities), security_opt=["no-new-privileges"],
+                cgroup_parent=container.cgroup_parent or None,
+                extra_hosts=dict(container.hosts),
+                ulimits=[Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in _ULIMITS],
+                network_mode=container.network, **limits,
+            )
+            place = api.create_networking_config(
+                {container.network: api.create_endpoint_config(ipv4_address=container.address)}
+            )
+            api.create_container(
+                container.image, command=list(container.command), name=container.name, hostname=container.hostname,
+                labels=dict(container.labels), environment=dict(container.environment), host_config=host,
+                networking_config=place, detach=True,
+            )
+
+    def start(self, name: str) -> None:
+        with self._told("starting a container", name):
+            self._client.api.start(name)
+
+    def run_inside(self, name: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
+        with self._told(f"running {command[0]!r} in a container", name):
+            made = self._client.api.exec_create(name, list(command), user=user)
+            output: bytes = self._client.api.exec_start(made["Id"])
+            status = self._client.api.exec_inspect(made["Id"])["ExitCode"]
+        return int(status or 0), (output or b"").decode(errors="replace")
+
+    def logs(self, name: str, lines: int) -> str:
+        with self._told("reading the log of a container", name):
+            return bytes(self._client.api.logs(name, tail=lines)).decode(errors="replace")
+
+    def containers(self, label: str) -> list[Found]:
+        with self._told("listing containers"):
+            found = self._client.api.containers(all=True, filters={"label": label})
+        return [Found(c["Names"][0].lstrip("/"), c.get("Labels") or {}, c.get("State", "")) for c in found]
+
+    def networks(self, label: str) -> list[Found]:
+        with self._told("listing networks"):
+            found = self._client.api.networks(filters={"label": label})
+        return [Found(n["Name"], n.get("Labels") or {}) for n in found]
+
+    def volumes(self, label: str) -> list[Found]:
+        with self._told("listing volumes"):
+            found = self._client.api.volumes(filters={"label": label}).get("Volumes") or []
+        return [Found(v["Name"], v.get("Labels") or {}) for v in found]
+
+    def remove_container(self, name: str) -> None:
+        with self._told("removing a container", name), _absent_is_fine():
+            self._client.api.remove_container(name, force=True, v=True)
+
+    def remove_network(self, name: str) -> None:
+        with self._told("removing a network", name), _absent_is_fine():
+            self._client.api.remove_network(name)
+
+    def remove_volume(self, name: str) -> None:
+        with self._told("removing a volume", name), _absent_is_fine():
+            self._client.api.remove_volume(name, force=True)
+
+    @contextmanager
+    def _told(self, doing: str, what: str = "") -> Iterator[None]:
+        """Turns the engine's errors into ours."""
+        try:
+            yield
+        except APIError as error:
+            raise Unavailable(
+                f"{self.name} failed {doing}: {_last(error.explanation or str(error))}.", where=what or self.name,
+                try_next=f"if it is not clear from this, `{self.name} info` shows whether the engine is well.",
+            ) from error
+        except (DockerException, requests.RequestException) as error:
+            raise Unavailable(
+                f"{self.name} does not answer while {doing}: {_last(str(error))}.", where=what or self.name,
+                try_next="check that the engine runs, then try again.",
+            ) from error
+
+
+@contextmanager
+def _absent_is_fine() -> Iterator[None]:
+    """Removing what is gone already is success: `down` may be run twice."""
+    try:
+        yield
+    except NotFound:
+        return
+
+
+def client(url: str) -> Any:
+    """A docker client with patience for sixteen containers at once on two cores."""
+    return docker.DockerClient(base_url=url, version="1.40", timeout=120, max_pool_size=32)
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1].strip().rstrip(".") if lines else "no reason given"

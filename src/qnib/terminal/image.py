@@ -1,0 +1,187 @@
+"""Builds the one image of the virtual cluster from Debian packages: no registry, no Dockerfile, one step.
+
+Controller, nodes and fabric share it, so it is fetched and stored once. Its tag is a hash of the recipe: a
+changed recipe is a new image, an unchanged one is never built twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qnib.errors import NotAllowed, Unavailable
+from qnib.settings import Settings
+from qnib.terminal import mirror
+from qnib.terminal.blueprint import GROUPS
+from qnib.terminal.engines import ContainerEngine
+
+REPOSITORY = "localhost/qnib/slurm"
+
+PACKAGES = (
+    "slurmctld", "slurmd", "slurm-client", "munge",
+    "openmpi-bin", "python3-mpi4py", "python3-numpy",
+    "ibsim-utils", "opensm", "infiniband-diags",
+    "tini", "iproute2", "procps", "less",
+    "systemd-standalone-sysusers",  # instead of all of systemd
+)
+
+# Installed only because UCX was built with AMD GPU support, or documentation: half the image's size.
+LEFT_OUT = (
+    "/usr/lib/*/libLLVM*", "/usr/lib/*/libamd*", "/usr/lib/*/libz3*", "/usr/lib/*/libhsa*", "/usr/lib/*/ucx/*rocm*",
+    "/usr/lib/*/*.a", "/usr/lib/*/perl/*", "/usr/share/perl/*", "/usr/include/*",
+    "/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*",
+)
+
+
+def customize() -> list[str]:
+    """Commands run on the finished tree (``$1``), as mmdebstrap's hooks."""
+    commands = [
+        # The package makes a key when it is installed; a cluster's key is its own and never in an image.
+        'rm -f "$1/etc/munge/munge.key"',
+        # Names come from /etc/hosts first; a name outside the cluster may still be asked for, briefly.
+        'sed -i "s/^hosts:.*/hosts: files dns/" "$1/etc/nsswitch.conf"',
+        'rm -rf "$1/var/log/apt" "$1/var/log/dpkg.log" "$1/var/cache/debconf" "$1/var/lib/apt/lists"',
+        # UCX and Open MPI look for hardware that is not there; a container may not read its peers' memory.
+        "printf '%s\\n' 'pml = ob1' 'btl = self,sm,tcp' 'btl_tcp_if_include = eth0' 'smsc = ^cma' "
+        '"osc = ^ucx" "mtl = ^ofi" >> "$1/etc/openmpi/openmpi-mca-params.conf"',
+    ]
+    # PMIx hands its data over in files it must give to the job's user; through memory it needs rights to that.
+    commands.append(r"""echo "gds = hash" >> "$(echo "$1"/usr/lib/*/pmix2/share/pmix-mca-params.conf)" """.strip())
+    for group, (gid, members) in GROUPS.items():
+        commands.append(f'chroot "$1" groupadd -g {gid} {group}')
+        commands += [
+            f'chroot "$1" useradd -M -u {gid + 1 + place} -g {group} -s /bin/bash -d /home/{user} {user}'
+            for place, user in enumerate(members)
+        ]
+    return commands
+
+
+def tag() -> str:
+    recipe = json.dumps([mirror.SUITE, PACKAGES, LEFT_OUT, customize()])
+    return f"{REPOSITORY}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+
+
+def ensure(settings: Settings, engine: ContainerEngine, say: Callable[[str], None]) -> str:
+    """The image's tag, after building it when this engine does not have it. `say` is told each step.
+
+    Raises Unavailable when a tool is missing or a package cannot be fetched; nothing is left behind then.
+    """
+    wanted = tag()
+    if engine.has_image(wanted):
+        return wanted
+    with _one_at_a_time(settings.run / "image.lock", say):
+        if engine.has_image(wanted):  # another `qnib up` built it while we waited
+            return wanted
+        _check_tools()
+        settings.home.mkdir(parents=True, exist_ok=True)
+        # Beside the state, not in /tmp: that may be memory.
+        with tempfile.TemporaryDirectory(prefix="image-", dir=settings.home) as folder:
+            archive = Path(folder) / "image.tar"
+            _bootstrap(settings, archive, say)
+            say("handing the image to the engine")
+            engine.import_image(archive, wanted)
+    return wanted
+
+
+def clean(engine: ContainerEngine) -> list[str]:
+    """Remove every image this project ever built here; the tags that were removed."""
+    found = engine.images("qnib/slurm:")
+    for each in found:
+        engine.remove_image(each)
+    return found
+
+
+def _check_tools() -> None:
+    if not shutil.which("mmdebstrap"):
+        raise Unavailable(
+            "mmdebstrap is not installed; it builds the cluster's image.", where="PATH",
+            try_next="apt-get install mmdebstrap",
+        )
+    if os.geteuid() != 0:
+        raise NotAllowed(
+            "Only root may build the image.", where="mmdebstrap", try_next="run the same command with sudo.",
+        )
+    if mirror.keyring() is None:
+        raise Unavailable(
+            "Debian's archive keys are not on this machine.", where=str(mirror.KEYRINGS),
+            try_next="apt-get install debian-archive-keyring",
+        )
+
+
+def _bootstrap(settings: Settings, archive: Path, say: Callable[[str], None]) -> None:
+    listed = mirror.sources(settings.terminal.mirror, mirror.index_targets())
+    command = [
+        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(PACKAGES)}",
+        f"--keyring={mirror.keyring()}",
+        "--aptopt=Apt::Install-Recommends false", "--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30",
+        "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
+        *(f"--customize-hook={hook}" for hook in customize()),
+        mirror.SUITE, str(archive),
+    ]
+    if listed:
+        command.append("-")
+    build = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(archive.parent)},
+    )
+    told: list[str] = []
+    try:
+        assert build.stdin is not None and build.stderr is not None  # noqa: S101 - both were asked for above
+        build.stdin.write(listed + "\n" if listed else "")
+        build.stdin.close()
+        for line in build.stderr:
+            told = [*told[-30:], line.rstrip()]
+            if step := _step(line):
+                say(step)
+        build.wait()
+    except BaseException:
+        # mmdebstrap removes its own half-built tree when it is asked to stop.
+        os.killpg(build.pid, signal.SIGINT)
+        build.wait()
+        raise
+    if build.returncode:
+        complaint = next((t for t in told if t.startswith("E:")), told[-1] if told else "it said nothing")
+        raise Unavailable(
+            f"The image could not be built: {complaint.removeprefix('E:').strip().rstrip('.')}.",
+            where=listed.splitlines()[0] if listed else "Debian's default mirror",
+            try_next="check the network or a proxy, or name another mirror: QNIB_TERMINAL__MIRROR=http://…/debian.",
+        )
+
+
+_STEPS = {
+    "running apt-get update": "reading package lists",
+    "downloading packages": "fetching base packages",
+    "extracting archives": "unpacking the base system",
+    "installing essential": "installing the base system",
+    "installing remaining": "installing SLURM, Open MPI and OpenSM",
+    "running --customize-hook": "adding users",
+    "cleaning package": "cleaning up",
+    "creating tarball": "packing the image",
+}
+
+
+def _step(line: str) -> str:
+    """What a line of mmdebstrap means to people; empty for the rest."""
+    return next((said for part, said in _STEPS.items() if part in line), "") if line.startswith("I:") else ""
+
+
+@contextmanager
+def _one_at_a_time(lock: Path, say: Callable[[str], None]) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another build of the image")
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""Scripts that run inside the containers, mounted read-only with the package."""

@@ -1,0 +1,30 @@
+# Shared by the scripts that run as PID 1's only child. Sourced, not run.
+export PYTHONPATH=/usr/lib/qnib PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+
+say() { echo "qnib: $*"; }
+
+# folder MODE OWNER PATH: made while it is still root's, since the right to chmod others' files is not ours.
+folder() {
+    [ -d "$3" ] || { mkdir -p "$3" && chmod "$1" "$3" && chown "$2" "$3"; }
+}
+
+# munge wants its key and folders owned by its own user; the key comes from a read-only mount.
+start_munge() {
+    folder 0755 munge:munge /run/munge
+    if [ ! -e /run/munge/key ]; then
+        (umask 0377 && cat /etc/qnib/munge.key >/run/munge/key) && chown munge:munge /run/munge/key
+    fi
+    setpriv --reuid=munge --regid=munge --clear-groups munged --num-threads=10 --key-file=/run/munge/key
+}
+
+# The observer must never stop the observed: it runs beside the daemons and is started again when it ends.
+start_agent() {
+    [ -e /usr/lib/qnib/qnib/agent/__main__.py ] || return 0
+    (
+        while :; do
+            nice -n 10 python3 -m qnib.agent /etc/qnib/agent.json
+            say "the agent ended with status $?; starting it again"
+            sleep 5
+        done
+    ) &
+}

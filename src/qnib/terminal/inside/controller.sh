@@ -1,0 +1,19 @@
+#!/bin/bash
+# Runs the controller: munge, slurmctld and the agent. Users' homes are made on the shared volume.
+. "${0%/*}/common.sh"
+
+start_agent
+for entry in $(getent passwd | awk -F: '$6 ~ "^/home/" { print $1 ":" $4 ":" $6 }'); do
+    IFS=: read -r user group home <<<"$entry"
+    folder 0700 "$user:$group" "$home"
+done
+folder 0755 slurm:slurm /run/slurm
+cp /etc/qnib/slurm.conf /etc/qnib/cgroup.conf /etc/slurm/
+rm -f /etc/slurm/plugstack.conf # includes a folder in a way SLURM complains about
+start_munge
+# Without state of an earlier life there is nothing to recover, and nothing to report missing.
+[ -e /var/lib/slurm/slurmctld/node_state ] || fresh=-c
+slurmctld -D -i $fresh &
+wait $!
+say "slurmctld ended with status $?"
+wait

@@ -1,0 +1,13 @@
+#!/bin/bash
+# Runs a compute node: munge, slurmd and the agent. What the node is comes from the environment:
+# QNIB_CONTROLLER (address), QNIB_NODE (the line slurmd declares).
+. "${0%/*}/common.sh"
+
+start_agent
+start_munge
+mkdir -p /run/slurm /var/spool/slurmd
+rm -f /etc/slurm/plugstack.conf
+slurmd -D -Z --conf-server "$QNIB_CONTROLLER:6817" --conf "$QNIB_NODE" &
+wait $!
+say "slurmd ended with status $?"
+wait

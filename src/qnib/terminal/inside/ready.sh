@@ -1,0 +1,27 @@
+#!/bin/bash
+# Waits until NODES nodes are idle and three srun over all of them came back in a row, each within a second.
+# ready.sh NODES PATIENCE: prints one line per step; exit status 1 when PATIENCE seconds were not enough.
+nodes=$1 patience=$2
+began=${EPOCHREALTIME/./}
+past() { echo $(((${EPOCHREALTIME/./} - began) / 1000)); }
+
+while idle=$(sinfo -h -p all -t idle -o %D 2>/dev/null) && [ "${idle:-0}" -lt "$nodes" ] || [ -z "$idle" ]; do
+    if (($(past) > patience * 1000)); then
+        echo "missing $(sinfo -h -N -p all -t idle -o %N 2>/dev/null | sort -u | tr '\n' ' ')"
+        exit 1
+    fi
+    sleep 0.1
+done
+echo "registered $(past)"
+
+row=0
+while ((row < 3)); do
+    start=${EPOCHREALTIME/./}
+    timeout 15 srun --quiet -N "$nodes" -J ready true
+    status=$?
+    took=$(((${EPOCHREALTIME/./} - start) / 1000))
+    echo "srun $took $status"
+    if ((status == 0 && took < 1000)); then row=$((row + 1)); else row=0; fi
+    if ((row < 3 && $(past) > patience * 1000)); then exit 1; fi
+done
+echo "ready $(past)"

@@ -1,0 +1,87 @@
+"""Turns a plan into containers: what each role mounts, may do and is limited to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from qnib.clusters import Cluster
+from qnib.settings import Settings
+from qnib.terminal import cgroups, record, topology
+from qnib.terminal.blueprint import LABEL, Blueprint, node_number
+from qnib.terminal.cgroups import Rung
+from qnib.terminal.engines import Container, ContainerEngine
+from qnib.terminal.slurm_conf import node_line
+
+INSIDE = "/usr/lib/qnib"
+"""Where the package is seen in a container; PYTHONPATH of the agent."""
+
+T = TypeVar("T")
+
+_MEMORY = {"controller": 384 << 20, "fabric": 192 << 20}
+_CPUS = {"controller": 1.0, "fabric": 1.0}
+
+
+def role_of(host: str) -> str:
+    return host if host in _MEMORY else "node"
+
+
+def build(settings: Settings, cluster: Cluster, hosts: Iterable[str], image: str) -> list[Container]:
+    """The containers of these hosts, with their files and cgroups made on this machine."""
+    plan, rung = record.plan_of(cluster), record.rung_of(cluster)
+    return [_container(settings, cluster, plan, rung, host, image) for host in hosts]
+
+
+def _container(settings: Settings, cluster: Cluster, plan: Blueprint, rung: Rung, host: str, image: str) -> Container:
+    role = role_of(host)
+    memory = _MEMORY.get(host, plan.node_memory << 20)
+    cpus = min(_CPUS.get(host, plan.node_cpus), float(os.cpu_count() or 1))
+    home = record.folder(settings, plan.name)
+    agent = record.write_agent(settings, cluster, host, role)
+    binds = [
+        (str(home / "package"), INSIDE, "ro"),
+        (str(agent), "/etc/qnib/agent.json", "ro"),
+    ]
+    environment: dict[str, str] = {}
+    if role == "fabric":
+        binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("fabric.topology", "fabric.start")]
+        environment = {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan.leaf).items()}
+    else:
+        binds += [(str(home / "etc" / "munge.key"), "/etc/qnib/munge.key", "ro"), (plan.home_volume, "/home", "rw")]
+    if role == "controller":
+        binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
+    if role == "node":
+        environment = {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, node_number(host))}
+    limits: dict[str, float] = {"memory": memory, "cpus": cpus}
+    parent = ""
+    if rung.jobs_limited:
+        # The wall stands around the cgroup that holds the container and its jobs' cgroups alike.
+        cgroups.make(plan.name, host, memory=memory, cpus=cpus)
+        parent = cgroups.parent(plan.name, host)
+        limits = {}
+        binds += cgroups.binds(plan.name, host)
+    return Container(
+        name=plan.container(host), image=image, hostname=host, network=plan.network, address=plan.address(host),
+        command=["/usr/bin/tini", "-g", "--", "/bin/bash", f"{INSIDE}/qnib/terminal/inside/{role}.sh"],
+        labels={LABEL: plan.name, "qnib.role": role, "qnib.host": host}, binds=binds, hosts=plan.hosts(),
+        environment=environment, cgroup_parent=parent,
+        memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
+    )
+
+
+def at_once(work: Callable[[T], object], items: Iterable[T], threads: int = 8) -> None:
+    """Do the same to many things in parallel; the first failure is raised after all have been tried."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = [pool.submit(work, item) for item in items]
+    for one in waiting:
+        one.result()
+
+
+def create_and_start(engine: ContainerEngine, containers: Iterable[Container]) -> None:
+    def both(container: Container) -> None:
+        engine.create(container)
+        engine.start(container.name)
+
+    at_once(both, containers)

@@ -1,0 +1,129 @@
+"""A cluster's own folder: its record, the files its containers read, and the lock that keeps two commands apart."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import qnib
+from qnib import clusters
+from qnib.clusters import Cluster
+from qnib.errors import Conflict
+from qnib.settings import Settings
+from qnib.terminal import topology
+from qnib.terminal.blueprint import Blueprint
+from qnib.terminal.cgroups import NODES_ONLY, V1, Rung
+from qnib.terminal.slurm_conf import cgroup_conf, slurm_conf
+
+RUNGS = {rung.name: rung for rung in (V1, NODES_ONLY)}
+
+
+def folder(settings: Settings, name: str) -> Path:
+    return settings.clusters / clusters.check_name(name)
+
+
+def plan_of(cluster: Cluster) -> Blueprint:
+    """The blueprint a running cluster was made from."""
+    told = cluster.details
+    return Blueprint(
+        name=cluster.name, subnet=IPv4Network(told["subnet"]), node_cpus=told["node_cpus"],
+        node_memory=told["node_memory"], leaf=told["hosts_per_leaf"],
+    )
+
+
+def rung_of(cluster: Cluster) -> Rung:
+    return RUNGS[cluster.details["rung"]]
+
+
+@contextmanager
+def locked(settings: Settings, name: str) -> Iterator[None]:
+    """One command at a time changes a cluster. Raises Conflict when another does so now."""
+    settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = settings.run / f"{clusters.check_name(name)}.lock"
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"Another command is changing cluster {name!r} right now.", where=str(lock),
+                try_next="wait until it has ended, then try again.",
+            ) from None
+        yield
+
+
+def write_files(settings: Settings, plan: Blueprint, rung: Rung, nodes: int) -> None:
+    """What the containers read: SLURM's configuration, a new munge key, the fabric's wiring, the package."""
+    home = folder(settings, plan.name)
+    # The server's record of the cluster lies beside; containers see only this part.
+    etc = home / "etc"
+    etc.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (etc / "slurm.conf").write_text(slurm_conf(plan, rung))
+    (etc / "cgroup.conf").write_text(cgroup_conf(rung))
+    secret_file(etc / "munge.key", secrets.token_bytes(128))
+    (etc / "fabric.topology").write_text(topology.topology(plan.leaf))
+    start = topology.unplug(topology.absent(nodes, plan.leaf))
+    (etc / "fabric.start").write_text("\n".join([*start, "Help"]) + "\n")
+    _copy_package(home / "package")
+
+
+def write_agent(settings: Settings, cluster: Cluster, host: str, role: str) -> Path:
+    """The agent's configuration of one container, with the cluster's ingest token."""
+    config: dict[str, Any] = {
+        "cluster": cluster.name, "host": host, "role": role, "server": cluster.gateway,
+        "carbon_port": settings.carbon.port, "syslog_port": settings.syslog.port, "http_port": settings.http.port,
+        "token": cluster.ingest_token, "interval": 5,
+        "tail": [{"path": "/var/log/opensm.log", "app": "opensm"}] if role == "fabric" else [],
+    }
+    file = folder(settings, cluster.name) / "etc" / f"agent-{host}.json"
+    secret_file(file, json.dumps(config, indent=1).encode())
+    return file
+
+
+def agent_ports(settings: Settings) -> Mapping[str, int]:
+    return {"carbon": settings.carbon.port, "syslog": settings.syslog.port, "http": settings.http.port}
+
+
+def forget(settings: Settings, name: str) -> None:
+    """Remove the cluster's folder; what was injected on purpose stays, as ground truth for its history."""
+    home = folder(settings, name)
+    if not home.is_dir():
+        return
+    for entry in home.iterdir():
+        if entry.name == "faults.jsonl":
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    if not any(home.iterdir()):
+        home.rmdir()
+
+
+def secret_file(file: Path, content: bytes) -> None:
+    """Readable by its owner only, from the first octet on."""
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+
+
+def _copy_package(target: Path) -> None:
+    """A copy of this package for the agents: a later edit or upgrade does not change a running cluster,
+    and the containers can read it whatever the rights of the folder it was installed to."""
+    source = Path(qnib.__file__).parent
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(
+        source, target / "qnib",
+        ignore=lambda at, names: [name for name in names if name in ("__pycache__", "static", "samples")],
+    )
+    for path in [target, *target.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)

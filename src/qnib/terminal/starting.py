@@ -1,0 +1,200 @@
+"""`up`: from nothing to a cluster on which three `srun` in a row came back, or back to nothing."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from qnib import clusters
+from qnib.clock import Clock, SystemClock
+from qnib.clusters import Cluster
+from qnib.errors import Conflict, NotFound, Unavailable
+from qnib.settings import Settings
+from qnib.terminal import cgroups, image, parts, record, server
+from qnib.terminal.blueprint import (
+    LABEL,
+    Blueprint,
+    check_count,
+    free_subnet,
+    host_routes,
+    hosts_per_leaf,
+    node_names,
+)
+from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.stopping import remove_all
+
+Say = Callable[[str], None]
+
+PATIENCE = 60
+"""Seconds the nodes have to register and to answer."""
+
+
+def up(
+    settings: Settings, *, name: str | None = None, nodes: int = 4,
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, say: Say = lambda step: None, clock: Clock | None = None,
+) -> Cluster:
+    """Start a cluster and return its record when it is ready; `say` is told each step.
+
+    Raises Conflict when a cluster of that name is there, Unavailable or NotAllowed when something it needs
+    is missing. Whatever is raised, Ctrl-C and SIGTERM included, nothing of the cluster is left behind.
+    """
+    wanted = clusters.check_name(name or settings.cluster)
+    check_count(nodes)
+    with record.locked(settings, wanted), _sigterm_as_interrupt():
+        opened = open_engine(settings, engine)
+        try:
+            _refuse_second(settings, opened, wanted)
+            tag = image.ensure(settings, opened, say)
+            try:
+                return _start(settings, opened, wanted, nodes, tag, demo, say, clock or SystemClock())
+            except BaseException:
+                say("removing what was begun")
+                with _uninterrupted():
+                    remove_all(settings, opened, wanted)
+                    server.refresh(settings)
+                raise
+        finally:
+            opened.close()
+
+
+def _refuse_second(settings: Settings, engine: ContainerEngine, name: str) -> None:
+    """A running cluster of that name is a conflict; the remains of one that never got ready are swept away."""
+    found = engine.containers(f"{LABEL}={name}")
+    try:
+        ready = clusters.load(settings.clusters, name).details.get("state") == "ready"
+    except NotFound:
+        ready = False
+    if found and ready:
+        raise Conflict(
+            f"Cluster {name!r} is there already, with {len(found)} containers.", where=engine.name,
+            try_next=f"`qnib status`, or `qnib down --name {name}` first, or give another --name.",
+        )
+    if found or ready or engine.networks(f"{LABEL}={name}"):
+        remove_all(settings, engine, name)
+
+
+def _start(
+    settings: Settings, engine: ContainerEngine, name: str, nodes: int, tag: str, demo: bool, say: Say, clock: Clock,
+) -> Cluster:
+    began = time.monotonic()
+    rung = cgroups.choose(engine.cgroup_driver())
+    say(f"limits: {rung.name} ({rung.sentence})")
+    subnet = free_subnet([*engine.subnets(), *host_routes(Path("/proc/net/route").read_text())])
+    plan = Blueprint(
+        name=name, subnet=subnet, node_cpus=settings.terminal.node_cpus, node_memory=settings.terminal.node_memory,
+        leaf=hosts_per_leaf(nodes),
+    )
+    cluster = Cluster(
+        name=name, gateway=plan.gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
+        created=clock.now().isoformat(),
+        details={
+            "state": "starting", "subnet": str(subnet), "network": plan.network, "nodes": nodes,
+            "hosts_per_leaf": plan.leaf, "node_cpus": plan.node_cpus, "node_memory": plan.node_memory,
+            "rung": rung.name, "image": tag, "demo": demo,
+        },
+    )
+    record.write_files(settings, plan, rung, nodes)
+    clusters.save(settings.clusters, cluster)
+    labels = {LABEL: name}
+    engine.create_network(plan.network, str(subnet), plan.gateway, labels)
+    engine.create_volume(plan.home_volume, labels)
+
+    say("starting the controller")
+    parts.create_and_start(engine, parts.build(settings, cluster, ["controller"], tag))
+    # podman makes the bridge with its first container: from here on the gateway's address exists.
+    if trouble := server.refresh(settings):
+        say(trouble)
+    rest = parts.build(settings, cluster, ["fabric", *node_names(nodes)], tag)
+    parts.at_once(engine.create, rest)
+    _await_controller(engine, plan)
+    say(f"starting the fabric and {nodes} nodes")
+    parts.at_once(engine.start, [container.name for container in rest])
+    cluster.details["ready"] = await_ready(engine, plan, nodes, say)
+    cluster.details["state"] = "ready"
+    cluster.details["seconds"] = round(time.monotonic() - began, 2)
+    clusters.save(settings.clusters, cluster)
+    return cluster
+
+
+def _await_controller(engine: ContainerEngine, plan: Blueprint) -> None:
+    """Until slurmctld answers: a slurmd that asks before that waits ten seconds for its second try."""
+    wait = "for i in $(seq 200); do scontrol ping 2>/dev/null | grep -q ' is UP' && exit 0; sleep 0.05; done; exit 1"
+    status, _ = engine.run_inside(plan.container("controller"), ["bash", "-c", wait])
+    if status:
+        raise Unavailable(
+            "The controller does not answer.", where=_tail(engine, plan, "controller"),
+            try_next="run `qnib up` again; a machine that is short of memory or very busy is the usual cause.",
+        )
+
+
+def await_ready(engine: ContainerEngine, plan: Blueprint, nodes: int, say: Say) -> dict[str, Any]:
+    """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
+    say("waiting for SLURM to run a step on every node, three times")
+    script = f"{parts.INSIDE}/qnib/terminal/inside/ready.sh"
+    status, output = engine.run_inside(plan.container("controller"), ["bash", script, str(nodes), str(PATIENCE)])
+    told = [line.split() for line in output.splitlines() if line.strip()]
+    if status:
+        present = next((set(words[1:]) for words in told if words[0] == "missing"), None)
+        missing = [host for host in node_names(nodes) if present is not None and host not in present]
+        if missing:
+            raise Unavailable(
+                f"Of {nodes} nodes {len(missing)} did not register within {PATIENCE} s: {', '.join(missing)}.",
+                where=_tail(engine, plan, missing[0]),
+                try_next="run `qnib up` again; with fewer --nodes if this machine is short of memory.",
+            )
+        raise Unavailable(
+            "All nodes registered, but steps over all of them did not start within a second "
+            f"({output.strip()[-200:]}).",
+            where=plan.container("controller"), try_next="run `qnib up` again when this machine is less busy.",
+        )
+    wait = "for i in $(seq 100); do grep -q 'SUBNET UP' /var/log/opensm.log && exit 0; sleep 0.1; done; exit 1"
+    if engine.run_inside(plan.container("fabric"), ["bash", "-c", wait])[0]:
+        raise Unavailable(
+            "OpenSM did not bring the fabric up.", where=_tail(engine, plan, "fabric"), try_next="run `qnib up` again.",
+        )
+    numbers = {words[0]: int(words[1]) for words in told if words[0] in ("registered", "ready")}
+    return {**numbers, "srun": [int(words[1]) for words in told if words[0] == "srun"]}
+
+
+def _tail(engine: ContainerEngine, plan: Blueprint, host: str) -> str:
+    """The container and the last thing it said."""
+    name = plan.container(host)
+    lines = engine.logs(name, 5).strip().splitlines()
+    return f"{name}, which said last: {lines[-1].strip()}" if lines else name
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """`kill` and Ctrl-C take the same way out."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: signals are someone else's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C does not stop the tidying."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,64 @@
+"""`down`: removes everything that carries the cluster's label, and nothing else. May be run twice."""
+
+from __future__ import annotations
+
+from qnib import clusters
+from qnib.settings import Settings
+from qnib.terminal import cgroups, parts, record, server
+from qnib.terminal.blueprint import LABEL
+from qnib.terminal.engines import ContainerEngine, docker, open_engine, podman
+
+
+def down(settings: Settings, *, name: str | None = None, every: bool = False) -> list[str]:
+    """Remove one cluster, or all of them; names of those that were there.
+
+    Works from labels as well as records, so that it also removes what an `up` that was killed left behind.
+    """
+    removed: set[str] = set()
+    wanted = None if every else clusters.check_name(name or settings.cluster)
+    for engine in _engines(settings):
+        try:
+            for cluster in sorted(_present(engine)):
+                if wanted in (None, cluster):
+                    with record.locked(settings, cluster):
+                        remove_all(settings, engine, cluster)
+                    removed.add(cluster)
+        finally:
+            engine.close(end_service=not _present(engine))
+    # A record without containers: the machine was restarted, or the engine was emptied by hand.
+    for cluster in [c.name for c in clusters.load_all(settings.clusters) if c.engine and wanted in (None, c.name)]:
+        cgroups.remove(cluster)
+        record.forget(settings, cluster)
+        removed.add(cluster)
+    for cluster in removed:
+        (settings.run / f"{cluster}.lock").unlink(missing_ok=True)
+    if removed:
+        server.refresh(settings)
+    return sorted(removed)
+
+
+def remove_all(settings: Settings, engine: ContainerEngine, name: str) -> None:
+    """Everything of one cluster in this engine, its cgroups and its folder."""
+    label = f"{LABEL}={name}"
+    parts.at_once(engine.remove_container, [found.name for found in engine.containers(label)])
+    for network in engine.networks(label):
+        engine.remove_network(network.name)
+    for volume in engine.volumes(label):
+        engine.remove_volume(volume.name)
+    cgroups.remove(name)
+    record.forget(settings, name)
+
+
+def _engines(settings: Settings) -> list[ContainerEngine]:
+    """Every engine that may hold clusters: those that records name, else the one of the settings."""
+    named = {cluster.engine for cluster in clusters.load_all(settings.clusters)} - {""}
+    if settings.terminal.engine != "auto":
+        named.add(settings.terminal.engine)
+    elif not named:
+        named.add("podman" if podman.installed() else "docker" if docker.installed() else "auto")
+    return [open_engine(settings, engine) for engine in sorted(named)]  # type: ignore[arg-type]
+
+
+def _present(engine: ContainerEngine) -> set[str]:
+    things = [*engine.containers(LABEL), *engine.networks(LABEL), *engine.volumes(LABEL)]
+    return {thing.labels[LABEL] for thing in things if LABEL in thing.labels}
