@@ -121,7 +121,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         told = json.loads(started.qnib("status", "--json").stdout)
         yield replace(started, url=told["url"], token=told["token"])
     finally:
-        down = started.qnib("down", "--all", check=False)
+        down = started.qnib("down", "--name", name, check=False)
         stop = started.qnib("stop", check=False)
     assert down.returncode == 0, down.stderr
     assert stop.returncode == 0, stop.stderr

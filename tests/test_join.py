@@ -90,7 +90,7 @@ def test_a_pulled_cable_is_seen_in_every_layer(world: World) -> None:
 
 def test_a_newcomers_job_starts_within_ten_seconds(world: World) -> None:
     started = time.monotonic()
-    done = world.qnib("exec", "--name", world.name, "slurmctld", "--", "srun", "-N4", "hostname", timeout=60)
+    done = world.qnib("exec", "--name", world.name, "controller", "--", "srun", "-N4", "hostname", timeout=60)
     assert time.monotonic() - started < SOON
     assert sorted(done.stdout.split()) == [f"compute{n}" for n in range(4)]
 
@@ -100,7 +100,7 @@ def test_numbers_agree_with_the_scheduler(world: World) -> None:
 
     def agree() -> bool:
         told = world.qnib(
-            "exec", "--name", world.name, "slurmctld", "--", "squeue", "-h", "-t", "RUNNING", "-o", "%A"
+            "exec", "--name", world.name, "controller", "--", "squeue", "-h", "-t", "RUNNING", "-o", "%A"
         ).stdout
         shown = {job["id"] for job in world.get("/api/jobs", state="running")["jobs"]}
         return {int(line) for line in told.split()} == shown
