@@ -10,6 +10,7 @@ const METRICS = {
   'network.rx_bytes': ['Network in', 'bytes/s', 'network namespace of the node', 'Octets received on eth0.'],
   'network.tx_bytes': ['Network out', 'bytes/s', 'network namespace of the node', 'Octets sent on eth0.'],
   'ib.xmit_data': ['Fabric out', 'bytes/s', 'perfquery', 'Octets sent by the node’s HCA port.'],
+  'ib.symbol_error': ['Symbol errors', 'errors', 'perfquery', 'Symbol errors counted at the port.'],
   'job.cpu': ['CPU of the job', 'percent', 'accounting of the step', 'What the tasks of the job used; 100 is one core.'],
 }
 const LINKS = [
@@ -21,7 +22,7 @@ const RANK = ['emerg', 'alert', 'crit', 'err', 'warning', 'notice', 'info', 'deb
 
 function panels(metrics, scope, limit) {
   return metrics.map((m) => ({
-    id: m, title: METRICS[m][0], kind: 'series', unit: METRICS[m][1], source: METRICS[m][2], description: METRICS[m][3],
+    id: m, title: m.includes(',') ? 'Network' : METRICS[m][0], kind: 'series', unit: METRICS[m.split(',')[0]][1], source: METRICS[m.split(',')[0]][2], description: METRICS[m.split(',')[0]][3],
     url: `/api/series?cluster=${CLUSTER}&metric=${m}&${scope}`, limit: m === 'memory.used' ? limit ?? null : null, domain: m.startsWith('ib') ? 'infiniband' : 'host',
   }))
 }
@@ -96,7 +97,7 @@ export class Answers {
         sentence: hosts.length < 2 ? 'One host: no traffic over the fabric.' : far ? `${hosts.length} hosts on ${by.length} leaf switches: ${far} of ${hops.length} pairs are 4 hops apart.` : `All ${hosts.length} hosts on one leaf switch, every pair 2 hops apart.`,
         switches: by.map(([name, h]) => ({ name, nodes: fold(h), count: h.length })), hops,
       },
-      panels: hosts.length ? panels(['cpu.used', 'memory.used', 'network.tx_bytes', 'ib.xmit_data'], `job=${encodeURIComponent(full.key)}`, 512 * 1048576) : [],
+      panels: hosts.length ? panels(['cpu.used', 'memory.used', 'network.rx_bytes,network.tx_bytes', 'ib.xmit_data'], `job=${encodeURIComponent(full.key)}`, 512 * 1048576) : [],
       window: { from: iso((j.start ?? j.submit) - 60), until: iso(j.end ? j.end + 60 : now) }, command: `qnib job show ${j.id}`,
     }
   }
@@ -117,20 +118,21 @@ export class Answers {
   series(q, now) {
     const from = Date.parse(q.from) / 1000 || now - 3600, until = Math.min(Date.parse(q.until) / 1000 || now, now)
     const job = q.job && this.world.job(q.job)
-    const hosts = job ? job.hosts : q.host && q.host !== '*' ? NODES.filter((n) => q.host.split('|').includes(n)) : NODES
+    const hosts = q.port ? [q.port] : job ? job.hosts : q.host && q.host !== '*' ? NODES.filter((n) => q.host.split('|').includes(n)) : NODES
     const step = Math.max(5, Math.ceil((until - from) / +(q.points ?? 600)))
-    const t = [], series = hosts.map((h) => ({ name: h, tags: { host: h }, mean: [], min: [], max: [] }))
+    const names = q.metric.split(',')
+    const t = [], series = names.flatMap((m) => hosts.map((h) => ({ name: names.length > 1 ? `${h} ${m.split('.').at(-1)}` : h, tags: { host: h, metric: m }, mean: [], min: [], max: [] })))
     for (let at = Math.ceil(from / step) * step; at < until; at += step) {
       t.push(at)
-      hosts.forEach((h, i) => {
-        const silent = at < this.world.began - 5.6 * 3600
-        const v = silent ? null : this.world.value(q.metric, h, at), spread = v * Math.min(0.16, step / 900)
+      series.forEach((line, i) => {
+        const h = line.tags.host, silent = at < this.world.began - 5.6 * 3600
+        const v = silent ? null : this.world.value(line.tags.metric, h, at), spread = v * Math.min(0.16, step / 900)
         series[i].mean.push(v); series[i].min.push(silent ? null : v - spread * noise(h, at)); series[i].max.push(silent ? null : v + spread * noise(h, at, 'x'))
       })
     }
-    const [, unit, source, description] = METRICS[q.metric] ?? ['', '', '', '']
+    const [, unit, source, description] = METRICS[names[0]] ?? ['', '', '', '']
     const sorted = (k) => series.map((s) => s.mean[k]).filter((v) => v != null).sort((a, b) => a - b)
-    const band = series.length > 8 ? { min: t.map((_, k) => sorted(k)[0]), median: t.map((_, k) => sorted(k)[sorted(k).length >> 1]), max: t.map((_, k) => sorted(k).at(-1)) } : null
+    const band = hosts.length > 8 && names.length === 1 ? { min: t.map((_, k) => sorted(k)[0]), median: t.map((_, k) => sorted(k)[sorted(k).length >> 1]), max: t.map((_, k) => sorted(k).at(-1)) } : null
     return { metric: q.metric, unit, source, description, from: iso(from), until: iso(until), step, newest: iso(now - 2), series, band, t }
   }
 
@@ -161,6 +163,18 @@ export class Answers {
     const changes = w.outages.flatMap((o) => [{ time: o.from, what: 'down', link: o.link }, ...(o.until ? [{ time: o.until, what: 'up', link: o.link }] : [])]).filter((c) => c.time <= at).sort((p, r) => r.time - p.time)
       .map((c) => ({ ...c, time: iso(c.time), sentence: `${c.link.replace('--', ' – ')} ${c.what === 'up' ? 'came back' : 'went down'}` }))
     return { at: iso(at), newest: iso(now - 3), nodes: [...sw, ...hca], links, changes }
+  }
+
+  /** The history of two ports, as the graph would answer the fabric page. */
+  connections({ a, b }, now) {
+    const id = `${a}--${b}`, out = this.world.outages.filter((o) => o.link === id), rows = []
+    let since = this.world.began - 5.5 * 3600
+    for (const o of out) {
+      rows.push([a, b, `cable ${id}@${Math.floor(since)}`, iso(since), iso(o.from)])
+      since = o.until
+    }
+    if (since) rows.push([a, b, `cable ${id}@${Math.floor(since)}`, iso(since), null])
+    return { columns: ['a', 'b', 'cable', 'since', 'until'], rows: rows.reverse(), at: iso(now), truncated: false, elapsed_ms: 1.2 }
   }
 
   jump(q, now) {

@@ -17,6 +17,7 @@ const answers = new Answers(new World(clock()))
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.html': 'text/html', '.svg': 'image/svg+xml' }
 
 const send = (response, status, body) => { response.writeHead(status, { 'content-type': 'application/json' }); response.end(JSON.stringify(body)) }
+const body = (request) => new Promise((done) => { let text = ''; request.on('data', (c) => (text += c)); request.on('end', () => done(JSON.parse(text || '{}'))) })
 const wrong = (what, where, try_next) => ({ what, where, try_next })
 
 function api(path, q, response) {
@@ -54,5 +55,6 @@ createServer((request, response) => {
   if (!url.pathname.startsWith('/api/')) return page(url.pathname, response)
   if (url.pathname === '/api/health' && !request.headers.authorization) return send(response, 200, { status: 'ok', version: 'stand-in', time: iso(clock()) })
   if (request.headers.authorization !== `Bearer ${TOKEN}`) return send(response, 401, wrong('This needs a token.', url.pathname, 'open the address that `qnib status` prints.'))
+  if (url.pathname === '/api/graph/cypher') return void body(request).then((asked) => send(response, 200, answers.connections(asked.params, clock())))
   return url.pathname === '/api/live' ? live(request, response) : api(url.pathname, q, response)
 }).listen(port, '127.0.0.1', () => console.log(`stand-in (made-up data) on http://127.0.0.1:${port}/?token=${TOKEN}`))

@@ -127,8 +127,17 @@ export class World {
 
   down(link, t) { return this.outages.some((o) => o.link === link && o.from <= t && (o.until ?? Infinity) > t) }
 
+  /** One counter of one switch port, as a rate. */
+  portValue(metric, port, t) {
+    if (metric === 'ib.symbol_error') return port === 'SW2/2' ? Math.floor(drift(port, t, 120) * 3) : 0
+    const dead = this.outages.some((o) => o.link.startsWith(`${port}--`) && o.from <= t && (o.until ?? Infinity) > t)
+    const busy = this.on('compute0', t) || this.on('compute4', t)
+    return dead ? 0 : 40e3 + (busy ? 44e6 + 26e6 * drift(port + metric, t, 50) : 0)
+  }
+
   /** One metric of one host at one instant. */
   value(metric, host, t) {
+    if (host.includes('/')) return this.portValue(metric, host, t)
     const j = this.on(host, t), seed = `${metric}/${host}`
     if (host === 'compute7' && t > this.began - 140 * MINUTE) return metric.startsWith('memory') ? 62e6 : metric === 'cpu.used' ? 1.2 + drift(seed, t, 20) : 300
     const since = j ? t - j.start : 0

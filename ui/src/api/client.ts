@@ -1,6 +1,6 @@
 // Asks the API. Whatever goes wrong comes back as one shape: what, where, what to try next.
 import { BASE, session } from '../state/session.svelte'
-import type { ApiError } from './types'
+import type { ApiError, Table } from './types'
 
 export class Failure extends Error implements ApiError {
   constructor(readonly what: string, readonly where: string, readonly try_next: string, readonly status = 0) {
@@ -15,12 +15,12 @@ export function apiUrl(path: string, params: Record<string, string | number | nu
   return url
 }
 
-export async function request(url: URL, signal?: AbortSignal, accept = 'application/json'): Promise<Response> {
-  const headers: Record<string, string> = { accept }
+export async function request(url: URL, signal?: AbortSignal, accept = 'application/json', body?: unknown): Promise<Response> {
+  const headers: Record<string, string> = { accept, ...(body !== undefined && { 'content-type': 'application/json' }) }
   if (session.token) headers.authorization = `Bearer ${session.token}`
   let response: Response
   try {
-    response = await fetch(url, { headers, signal: signal ?? null, cache: 'no-store' })
+    response = await fetch(url, { headers, signal: signal ?? null, cache: 'no-store', ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }) })
   } catch (error) {
     if (signal?.aborted) throw error
     throw new Failure('The server does not answer.', url.host, 'See whether it runs: qnib status. This page tries again by itself.')
@@ -34,4 +34,10 @@ export async function request(url: URL, signal?: AbortSignal, accept = 'applicat
 export async function get<T>(path: string, params: Record<string, string | number | null | undefined> = {}, signal?: AbortSignal): Promise<T> {
   const response = await request(apiUrl(path, params), signal)
   return (await response.json()) as T
+}
+
+/** Ask the graph: one read-only Cypher query, its values as parameters. */
+export async function cypher(query: string, params: Record<string, unknown>, cluster: string, signal?: AbortSignal): Promise<Table> {
+  const response = await request(apiUrl('/api/graph/cypher'), signal, 'application/json', { query, params, cluster })
+  return (await response.json()) as Table
 }

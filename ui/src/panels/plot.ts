@@ -1,7 +1,7 @@
 // Turns one answer of numbers into what uPlot draws: lines with envelopes for a few series, a band with
 // its median and the outliers by name for many. The only file that knows uPlot's options.
 import uPlot from 'uplot'
-import type { EventRow, SeriesAnswer } from '../api/types'
+import type { EventRow, Series, SeriesAnswer } from '../api/types'
 import { clock, day, epoch, tick, unitOf } from '../pure/format'
 import { severityStatus } from '../pure/words'
 import { token } from '../state/theme.svelte'
@@ -30,11 +30,11 @@ function oddness(values: Column, median: Column): number {
   return n && size ? sum / size : 0
 }
 
-/** Least, middle and greatest of all series in each bucket. */
-function bandOf(answer: SeriesAnswer): NonNullable<SeriesAnswer['band']> {
+/** Least, middle and greatest of some series in each bucket. */
+function bandOf(t: number[], series: Series[]): NonNullable<SeriesAnswer['band']> {
   const band: NonNullable<SeriesAnswer['band']> = { min: [], median: [], max: [] }
-  answer.t.forEach((_, i) => {
-    const values = answer.series.map((s) => s.mean[i]).filter((v): v is number => v != null).sort((a, b) => a - b)
+  t.forEach((_, i) => {
+    const values = series.map((s) => s.mean[i]).filter((v): v is number => v != null).sort((a, b) => a - b)
     band.min.push(values[0] ?? null)
     band.median.push(values[values.length >> 1] ?? null)
     band.max.push(values.at(-1) ?? null)
@@ -42,35 +42,57 @@ function bandOf(answer: SeriesAnswer): NonNullable<SeriesAnswer['band']> {
   return band
 }
 
-/** @param fold more series than this become a band, even when the server sent none */
+/** `rx_bytes` of `network.rx_bytes`, as people say it. */
+const PARTS: Record<string, string> = { rx_bytes: 'in', tx_bytes: 'out', xmit_data: 'sent', rcv_data: 'received', xmit_wait: 'waiting' }
+const part = (s: Series): string => { const last = (s.tags.metric ?? '').split('.').at(-1) ?? ''; return PARTS[last] ?? last.replaceAll('_', ' ') }
+const DASHES = [undefined, [5, 3], [2, 3]]
+
+/**
+ * What to draw. Up to `fold` series of a metric are lines; more are a band with its median, and where the
+ * server sent the band, the two oddest by name. Of several metrics, hosts keep their colour and metrics
+ * their dashes; of a single host each metric has a colour.
+ */
 export function picture(answer: SeriesAnswer, fold = 8): Picture {
   const colours = [1, 2, 3, 4, 5, 6].map((n) => token(`--series-${n}`))
+  const colour = (i: number): string => colours[i % 6] ?? BAND
   const lines: Line[] = []
   const data: (number[] | Column)[] = [answer.t]
   const bands: uPlot.Band[] = []
-  const band = answer.band ?? (answer.series.length > fold ? bandOf(answer) : null)
-  if (band) {
-    const { min, median, max } = band
-    data.push(max, min, median)
-    bands.push({ series: [1, 2], fill: `color-mix(in srgb, ${token('--unknown')} 26%, transparent)` })
-    lines.push({ name: 'median', colour: token('--ink-2'), column: 3, values: median, low: min, high: max })
-    const odd = answer.series.map((s) => ({ s, far: oddness(s.mean, median) })).filter((o) => o.far > 0.15).sort((a, b) => b.far - a.far).slice(0, 2)
+  const metrics = [...new Set(answer.series.map(part))]
+  const hosts = [...new Set(answer.series.map((s) => s.tags.host ?? s.tags.port ?? s.name))]
+  const several = metrics.length > 1
+  const folded = answer.band !== null || hosts.length > fold
+  const shade = (upper: number, lower: number, of: string, percent: number) => bands.push({ series: [upper, lower], fill: `color-mix(in srgb, ${of} ${percent}%, transparent)` })
+  if (folded) {
+    metrics.forEach((metric, i) => {
+      const own = answer.series.filter((s) => part(s) === metric)
+      const band = answer.band ?? bandOf(answer.t, own)
+      const ink = several ? colour(i) : colour(0)
+      data.push(band.max, band.min, band.median)
+      shade(data.length - 3, data.length - 2, ink, 20)
+      lines.push({ name: several ? `${metric}, median` : 'median', colour: ink, column: data.length - 1, values: band.median, low: band.min, high: band.max })
+    })
+    const middle = answer.band?.median
+    const odd = middle ? answer.series.map((s) => ({ s, far: oddness(s.mean, middle) })).filter((o) => o.far > 0.15).sort((a, b) => b.far - a.far).slice(0, 2) : []
     odd.forEach(({ s }, i) => {
       data.push(s.mean)
-      lines.push({ name: s.name, colour: colours[i + 1] ?? BAND, column: data.length - 1, values: s.mean, low: s.min, high: s.max })
+      lines.push({ name: s.name, colour: colour(i + 1), column: data.length - 1, values: s.mean, low: s.min, high: s.max })
     })
   } else {
-    const envelopes = answer.series.length <= ENVELOPES
-    answer.series.forEach((s, i) => {
-      const colour = colours[i % 6] ?? BAND
+    for (const s of answer.series) {
+      const host = hosts.indexOf(s.tags.host ?? s.tags.port ?? s.name)
+      const which = metrics.indexOf(part(s))
+      const alone = several && hosts.length === 1
+      const ink = colour(alone ? which : host)
+      const dash = alone ? undefined : several ? DASHES[which % 3] : host >= 6 ? DASHES[1] : undefined
       data.push(s.mean)
-      lines.push({ name: s.name, colour, column: data.length - 1, values: s.mean, low: s.min, high: s.max, ...(i >= 6 && { dash: [5, 3] }) })
-      if (!envelopes) return
+      lines.push({ name: several ? (alone ? part(s) : `${hosts[host]} ${part(s)}`) : s.name, colour: ink, column: data.length - 1, values: s.mean, low: s.min, high: s.max, ...(dash && { dash }) })
+      if (answer.series.length > ENVELOPES) continue
       data.push(s.max, s.min)
-      bands.push({ series: [data.length - 2, data.length - 1], fill: `color-mix(in srgb, ${colour} 15%, transparent)` })
-    })
+      shade(data.length - 2, data.length - 1, ink, 15)
+    }
   }
-  return { lines, data: data as uPlot.AlignedData, bands, shape: `${data.length}|${lines.map((l) => l.name + l.colour).join()}`, many: band ? answer.series.length : 0 }
+  return { lines, data: data as uPlot.AlignedData, bands, shape: `${data.length}|${lines.map((l) => l.name + l.colour).join()}`, many: folded ? hosts.length : 0 }
 }
 
 export interface Drawing {

@@ -42,3 +42,16 @@ export function unfold(nodes: string, most = 512): string[] {
   }
   return names
 }
+
+/** A cable's name for people: one known only by where and when it was first seen is called that. */
+export function cableName(name: string, when: (t: number) => string): string {
+  const unmarked = /^cable .+@(\d+)$/.exec(name)
+  return unmarked ? `unmarked, seen since ${when(Number(unmarked[1]))}` : name
+}
+
+/** What of the fabric a `show=` parameter means: a link by its id or one of its ports, a node, or a cable. */
+export function shown<L extends { id: string; a: string; a_port: number; b: string; b_port: number; cable: string }>(text: string, fabric: { links: L[]; nodes: { id: string }[] }): { link: L | null; node: string | null } {
+  const plain = text.replace(/@\d+$/, '')
+  const link = fabric.links.find((l) => l.id === plain || `${l.a}/${l.a_port}` === plain || `${l.b}/${l.b_port}` === plain || (l.cable !== '' && l.cable === text)) ?? null
+  return { link, node: link ? null : (fabric.nodes.find((n) => n.id === plain)?.id ?? null) }
+}
