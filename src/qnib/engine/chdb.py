@@ -51,7 +51,8 @@ def open_engine(settings: Settings, clock: Clock, *, migrations: Sequence[Migrat
         config.write_text(_CONFIG.format(memory=settings.engine.memory, mark_cache=settings.engine.mark_cache))
     except OSError as error:
         raise Unavailable(
-            f"The state directory cannot be written: {error.strerror}.", where=str(settings.home),
+            f"The state directory cannot be written: {error.strerror}.",
+            where=str(settings.home),
             try_next="run as its owner, or set QNIB_HOME to a directory of yours.",
         ) from error
     engine = ChdbEngine(path, config, clock, list(migrations) if migrations is not None else shipped())
@@ -112,7 +113,7 @@ class ChdbEngine:
         if token is not None:
             settings["insert_deduplication_token"] = token
         with self._handle(None) as handle, _translated(None, f"INSERT INTO {table}"):
-            stream = handle.send_insert(f"INSERT INTO {table} ({columns}){_clause(settings)}", "JSONEachRow")
+            stream: Any = handle.send_insert(f"INSERT INTO {table} ({columns}){_clause(settings)}", "JSONEachRow")
             with stream:
                 for chunk in json_lines(rows):
                     stream.append(chunk)
@@ -139,7 +140,8 @@ class ChdbEngine:
         )
         if full:
             raise Conflict(
-                f"The engine holds data already ({', '.join(row['name'] for row in full)}).", where=str(self._path),
+                f"The engine holds data already ({', '.join(row['name'] for row in full)}).",
+                where=str(self._path),
                 try_next="restore into an empty QNIB_HOME.",
             )
         self.run(f"DROP DATABASE IF EXISTS {DATABASE} SYNC")
@@ -192,7 +194,8 @@ class ChdbEngine:
             handle = Connection(self._address)
         except Exception as error:
             raise Unavailable(
-                f"The embedded ClickHouse did not open: {str(error).strip()[:300]}", where=str(self._path),
+                f"The embedded ClickHouse did not open: {str(error).strip()[:300]}",
+                where=str(self._path),
                 try_next="check rights and free space of that directory; QNIB_HOME chooses another.",
             ) from error
         sets: dict[str, Any] = {"max_threads": 2, "max_partitions_per_insert_block": 0}
@@ -203,7 +206,6 @@ class ChdbEngine:
             sets["readonly"] = 1
         handle.query("SET " + ", ".join(f"{name} = {literal(value)}" for name, value in sets.items()))
         return handle
-
 
 
 def _hold(path: Path) -> int:
@@ -218,7 +220,8 @@ def _hold(path: Path) -> int:
         holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise Unavailable(
-            f"Another process holds the data (process {holder}).", where=str(path),
+            f"Another process holds the data (process {holder}).",
+            where=str(path),
             try_next="ask the running `qnib serve`, or stop it first.",
         ) from None
     os.ftruncate(descriptor, 0)
@@ -247,13 +250,18 @@ def _translated(limits: Limits | None, sql: str) -> Iterator[None]:
         where = " ".join(sql.split())[:120]
         if code in _TOO_MUCH:
             raise TooMuch(
-                f"The query went past its limit of {_TOO_MUCH[code]}: {text[:200]}", where=where,
+                f"The query went past its limit of {_TOO_MUCH[code]}: {text[:200]}",
+                where=where,
                 try_next="ask for a shorter time or fewer hosts.",
             ) from error
         if code in {243, 1001} or "No space left" in text:
-            raise Unavailable(f"The engine cannot write: {text[:200]}", where=where, try_next="free some space.") from error
+            raise Unavailable(
+                f"The engine cannot write: {text[:200]}", where=where, try_next="free some space."
+            ) from error
         if limits and code == 164:
             raise NotAllowed("A query may only read.", where=where, try_next="use SELECT.") from error
         if limits:
-            raise WrongUse(f"The query is not valid: {text[:300]}", where=where, try_next="correct the query.") from error
+            raise WrongUse(
+                f"The query is not valid: {text[:300]}", where=where, try_next="correct the query."
+            ) from error
         raise

@@ -50,7 +50,8 @@ def migrate(engine: Engine, clock: Clock, migrations: Sequence[Migration], where
         raise Unavailable(
             f"The data was written by a newer QNIB (migration {unknown[-1]} {applied[unknown[-1]]!r};"
             f" this one knows up to {newest}).",
-            where=where, try_next="install that version again, or point QNIB_HOME at another directory.",
+            where=where,
+            try_next="install that version again, or point QNIB_HOME at another directory.",
         )
     missing = [m for m in migrations if m.number not in applied]
     for migration in missing:

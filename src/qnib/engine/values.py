@@ -38,7 +38,7 @@ def parameter(value: Any) -> str:
             return str(value)
 
 
-def literal(value: Any) -> str:
+def literal(value: Any) -> str:  # noqa: PLR0911  one line per type reads best
     """`value` as a literal inside SQL text: quoted strings, [arrays], maps."""
     match value:
         case None:
@@ -66,9 +66,9 @@ def literal(value: Any) -> str:
 def json_lines(rows: Sequence[Mapping[str, Any]]) -> Iterable[bytes]:
     """Rows as JSONEachRow, a thousand to a chunk."""
     for first in range(0, len(rows), 1000):
-        yield "".join(
-            json.dumps(row, default=_json, ensure_ascii=False, allow_nan=False) + "\n" for row in rows[first : first + 1000]
-        ).encode("utf-8", "replace")
+        some = rows[first : first + 1000]
+        lines = (json.dumps(row, default=_json, ensure_ascii=False, allow_nan=False) for row in some)
+        yield ("\n".join(lines) + "\n").encode("utf-8", "replace")
 
 
 def _json(value: Any) -> Any:
@@ -94,6 +94,7 @@ def _column(column: pa.ChunkedArray) -> list[Any]:
     if pa.types.is_timestamp(kind):
         # A fixed offset of UTC, not a zone of the database: callers compare and subtract these
         return [None if v is None else v.replace(tzinfo=UTC) for v in column.cast(pa.timestamp("us")).to_pylist()]
+    values: list[Any]
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:

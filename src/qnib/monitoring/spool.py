@@ -1,0 +1,250 @@
+"""Files between the edges and the engine: what is in one that was fsynced and renamed is acknowledged.
+
+Rows gather in memory for a fraction of a second, then one thread writes them as ``ready/<name>.<format>``
+and calls `on_ready`; the writer inserts the file and moves it to ``done/``, where it stays some minutes so that
+it can be replayed should the machine lose power. The name orders the files and is the token of their insert.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from qnib.clock import Clock
+from qnib.errors import Unavailable
+from qnib.monitoring.frames import Origin, Record, micros, row
+from qnib.settings import Settings
+
+__all__ = ["Format", "Record", "Spool"]
+
+Format = Literal["carbon", "syslog", "capture", "reject"]
+_RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Rows of one format that will become one file, and those who wait for it."""
+
+    rows: list[bytes] = field(default_factory=list)
+    size: int = 0
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
+
+
+class Spool:
+    """Append from the event loop that called `start`; `ready`, `finished` and `state` from any thread."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        folder, limits = settings.home / "spool", settings.spool
+        self.ready_folder = folder / "ready"
+        self.done_folder = folder / "done"
+        self.failed_folder = folder / "failed"
+        self.on_ready: Callable[[], None] = lambda: None
+        self.on_full: Callable[[bool], None] = lambda full: None
+        self.dropped = 0
+        self._limits = limits
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open: dict[Format, _Batch] = {}
+        self._in_memory = 0
+        self._on_disk = 0
+        self._full = False
+        self._last_name = 0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._flights: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        try:
+            for each in (self.ready_folder, self.done_folder, self.failed_folder):
+                each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Unavailable(
+                f"The spool cannot be written: {error.strerror}.",
+                where=str(folder),
+                try_next="run as the owner of QNIB_HOME, or set it to a directory of yours.",
+            ) from error
+        for part in self.ready_folder.glob("*.part"):
+            part.unlink()  # never acknowledged
+        for file in (*self.ready_folder.iterdir(), *self.done_folder.iterdir()):
+            self._last_name = max(self._last_name, int(file.name.partition("-")[0]))
+        self._on_disk = sum(file.stat().st_size for file in self.ready_folder.iterdir())
+
+    # ── the edges' side, in the event loop ────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._weigh()
+
+    @property
+    def full(self) -> bool:
+        """Senders must wait: readers of TCP stop reading, datagrams are dropped and counted."""
+        return self._full
+
+    def append(self, format: Format, octets: bytes) -> None:
+        """Take one row (`frames.block` or `frames.row`). It is acknowledged once its file is written."""
+        self._gather(format, octets)
+
+    async def put(self, format: Format, cluster: str, sender: str, listener: str, body: bytes) -> None:
+        """Take one record and return when it is acknowledged. Raises Unavailable when the spool is full or broken."""
+        if self._full:
+            raise Unavailable(
+                "The spool is full.",
+                where=str(self.ready_folder),
+                try_next="wait: the engine is behind, or its disk full.",
+            )
+        octets = row(micros(self._clock.now()), Origin(cluster, sender, listener).prefix(), [body])
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gather(format, octets).waiting.append(waiter)
+        await waiter
+
+    async def stop(self) -> None:
+        """Write what is in memory. The edges must have been closed before."""
+        for format in list(self._open):
+            self._rotate(format)
+        while self._flights:
+            await asyncio.gather(*self._flights, return_exceptions=True)
+        self._writer.shutdown()
+
+    def _gather(self, format: Format, octets: bytes) -> _Batch:
+        if self._loop is None:
+            raise RuntimeError("the spool was not started")
+        batch = self._open.get(format)
+        if batch is None:
+            batch = self._open[format] = _Batch()
+            batch.timer = self._loop.call_later(self._limits.rotate_seconds, self._rotate, format)
+        batch.rows.append(octets)
+        batch.size += len(octets)
+        self._in_memory += len(octets)
+        if batch.size >= self._limits.rotate_bytes:
+            self._rotate(format)
+        self._weigh()
+        return batch
+
+    def _rotate(self, format: Format) -> None:
+        batch = self._open.pop(format, None)
+        if batch is None or self._loop is None:
+            return
+        if batch.timer:
+            batch.timer.cancel()
+        # One more than the last, whatever the clock says: names must never repeat
+        self._last_name = max(self._last_name + 1, micros(self._clock.now()))
+        name = f"{self._last_name:020d}-{secrets.token_hex(4)}.{format}"
+        flight = self._loop.create_task(self._acknowledge(batch, name))
+        self._flights.add(flight)
+        flight.add_done_callback(self._flights.discard)
+
+    async def _acknowledge(self, batch: _Batch, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await loop.run_in_executor(self._writer, self._write, name, batch.rows)
+                break
+            except OSError as error:
+                told = Unavailable(
+                    f"The spool cannot be written: {error.strerror}.",
+                    where=str(self.ready_folder),
+                    try_next="free some space on that disk.",
+                )
+                for waiter in batch.waiting:
+                    if not waiter.done():
+                        waiter.set_exception(told)
+                # The rows stay in memory, which fills and makes the senders wait
+                await asyncio.sleep(_RETRY_SECONDS)
+        self._in_memory -= batch.size
+        for waiter in batch.waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._weigh()
+        self.on_ready()
+
+    def _write(self, name: str, rows: list[bytes]) -> None:
+        part = self.ready_folder / f"{name}.part"
+        with part.open("wb") as out:
+            out.writelines(rows)
+            out.flush()
+            os.fsync(out.fileno())
+            size = out.tell()
+        part.rename(self.ready_folder / name)
+        _sync_folder(self.ready_folder)
+        with self._lock:
+            self._on_disk += size
+
+    def _weigh(self) -> None:
+        """Open or close the gate; it opens again only when a quarter is free, so that it does not flutter."""
+        memory, disk = 4 * self._limits.rotate_bytes, self._limits.max_bytes
+        if not self._full and (self._in_memory > memory or self._on_disk > disk):
+            self._full = True
+            self.on_full(True)
+        elif self._full and self._in_memory <= memory * 3 // 4 and self._on_disk <= disk * 3 // 4:
+            self._full = False
+            self.on_full(False)
+
+    # ── the writer's side, in its thread ──────────────────────────────────────────────────────
+
+    def ready(self) -> list[Path]:
+        """Files waiting for their insert, the oldest first."""
+        return sorted(file for file in self.ready_folder.iterdir() if file.suffix != ".part")
+
+    def done(self) -> list[Path]:
+        """Files inserted lately, the oldest first."""
+        return sorted(self.done_folder.iterdir())
+
+    def finished(self, file: Path) -> None:
+        """`file` is in the engine: keep it for a while in done/."""
+        self._leave(file, self.done_folder)
+
+    def failed(self, file: Path) -> None:
+        """`file` cannot be inserted: set it aside in failed/ for a person to look at."""
+        self._leave(file, self.failed_folder)
+
+    def again(self, file: Path) -> None:
+        """Bring `file` of done/ back to ready/."""
+        size = file.stat().st_size
+        file.rename(self.ready_folder / file.name)
+        with self._lock:
+            self._on_disk += size
+
+    def forget_old(self) -> None:
+        """Remove files of done/ that are older than `keep_seconds`, or too many octets together with those waiting."""
+        oldest_kept = micros(self._clock.now() - timedelta(seconds=self._limits.keep_seconds))
+        files = [(file, file.stat().st_size) for file in self.done()]
+        total = sum(size for _, size in files) + self._on_disk
+        for file, size in files:
+            if int(file.name.partition("-")[0]) >= oldest_kept and total <= self._limits.max_bytes:
+                break
+            file.unlink()
+            total -= size
+
+    def state(self) -> dict[str, float]:
+        """What waits for its insert: `files`, `bytes`, `oldest_age` in seconds; and datagrams `dropped` since the start."""
+        files = self.ready()
+        waited = (micros(self._clock.now()) - int(files[0].name.partition("-")[0])) / 1e6 if files else 0.0
+        return {
+            "files": len(files),
+            "bytes": self._on_disk,
+            "oldest_age": max(0.0, waited),
+            "dropped": self.dropped,
+        }
+
+    def _leave(self, file: Path, folder: Path) -> None:
+        size = file.stat().st_size
+        file.rename(folder / file.name)
+        with self._lock:
+            self._on_disk -= size
+        if self._loop and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._weigh)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

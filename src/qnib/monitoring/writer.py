@@ -1,0 +1,255 @@
+"""The one thread that brings spool files into the engine, each file exactly once.
+
+A file is parsed into a stage in memory, then each table gets its rows in one block with the file's name as
+deduplication token. A crash between two tables, or between an insert and the note that it was made, is mended by doing
+the whole file again: what is there already counts once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from qnib.clock import Clock
+from qnib.domains import all_domains
+from qnib.domains.events import load_rules
+from qnib.engine import Engine
+from qnib.errors import QnibError
+from qnib.model import EventRule, Metric
+from qnib.monitoring import carbon, syslog
+from qnib.monitoring.events import EVENT_COLUMNS, event_row
+from qnib.monitoring.frames import Record, read_records
+from qnib.monitoring.spool import Spool
+from qnib.settings import Settings
+
+log = logging.getLogger("qnib.writer")
+
+_ATTEMPTS = 3
+_RETRY_SECONDS = 1.0
+_IDLE_SECONDS = 5.0  # how often to look for files that may be forgotten
+_NEWEST = 20  # events handed to those who watch live, per file and cluster
+_ONE_BLOCK = {
+    # Rows in the order of the file and in one block, so that a token always stands for the same rows
+    "max_threads": 1,
+    "max_insert_threads": 1,
+    "max_block_size": 65_536,
+    "max_insert_block_size": 1 << 40,
+    "min_insert_block_size_rows": 1 << 40,
+    "min_insert_block_size_bytes": 0,
+    "optimize_on_insert": 0,  # replacing happens in merges; here it would cost three times the insert
+    "splitby_max_substrings_includes_remaining_string": 1,
+    "short_circuit_function_evaluation": "force_enable",
+    "throw_on_max_partitions_per_insert_block": 0,
+}
+
+
+class OnChange(Protocol):
+    def __call__(
+        self, topic: str, cluster: str, newest: datetime | None, events: Sequence[dict[str, Any]] = ()
+    ) -> None: ...
+
+
+def _nobody(topic: str, cluster: str, newest: datetime | None, events: Sequence[dict[str, Any]] = ()) -> None:
+    """Nobody watches."""
+
+
+class Writer:
+    """Insert what the spool holds until stopped.
+
+    `capture` gets each record of the format capture, in order, in the writer's thread; when it raises, the record goes
+    to the rejects. `on_change(topic, cluster, newest, events)` is called after each file with topic ``points`` or
+    ``events``; `events` are the newest few as the API shows them. `metrics` and `rules` are all domains' by default.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        engine: Engine,
+        spool: Spool,
+        *,
+        capture: Callable[[Record], None] | None = None,
+        on_change: OnChange = _nobody,
+        metrics: Sequence[Metric] | None = None,
+        rules: Sequence[EventRule] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._engine = engine
+        self._spool = spool
+        self._capture = capture
+        self._on_change = on_change
+        self._metrics = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
+        self._rules = rules if rules is not None else [r for d in all_domains() for r in load_rules(d)]
+        self._series = carbon.series(self._metrics)
+        self._work = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="writer")
+        self.trouble = ""
+        """Why the last file could not be inserted; empty when all is well."""
+        self.counts = {"points": 0, "samples": 0, "events": 0, "captures": 0, "rejects": 0, "files": 0}
+
+    @property
+    def healthy(self) -> bool:
+        return not self.trouble and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Make the stages and begin with what a former run left in the spool."""
+        self._engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
+        self._engine.run(carbon.STAGE)
+        self._engine.run(syslog.STAGE)
+        self._replay_after_power_loss()
+        self._spool.on_ready = self._work.set
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the files that are ready, then end."""
+        self._stopping.set()
+        self._work.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def drain(self) -> int:
+        """Insert what is ready, in this thread; for tests and benches. Returns the number of files."""
+        files = self._spool.ready()
+        for file in files:
+            self._take(file)
+        return len(files)
+
+    def _run(self) -> None:
+        while True:
+            stopping = self._stopping.is_set()
+            self._work.clear()
+            while self.drain():
+                if self.trouble and self._stopping.is_set():
+                    return  # the engine is away; the spool keeps the rest
+            self._spool.forget_old()
+            if stopping:
+                return
+            self._work.wait(_IDLE_SECONDS)
+
+    def _take(self, file: Path) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._insert(file)
+            except Exception as error:  # noqa: BLE001  whatever it is, the next file must have its turn
+                self.trouble = str(error)[:1000]
+                log.warning("spool file %s, attempt %d of %d: %s", file.name, attempt, _ATTEMPTS, self.trouble)
+                if self._stopping.wait(_RETRY_SECONDS if attempt < _ATTEMPTS else 0):
+                    return
+            else:
+                self.trouble = ""
+                self.counts["files"] += 1
+                self._spool.finished(file)
+                return
+        self._spool.failed(file)
+
+    def _insert(self, file: Path) -> None:
+        match file.suffix:
+            case ".carbon":
+                self._insert_carbon(file)
+            case ".syslog":
+                self._insert_syslog(file)
+            case ".capture":
+                self._insert_captures(file)
+            case ".reject":
+                self._insert_rejects(file)
+            case other:
+                raise ValueError(f"a spool file of the unknown format {other!r}")
+
+    def _insert_carbon(self, file: Path) -> None:
+        self._engine.run("TRUNCATE TABLE qnib_staging.carbon")
+        self._run_once(carbon.stage(str(file), self._settings.carbon.max_line))
+        summary = self._engine.rows(carbon.SUMMARY)
+        if any(row["points"] for row in summary):
+            self._run_once(self._series, f"{file.name}:series")
+            self._run_once(carbon.POINTS, f"{file.name}:points")
+        if any(row["samples"] for row in summary):
+            self._run_once(carbon.JOB_SAMPLES, f"{file.name}:samples")
+        if any(row["rejects"] for row in summary):
+            self._run_once(carbon.REJECTS, f"{file.name}:rejects")
+        for row in summary:
+            for name in ("points", "samples", "rejects"):
+                self.counts[name] += row[name]
+            if row["points"] or row["samples"]:
+                self._on_change("points", row["cluster"], row["newest"])
+
+    def _insert_syslog(self, file: Path) -> None:
+        self._engine.run("TRUNCATE TABLE qnib_staging.syslog")
+        statement = syslog.stage(
+            str(file), file.name, self._settings.syslog.max_line, self._settings.sources, self._rules
+        )
+        self._run_once(statement)
+        summary = self._engine.rows(syslog.SUMMARY)
+        if any(row["events"] for row in summary):
+            self._run_once(syslog.EVENTS, f"{file.name}:events")
+        if any(row["rejects"] for row in summary):
+            self._run_once(syslog.REJECTS, f"{file.name}:rejects")
+        for row in summary:
+            self.counts["events"] += row["events"]
+            self.counts["rejects"] += row["rejects"]
+            if row["events"]:
+                self._on_change("events", row["cluster"], row["newest"], self._newest_events(row["cluster"]))
+
+    def _newest_events(self, cluster: str) -> list[dict[str, Any]]:
+        rows = self._engine.rows(
+            f"SELECT {EVENT_COLUMNS} FROM qnib_staging.syslog WHERE reason = '' AND cluster = {{cluster:String}}"
+            f" ORDER BY time DESC, id DESC LIMIT {_NEWEST}",
+            {"cluster": cluster},
+        )
+        return [event_row(row) for row in reversed(rows)]
+
+    def _insert_captures(self, file: Path) -> None:
+        refused = []
+        for record in read_records(file):
+            try:
+                if self._capture:
+                    self._capture(record)
+            except Exception as error:  # noqa: BLE001  a parser may fail in any way; its text is kept with the reason
+                reason = error.what if isinstance(error, QnibError) else f"{type(error).__name__}: {error}"
+                log.warning("capture from %s (%s): %s", record.sender, record.cluster, reason)
+                refused.append(_refused(record, reason, record.body))
+            self.counts["captures"] += 1
+        self._refuse(refused, file)
+
+    def _insert_rejects(self, file: Path) -> None:
+        self._refuse(list(_told_rejects(file)), file)
+
+    def _refuse(self, rows: list[dict[str, Any]], file: Path) -> None:
+        self._engine.insert("qnib.rejects", rows, token=f"{file.name}:rejects")
+        self.counts["rejects"] += len(rows)
+
+    def _run_once(self, statement: str, token: str | None = None) -> None:
+        self._engine.run(statement, settings={**_ONE_BLOCK, **({"insert_deduplication_token": token} if token else {})})
+
+    def _replay_after_power_loss(self) -> None:
+        """Bring files inserted lately back to ready/ when the machine was booted anew since.
+
+        After the kernel itself went down, inserts it had not yet written may be lost; the files were fsynced.
+        """
+        note = self._spool.done_folder.parent / "boot"
+        boot = Path("/proc/sys/kernel/random/boot_id")
+        now = boot.read_text().strip() if boot.exists() else ""
+        before = note.read_text().strip() if note.exists() else ""
+        if before and before != now:
+            for file in self._spool.done():
+                self._spool.again(file)
+        note.write_text(now + "\n")
+
+
+def _refused(record: Record, reason: str, raw: bytes) -> dict[str, Any]:
+    return {
+        "cluster": record.cluster, "received": record.received, "listener": record.listener, "sender": record.sender,
+        "reason": reason[:300], "raw": raw[:2048].decode("utf-8", "replace"),
+    }  # fmt: skip
+
+
+def _told_rejects(file: Path) -> Iterator[dict[str, Any]]:
+    """What an edge itself refused: pairs of records, the reason and the raw octets."""
+    records = read_records(file)
+    for reason in records:
+        yield _refused(reason, reason.body.decode("utf-8", "replace"), next(records).body)
