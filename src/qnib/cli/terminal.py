@@ -1,4 +1,4 @@
-"""`qnib up`, `down`, `exec`, `shell`: the virtual cluster."""
+"""`qnib up`, `down`, `scale`, `exec`, `shell`, `fault`, `images`: the virtual cluster."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+from qnib.cli.output import Csv, Json, show_rows
 
 Name = Annotated[str | None, typer.Option("--name", help="Cluster; default: the one of the settings.")]
 User = Annotated[str, typer.Option("--user", "-u", help="Run as this user of the cluster instead of root.")]
@@ -23,6 +25,15 @@ def register(app: typer.Typer) -> None:
     app.command()(down)
     app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
     app.command()(shell)
+    app.command()(scale)
+    fault = typer.Typer(no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
+    fault.command("cable-out")(cable_out)
+    fault.command("list")(fault_list)
+    fault.command("clear")(fault_clear)
+    app.add_typer(fault, name="fault")
+    images = typer.Typer(no_args_is_help=True, help="Images the virtual cluster is made from.")
+    images.command("clean")(clean_images)
+    app.add_typer(images, name="images")
 
 
 def up(
@@ -80,6 +91,68 @@ def shell(
     from qnib.settings import load
 
     raise typer.Exit(terminal.shell(load(), host, name=name, user=user))
+
+
+def scale(
+    nodes: Annotated[int, typer.Option("--nodes", "-n", help="Number of compute nodes to have.")],
+    name: Name = None,
+    patience: Annotated[float, typer.Option(help="Seconds jobs on leaving nodes may still take.")] = 300,
+) -> None:
+    """Add nodes, or drain and remove some; the fabric follows."""
+    from qnib import terminal
+    from qnib.settings import load
+
+    with _Steps() as steps:
+        cluster = terminal.scale(load(), nodes, name=name, patience=patience, say=steps.say)
+    print(f"Cluster {cluster.name} has {cluster.details['nodes']} nodes.")
+
+
+def cable_out(
+    port: Annotated[str, typer.Argument(metavar="PORT", help="One end of the cable: SW1/3, compute0/1 …")],
+    name: Name = None,
+) -> None:
+    """Unplug the cable at a port."""
+    from qnib import terminal
+    from qnib.settings import load
+
+    fault = terminal.fault_cable_out(load(), port, name=name)
+    print(f"Fault {fault.id}: the cable between {fault.ends[0]} and {fault.ends[1]} is out.")
+    print(f"  Put it back: qnib fault clear {fault.id}")
+
+
+def fault_list(name: Name = None, as_json: Json = False, as_csv: Csv = False) -> None:
+    """Faults injected into a cluster, open and cleared."""
+    from dataclasses import asdict
+
+    from qnib import terminal
+    from qnib.settings import load
+
+    rows = [asdict(fault) for fault in terminal.fault_list(load(), name=name)]
+    show_rows(
+        rows, ["id", "time", "kind", "target", "ends", "cleared"], as_json=as_json, as_csv=as_csv,
+        empty="No fault was ever injected.",
+    )
+
+
+def fault_clear(
+    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="The fault; default: all that are open.")] = None,
+    name: Name = None,
+) -> None:
+    """Undo one fault, or all."""
+    from qnib import terminal
+    from qnib.settings import load
+
+    cleared = terminal.fault_clear(load(), number, name=name)
+    print(f"Cleared {', '.join(f'{f.id} ({f.target})' for f in cleared)}." if cleared else "No fault was open.")
+
+
+def clean_images() -> None:
+    """Remove the images; the next `qnib up` builds them again."""
+    from qnib import terminal
+    from qnib.settings import load
+
+    removed = terminal.clean_images(load())
+    print(f"Removed {', '.join(removed)}." if removed else "There was no image to remove.")
 
 
 class _Steps:

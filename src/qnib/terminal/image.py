@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qnib.errors import NotAllowed, Unavailable
+from qnib.errors import Conflict, NotAllowed, Unavailable
 from qnib.settings import Settings
 from qnib.terminal import mirror
-from qnib.terminal.blueprint import GROUPS
-from qnib.terminal.engines import ContainerEngine
+from qnib.terminal.blueprint import GROUPS, LABEL
+from qnib.terminal.engines import ContainerEngine, open_engine
 
 REPOSITORY = "localhost/qnib/slurm"
 
@@ -92,12 +92,25 @@ def ensure(settings: Settings, engine: ContainerEngine, say: Callable[[str], Non
     return wanted
 
 
-def clean(engine: ContainerEngine) -> list[str]:
-    """Remove every image this project ever built here; the tags that were removed."""
-    found = engine.images("qnib/slurm:")
-    for each in found:
-        engine.remove_image(each)
-    return found
+def clean(settings: Settings) -> list[str]:
+    """Remove every image this project ever built here; the tags that were removed.
+
+    Raises Conflict while a cluster uses them.
+    """
+    engine = open_engine(settings)
+    try:
+        users = {found.labels[LABEL] for found in engine.containers(LABEL)}
+        if users:
+            raise Conflict(
+                f"Clusters still use the image: {', '.join(sorted(users))}.", where=engine.name,
+                try_next="`qnib down --all`, then clean again.",
+            )
+        found = engine.images("qnib/slurm:")
+        for each in found:
+            engine.remove_image(each)
+        return found
+    finally:
+        engine.close(end_service=not engine.containers(LABEL))
 
 
 def _check_tools() -> None:

@@ -36,7 +36,8 @@ PATIENCE = 60
 
 def up(
     settings: Settings, *, name: str | None = None, nodes: int = 4,
-    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, say: Say = lambda step: None, clock: Clock | None = None,
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False,
+    say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
@@ -159,6 +160,24 @@ def await_ready(engine: ContainerEngine, plan: Blueprint, nodes: int, say: Say) 
         )
     numbers = {words[0]: int(words[1]) for words in told if words[0] in ("registered", "ready")}
     return {**numbers, "srun": [int(words[1]) for words in told if words[0] == "srun"]}
+
+
+def await_nodes(engine: ContainerEngine, plan: Blueprint, hosts: list[str]) -> None:
+    """Until SLURM has run a step on each of these nodes. Raises Unavailable naming those that did not come."""
+    names = ",".join(hosts)
+    script = (
+        f"for i in $(seq {PATIENCE * 5}); do "
+        f"[ $(sinfo -h -N -p all -n {names} -t idle -o %N | sort -u | wc -l) -eq {len(hosts)} ] && "
+        f"timeout 10 srun --quiet -N {len(hosts)} -w {names} -J ready true && exit 0; sleep 0.2; done; "
+        f"sinfo -h -N -p all -n {names} -t idle -o %N | sort -u; exit 1"
+    )
+    status, told = engine.run_inside(plan.container("controller"), ["bash", "-c", script])
+    if status:
+        missing = [host for host in hosts if host not in told.split()] or hosts
+        raise Unavailable(
+            f"Of {len(hosts)} new nodes {len(missing)} did not take work within {PATIENCE} s: {', '.join(missing)}.",
+            where=_tail(engine, plan, missing[0]), try_next="scale again, by fewer nodes if memory is short.",
+        )
 
 
 def _tail(engine: ContainerEngine, plan: Blueprint, host: str) -> str:

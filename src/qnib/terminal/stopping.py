@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qnib import clusters
+from qnib.clock import SystemClock
 from qnib.settings import Settings
-from qnib.terminal import cgroups, parts, record, server
+from qnib.terminal import cgroups, faults, parts, record, server
 from qnib.terminal.blueprint import LABEL
 from qnib.terminal.engines import ContainerEngine, docker, open_engine, podman
 
@@ -46,6 +47,7 @@ def remove_all(settings: Settings, engine: ContainerEngine, name: str) -> None:
     for volume in engine.volumes(label):
         engine.remove_volume(volume.name)
     cgroups.remove(name)
+    faults.end_all(settings, name, SystemClock().now().isoformat())
     record.forget(settings, name)
 
 

@@ -1,0 +1,111 @@
+"""`scale`: adds nodes at the end, or drains and removes them from the end; the fabric follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qnib import clusters
+from qnib.clusters import Cluster
+from qnib.errors import Conflict
+from qnib.settings import Settings
+from qnib.terminal import cgroups, fabric, parts, record, topology
+from qnib.terminal.blueprint import LABEL, Blueprint, check_count, node_names
+from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.starting import await_nodes
+
+Say = Callable[[str], None]
+
+
+def scale(
+    settings: Settings, nodes: int, *, name: str | None = None, patience: float = 300, say: Say = lambda step: None,
+) -> Cluster:
+    """Make the cluster have so many nodes; its record. Nodes to remove get no new jobs and may finish theirs.
+
+    Raises Conflict when they are still busy after `patience` seconds: then nothing is removed and the nodes
+    take jobs again.
+    """
+    check_count(nodes)
+    wanted = name or settings.cluster
+    with record.locked(settings, wanted):
+        cluster = clusters.load(settings.clusters, wanted)
+        engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+        try:
+            before = cluster.details["nodes"]
+            if nodes > before:
+                _grow(settings, engine, cluster, before, nodes, say)
+            elif nodes < before:
+                _shrink(settings, engine, cluster, before, nodes, patience, say)
+        finally:
+            engine.close()
+        return cluster
+
+
+def _grow(
+    settings: Settings, engine: ContainerEngine, cluster: Cluster, before: int, nodes: int, say: Say,
+) -> None:
+    plan = record.plan_of(cluster)
+    added = node_names(nodes)[before:]
+    say(f"starting {len(added)} nodes")
+    try:
+        parts.create_and_start(engine, parts.build(settings, cluster, added, cluster.details["image"]))
+        fabric.command(engine, plan, topology.plug(_difference(plan, nodes, before)))
+        say("waiting for the new nodes to take work")
+        await_nodes(engine, plan, added)
+    except BaseException:
+        say("removing the new nodes again")
+        _remove(engine, plan, added)
+        fabric.command(engine, plan, topology.unplug(_difference(plan, nodes, before)))
+        raise
+    _keep(settings, cluster, nodes)
+
+
+def _shrink(
+    settings: Settings, engine: ContainerEngine, cluster: Cluster, before: int, nodes: int, patience: float, say: Say,
+) -> None:
+    plan = record.plan_of(cluster)
+    leaving = node_names(before)[nodes:]
+    names = ",".join(leaving)
+    say(f"draining {len(leaving)} nodes")
+    drain = f"scontrol update nodename={names} state=drain reason='qnib scale'"
+    busy = f"squeue -h -w {names} -t running,completing,suspended -o %A | sort -un"
+    script = (
+        f"{drain} && for i in $(seq {int(patience * 5) + 1}); do [ -z \"$({busy})\" ] && exit 0; sleep 0.2; done; "
+        f"{busy}; "
+        f"scontrol update nodename={names} state=resume; exit 1"
+    )
+    try:
+        status, told = engine.run_inside(plan.container("controller"), ["bash", "-c", script])
+    except BaseException:
+        engine.run_inside(plan.container("controller"), ["scontrol", "update", f"nodename={names}", "state=resume"])
+        raise
+    if status:
+        raise Conflict(
+            f"Jobs still run on the nodes to remove: {' '.join(told.split()) or 'unknown'}.", where=names,
+            try_next="wait for them, or `qnib exec controller -- scancel JOB`, then scale again.",
+        )
+    say(f"removing {len(leaving)} nodes")
+    _remove(engine, plan, leaving)
+    fabric.command(engine, plan, topology.unplug(_difference(plan, before, nodes)))
+    _keep(settings, cluster, nodes)
+
+
+def _difference(plan: Blueprint, more: int, fewer: int) -> list[topology.Link]:
+    """Cables that the larger cluster has and the smaller has not."""
+    there = set(topology.links(fewer, plan.leaf))
+    return [link for link in topology.links(more, plan.leaf) if link not in there]
+
+
+def _remove(engine: ContainerEngine, plan: Blueprint, hosts: list[str]) -> None:
+    present = {c.name for c in engine.containers(f"{LABEL}={plan.name}")}
+    parts.at_once(engine.remove_container, [plan.container(h) for h in hosts if plan.container(h) in present])
+    # A record that stays would make SLURM wait for the node, and keep its old address for a new one.
+    for host in hosts:
+        engine.run_inside(plan.container("controller"), ["scontrol", "delete", f"nodename={host}"])
+        cgroups.remove(plan.name, host)
+
+
+def _keep(settings: Settings, cluster: Cluster, nodes: int) -> None:
+    for host in node_names(cluster.details["nodes"])[nodes:]:
+        (record.folder(settings, cluster.name) / "etc" / f"agent-{host}.json").unlink(missing_ok=True)
+    cluster.details["nodes"] = nodes
+    clusters.save(settings.clusters, cluster)

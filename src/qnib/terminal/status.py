@@ -1,0 +1,45 @@
+"""What one cluster consists of right now, for people and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qnib import clusters
+from qnib.settings import Settings
+from qnib.terminal import faults, record
+from qnib.terminal.blueprint import LABEL, node_names
+from qnib.terminal.engines import open_engine
+
+
+def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
+    """The cluster's parts and their states. Raises NotFound for a cluster that is not there.
+
+    Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
+    nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start),
+    containers (host, role, address, state), faults (open ones).
+    """
+    cluster = clusters.load(settings.clusters, name or settings.cluster)
+    plan, rung, told = record.plan_of(cluster), record.rung_of(cluster), cluster.details
+    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    try:
+        found = {c.labels.get("qnib.host", ""): c.state for c in engine.containers(f"{LABEL}={cluster.name}")}
+    finally:
+        engine.close()
+    containers = [
+        {"host": host, "role": role, "address": plan.address(host), "state": found.get(host, "absent")}
+        for host, role in [
+            ("controller", "controller"), ("fabric", "fabric"), *((node, "node") for node in node_names(told["nodes"])),
+        ]
+    ]
+    whole = all(container["state"] == "running" for container in containers)
+    return {
+        "name": cluster.name, "engine": cluster.engine, "created": cluster.created,
+        "state": told["state"] if whole or told["state"] != "ready" else "broken",
+        "nodes": told["nodes"], "gateway": cluster.gateway, "subnet": told["subnet"],
+        "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": told.get("demo", False),
+        "seconds": told.get("seconds"), "containers": containers,
+        "faults": [
+            {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target}
+            for f in faults.every(settings, name=cluster.name) if not f.cleared
+        ],
+    }
