@@ -1,0 +1,106 @@
+"""One fact: something that is said to hold, since when, until when, and who said so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from qnib.model import Entity, Ref, Relation, Scalar
+
+Form = Literal["entity", "relation"]
+Identity = tuple[str, str, str]
+"""Form, kind and key: what makes two statements speak of the same thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One version of an entity or a relation. Times are in UTC, `until` None means: still true."""
+
+    cluster: str
+    form: Form
+    kind: str
+    key: str
+    properties: Mapping[str, Scalar]
+    since: datetime
+    """When this version began to hold."""
+    began: datetime
+    """When the thing itself began: its first version's `since`, without a gap between."""
+    told_by: str
+    recorded: datetime
+    until: datetime | None = None
+    stated: bool = False
+    """The source itself named the end (a job that ended), as opposed to no longer telling of it."""
+    silent: datetime | None = None
+    """Nobody has told of it since then, though nobody said that it ended."""
+    source: Ref | None = None
+    target: Ref | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return self.form, self.kind, self.key
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(self.kind, self.key)
+
+    def as_entity(self) -> Entity:
+        return Entity(self.kind, self.key, self.properties, self.began, self.until)
+
+    def as_relation(self) -> Relation:
+        if self.source is None or self.target is None:
+            raise ValueError(f"{self.kind} {self.key} is no relation")
+        return Relation(self.kind, self.source, self.target, self.properties, self.began, self.until)
+
+    def row(self) -> dict[str, Any]:
+        """As a row of the engine's table."""
+        source, target = self.source or Ref("", ""), self.target or Ref("", "")
+        return {
+            "cluster": self.cluster, "form": self.form, "kind": self.kind, "key": self.key,
+            "source_kind": source.kind, "source_key": source.key,
+            "target_kind": target.kind, "target_key": target.key,
+            "properties": json.dumps(dict(self.properties), ensure_ascii=False, sort_keys=True),
+            "began": self.began, "valid_from": self.since, "valid_until": self.until, "stated": self.stated,
+            "silent": self.silent, "recorded": self.recorded, "told_by": self.told_by,
+        }
+
+
+def from_row(row: Mapping[str, Any]) -> Fact:
+    """The fact a row of the engine's table tells."""
+    relation = row["form"] == "relation"
+    return Fact(
+        cluster=row["cluster"], form=row["form"], kind=row["kind"], key=row["key"],
+        properties=json.loads(row["properties"]), since=row["valid_from"], began=row["began"], until=row["valid_until"],
+        stated=bool(row["stated"]), silent=row["silent"], recorded=row["recorded"], told_by=row["told_by"],
+        source=Ref(row["source_kind"], row["source_key"]) if relation else None,
+        target=Ref(row["target_kind"], row["target_key"]) if relation else None,
+    )
+
+
+def relation_key(source: Ref, target: Ref) -> str:
+    """The key of a relation among those of its kind."""
+    return f"{source}→{target}"
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one snapshot changed in the record."""
+
+    opened: list[Fact] = field(default_factory=list)
+    changed: list[tuple[Fact, Fact]] = field(default_factory=list)
+    """(before, after); a job's last version is here and in `ended`."""
+    ended: list[Fact] = field(default_factory=list)
+    corrected: list[tuple[Fact, Fact]] = field(default_factory=list)
+    """The past told anew: an earlier start, an end or an outcome that came late. (what was believed, what is)."""
+    late: bool = False
+    """The snapshot was older than the last one of its source, and was not applied."""
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.changed or self.ended or self.corrected)
+
+    def kinds(self) -> set[str]:
+        """The kinds of entity and relation that are touched."""
+        facts = [*self.opened, *self.ended, *(after for _, after in [*self.changed, *self.corrected])]
+        return {fact.kind for fact in facts}

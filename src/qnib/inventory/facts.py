@@ -1,0 +1,246 @@
+"""The record of what was when. Snapshots come in, only what changed is written, nothing is ever deleted.
+
+Open facts and those that ended lately are kept in memory, so that a snapshot is compared without a query and
+pages are made without one; any other time is asked of the engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from qnib.clock import Clock
+from qnib.domains.paths import segment
+from qnib.engine import DATABASE, Engine
+from qnib.inventory.diff import Diff, statements
+from qnib.inventory.fact import Changes, Fact, from_row, relation_key
+from qnib.inventory.memory import Memory
+from qnib.model import Entity, Ref, Relation, Snapshot
+
+__all__ = ["Changes", "Fact", "Facts", "relation_key"]
+
+LATELY = timedelta(days=7)
+"""How long an ended fact stays in memory."""
+_TICK = timedelta(microseconds=1)
+
+_LATEST = (
+    f"SELECT * FROM {DATABASE}.facts WHERE {{where}} "
+    "ORDER BY recorded DESC LIMIT 1 BY cluster, form, kind, key, valid_from"
+)
+_TRUE = "(valid_until IS NULL OR valid_until >= valid_from)"
+
+
+class Facts:
+    """Thread-safe. One writer (`apply`), any number of readers."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._clusters: dict[str, Memory] = {}
+        self._recorded = clock.now()
+        self._load()
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, cluster: str, told_by: str, at: datetime, snapshot: Snapshot) -> Changes:
+        """Compare what source `told_by` saw at `at` with the record, and write what is new.
+
+        A snapshot older than the last of its source changes nothing: it could only undo what is known better.
+        """
+        with self._lock:
+            memory = self._memory(cluster)
+            before = memory.heard.get(told_by)
+            if before is not None and at < before:
+                return Changes(late=True)
+            recorded = max(self._clock.now(), self._recorded + _TICK)
+            diff = Diff(memory, cluster, told_by, at, recorded)
+            for statement in statements(snapshot):
+                diff.tell(statement)
+            diff.miss(snapshot.complete)
+            # First the engine, then memory: what could not be written has not happened.
+            self._engine.insert(f"{DATABASE}.facts", [fact.row() for fact in diff.rows])
+            self._engine.insert(f"{DATABASE}.confirmations", [{"cluster": cluster, "told_by": told_by, "at": at}])
+            self._recorded = recorded
+            diff.commit()
+            memory.forget(self._clock.now() - LATELY)
+            return diff.changes
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────
+
+    def clusters(self) -> list[str]:
+        with self._lock:
+            return sorted(self._clusters)
+
+    def entities(self, cluster: str, kind: str, at: datetime | None = None) -> list[Fact]:
+        """Entities of a kind that held at `at`. Without it: those that hold now, and those of the last week whose
+        end their source stated (jobs that ended), each once in its last version."""
+        return self._at(cluster, "entity", kind, at) if at else self._now(cluster, "entity", kind)
+
+    def relations(self, cluster: str, kind: str, at: datetime | None = None) -> list[Fact]:
+        """The same for relations; of several allocations of one job on one host each is there."""
+        return self._at(cluster, "relation", kind, at) if at else self._now(cluster, "relation", kind)
+
+    def current(self, cluster: str, kind: str) -> list[Fact]:
+        """Facts of a kind, entities or relations, that hold now and nothing else."""
+        with self._lock:
+            memory = self._memory(cluster)
+            return [*memory.held.get(("entity", kind), {}).values(), *memory.held.get(("relation", kind), {}).values()]
+
+    def ended(self, cluster: str, kind: str, since: datetime) -> list[Fact]:
+        """Facts of a kind that ended after `since` (at most a week ago), for whatever reason, the latest first."""
+        with self._lock:
+            memory = self._memory(cluster)
+            found = [
+                fact for form in ("entity", "relation") for fact in memory.over.get((form, kind), {}).values()
+                if fact.until and fact.until > since
+            ]
+        return sorted(found, key=lambda fact: fact.until or fact.since, reverse=True)
+
+    def at(self, cluster: str, time: datetime) -> list[Fact]:
+        """Everything that held at `time`, as it is believed today."""
+        return self._held_at("cluster = {cluster:String}", {"cluster": cluster, "at": time})
+
+    def everything(self, since: datetime) -> list[Fact]:
+        """Of all clusters: what holds, and what ended after `since`, each in its last version."""
+        inner = _LATEST.format(where="1")
+        rows = self._engine.rows(
+            f"SELECT * FROM (SELECT * FROM ({inner}) WHERE {_TRUE} ORDER BY valid_from DESC"
+            " LIMIT 1 BY cluster, form, kind, key, began)"
+            " WHERE valid_until IS NULL OR valid_until >= {since:DateTime64(6, 'UTC')} ORDER BY valid_from, recorded",
+            {"since": since},
+        )
+        return [from_row(row) for row in rows]
+
+    def history(self, cluster: str, ref: Ref) -> list[Fact]:
+        """All versions of an entity and of the relations it is part of, in order of time."""
+        where = (
+            "cluster = {cluster:String} AND ((form = 'entity' AND kind = {kind:String} AND key = {key:String})"
+            " OR (source_kind = {kind:String} AND source_key = {key:String})"
+            " OR (target_kind = {kind:String} AND target_key = {key:String}))"
+        )
+        rows = self._engine.rows(
+            f"SELECT * FROM ({_LATEST.format(where=where)}) WHERE {_TRUE} ORDER BY valid_from, form, kind, key",
+            {"cluster": cluster, "kind": ref.kind, "key": ref.key},
+        )
+        return [from_row(row) for row in rows]
+
+    def confirmed(self, fact: Fact) -> datetime:
+        """When the fact was last known to be true: its end, or when a source last told of it."""
+        if fact.until or fact.silent:
+            return fact.until or fact.silent or fact.since
+        with self._lock:
+            memory = self._memory(fact.cluster)
+            heard = [memory.heard[name] for name in memory.tellers(fact) if name in memory.heard]
+        return max(heard, default=fact.recorded)
+
+    def resolve(self, cluster: str, name: str, at: datetime | None = None) -> str | None:
+        """The host that `name` means: its own name, a NodeName, FQDN, address, NodeDescription, a carbon segment."""
+        if at is not None:
+            names = _names(self.relations(cluster, "ALIAS_OF", at), self.entities(cluster, "Host", at))
+            return names.get(name)
+        with self._lock:
+            memory = self._memory(cluster)
+            if memory.names is None:
+                held = memory.held
+                memory.names = _names(
+                    held.get(("relation", "ALIAS_OF"), {}).values(), held.get(("entity", "Host"), {}).values()
+                )
+            return memory.names.get(name)
+
+    def known(self, cluster: str) -> KnownFacts:
+        """The record as a domain's `settle` sees it."""
+        return KnownFacts(self, cluster)
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────
+
+    def _memory(self, cluster: str) -> Memory:
+        return self._clusters.setdefault(cluster, Memory())
+
+    def _now(self, cluster: str, form: str, kind: str) -> list[Fact]:
+        with self._lock:
+            memory = self._memory(cluster)
+            held = memory.held.get((form, kind), {})
+            over = memory.over.get((form, kind), {})
+            stated = {(key, since): fact for (key, since), fact in over.items() if fact.stated}
+            if form == "entity":
+                last = {key: fact for (key, _), fact in stated.items() if key not in held}
+                return [*last.values(), *held.values()]
+            return [*stated.values(), *held.values()]
+
+    def _at(self, cluster: str, form: str, kind: str, at: datetime) -> list[Fact]:
+        return self._held_at(
+            "cluster = {cluster:String} AND form = {form:String} AND kind = {kind:String}",
+            {"cluster": cluster, "form": form, "kind": kind, "at": at},
+        )
+
+    def _held_at(self, where: str, params: Mapping[str, Any]) -> list[Fact]:
+        rows = self._engine.rows(
+            f"SELECT * FROM ({_LATEST.format(where=where)}) WHERE valid_from <= {{at:DateTime64(6, 'UTC')}}"
+            " AND (valid_until IS NULL OR valid_until > {at:DateTime64(6, 'UTC')}) ORDER BY valid_from, key",
+            params,
+        )
+        return [from_row(row) for row in rows]
+
+    def _load(self) -> None:
+        for fact in self.everything(self._clock.now() - LATELY):
+            self._memory(fact.cluster).put(fact, {fact.told_by})
+            self._recorded = max(self._recorded, fact.recorded)
+        rows = self._engine.rows(
+            f"SELECT cluster, told_by, max(at) AS at FROM {DATABASE}.confirmations GROUP BY cluster, told_by"
+        )
+        for row in rows:
+            self._memory(row["cluster"]).heard[row["told_by"]] = row["at"]
+
+
+class KnownFacts:
+    """`qnib.model.Known` over the record of one cluster."""
+
+    def __init__(self, facts: Facts, cluster: str) -> None:
+        self._facts = facts
+        self._cluster = cluster
+
+    def open(self, kind: str) -> Sequence[Entity]:
+        return [fact.as_entity() for fact in self._facts.current(self._cluster, kind) if fact.form == "entity"]
+
+    def ended(self, kind: str, since: datetime) -> Sequence[Entity]:
+        return [fact.as_entity() for fact in self._facts.ended(self._cluster, kind, since) if fact.form == "entity"]
+
+    def entities(self, kind: str) -> Sequence[Entity]:
+        return [*self.ended(kind, datetime.min.replace(tzinfo=UTC)), *self.open(kind)]
+
+    def ties(self, kind: str) -> Sequence[Relation]:
+        ended = self._facts.ended(self._cluster, kind, datetime.min.replace(tzinfo=UTC))
+        found = [*ended, *self._facts.current(self._cluster, kind)]
+        return [fact.as_relation() for fact in found if fact.form == "relation"]
+
+
+def _names(aliases: Iterable[Fact], hosts: Iterable[Fact]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for fact in aliases:
+        if fact.source and fact.target and fact.until is None:
+            name = fact.source.key.partition(":")[2] or fact.source.key
+            names.setdefault(segment(name), fact.target.key)
+            names[name] = fact.target.key
+    names.update((fact.key, fact.key) for fact in hosts if fact.until is None)
+    return names
+
+
+def canonical(facts: Facts, cluster: str, snapshot: Snapshot) -> Snapshot:
+    """`snapshot` with every host called by its own name, whatever alias its source knows it by."""
+
+    def ref(old: Ref) -> Ref:
+        if old.kind != "Host":
+            return old
+        return Ref("Host", facts.resolve(cluster, old.key) or old.key)
+
+    return Snapshot(
+        snapshot.entities,
+        [replace(r, source=ref(r.source), target=ref(r.target)) for r in snapshot.relations],
+        snapshot.complete,
+    )
+
+
