@@ -160,9 +160,9 @@ def jobs_on(sources: Sources, cluster: str, host: str) -> list[dict[str, Any]]:
     """The jobs that have run on a host, newest first, with the interval of each allocation."""
     known, now = things(sources, cluster, "Job"), sources.clock.now()
     found = [tie for tie in ties(sources, cluster, "JOBCLIENT") if tie.target and tie.target.key == host and tie.source]
-    found.sort(key=lambda tie: tie.since, reverse=True)
+    found.sort(key=lambda tie: tie.began, reverse=True)
     return [
-        {"job": job_row(known[tie.source.key], now), "since": iso(tie.since), "until": iso(tie.until)}
+        {"job": job_row(known[tie.source.key], now), "since": iso(tie.began), "until": iso(tie.until)}
         for tie in found[:100]
         if tie.source and tie.source.key in known
     ]
