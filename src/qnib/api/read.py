@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from qnib import __version__, clusters
 from qnib.api.viewer import Seeing, must_see, offered_token
 from qnib.api.viewer import viewer as viewer_of
+from qnib.context.around import around_hosts
 from qnib.context.charts import chart
 from qnib.context.known import iso, unfold
 from qnib.context.latest import newest, rates
@@ -230,25 +231,33 @@ def list_events(
     entity: str = "",
     severity: str = "",
     kind: str = "",
+    lane: str = "",
     app: str = "",
     q: str = "",
+    own: bool = False,
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 200,
     histogram: Annotated[int, Query(ge=0, le=1000)] = 0,
 ) -> dict[str, Any]:
-    """Log events, newest first; with `histogram` also their counts in that many buckets."""
+    """Log events, newest first; with `histogram` also their counts in that many buckets.
+
+    Of a job or host also what happened around it: on its hosts, to its adapters and their cables. `own` leaves that out.
+    """
     parts, name = _scope(request, viewer, cluster)
     first, last = window(parts, start, until)
     fact = jobs.find_job(parts, name, job) if job else None
+    hosts = unfold(host or (str(fact.properties.get("nodes") or "") if fact and not own else ""))
     return event_store.search(
         parts.engine,
         name,
         first,
         last,
-        hosts=unfold(host),
+        hosts=hosts,
         job=fact.key if fact else None,
+        around=around_hosts(parts, name, hosts) if hosts and not own else (),
         entity=entity,
         severity=severity,
         kind=kind,
+        lane=lane,
         app=app,
         q=q,
         limit=limit,

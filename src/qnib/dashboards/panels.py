@@ -32,7 +32,7 @@ def _spec(domain: Domain, panel: Panel, scope: Mapping[str, str], limits: Mappin
     if panel.kind in {"series", "heatmap", "stat"}:
         url = "/api/series?" + urlencode({**scope, "metric": ",".join(panel.metrics)})
     elif panel.kind in {"log", "timeline"}:
-        url = "/api/events?" + urlencode({**scope, **({"q": panel.events} if panel.events else {})})
+        url = "/api/events?" + urlencode({**scope, **event_query(panel)})
     elif panel.kind == "topology":
         url = "/api/fabric?" + urlencode(scope)
     else:
@@ -48,6 +48,19 @@ def _spec(domain: Domain, panel: Panel, scope: Mapping[str, str], limits: Mappin
         "description": metric.description if metric else "",
         "limit": next((limits[name] for name in panel.metrics if name in limits), None),
     }
+
+
+def event_query(panel: Panel) -> dict[str, str]:
+    """Parameters of a panel's event query, ``kind:kernel lane:fabric some words``; a log shows what is the entity's own."""
+    wanted: dict[str, str] = {"own": "true"} if panel.kind == "log" else {}
+    words = []
+    for word in panel.events.split():
+        name, colon, value = word.partition(":")
+        if colon and name in {"kind", "lane", "app", "severity"}:
+            wanted[name] = f"{value}.*" if name == "kind" and "." not in value else value
+        elif "$key" not in word:  # the page's own entity: the scope says it already
+            words.append(word)
+    return {**wanted, **({"q": " ".join(words)} if words else {})}
 
 
 def _metric(domain: Domain, name: str) -> Metric | None:

@@ -39,6 +39,8 @@ def search(
     kind: str | None = None,
     app: str | None = None,
     q: str | None = None,
+    lane: str | None = None,
+    around: Sequence[str] = (),
     limit: int = _LIMIT,
     histogram: int = 0,
 ) -> dict[str, Any]:
@@ -46,9 +48,13 @@ def search(
 
     `job`: a job's key or number. `severity`: this one and all that are worse. `kind` and `app`: exact, or a prefix
     that ends with ``*``, or several separated by commas. `q`: words that must all be in the message, in any case.
+    `around`: refs; with `job` and `hosts` an event then matches when it is the job's, or names one of these, or comes
+    from one of the hosts without being about some other job.
     `histogram`: into how many buckets to count; `t` is each bucket's start in epoch seconds.
     """
-    where, params = _conditions(cluster, start, end, hosts, job, entity, severity, kind, app, q)
+    where, params = _conditions(cluster, start, end, hosts, job, entity, severity, kind, app, q, around)
+    if lane:
+        where, params = f"{where} AND lane IN {{lanes:Array(String)}}", {**params, "lanes": lane.split(",")}
     rows = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM qnib.events WHERE {where} ORDER BY time DESC, id DESC LIMIT {{limit:UInt32}}",
         {**params, "limit": limit},
@@ -91,15 +97,22 @@ def record(engine: Engine, cluster: str, rows: Sequence[Mapping[str, Any]], *, t
 
 def _conditions(
     cluster: str, start: datetime, end: datetime, hosts: Sequence[str] | None, job: str | int | None,
-    entity: str | None, severity: str | None, kind: str | None, app: str | None, q: str | None,
+    entity: str | None, severity: str | None, kind: str | None, app: str | None, q: str | None, around: Sequence[str],
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     where = ["cluster = {cluster:String}", "time >= {start:DateTime64(6, 'UTC')}", "time < {end:DateTime64(6, 'UTC')}"]
     params: dict[str, Any] = {"cluster": cluster, "start": start, "end": end}
-    if hosts:
-        where.append("host IN {hosts:Array(String)}")
-        params["hosts"] = list(hosts)
+    either = []
     if job is not None and job != "":
-        where.append(_of_job(str(job), params))
+        either.append(_of_job(str(job), params))
+    if hosts:
+        params["hosts"] = list(hosts)
+        others = " AND NOT arrayExists(ref -> startsWith(ref, 'Job:'), entities)" if around else ""
+        either.append(f"(host IN {{hosts:Array(String)}}{others})")
+    if around:
+        params["around"] = list(around)
+        either.append("hasAny(entities, {around:Array(String)})")
+    if either:
+        where.append(f"({' OR '.join(either)})" if around else " AND ".join(either))
     if entity:
         where.append("has(entities, {entity:String})")
         params["entity"] = entity
