@@ -240,7 +240,7 @@ def list_events(
 ) -> dict[str, Any]:
     """Log events, newest first; with `histogram` also their counts in that many buckets.
 
-    Of a job or host also what happened around it: on its hosts, to its adapters and their cables. `own` leaves that out.
+    Of a job or host also what happened around it: on its hosts, to its adapters and their cables; not so with `own`.
     """
     parts, name = _scope(request, viewer, cluster)
     first, last = window(parts, start, until)

@@ -25,12 +25,10 @@ def chart(
     points: int,
 ) -> dict[str, Any]:
     """The UI's `SeriesAnswer`; of several metrics each series bears its metric's name, too."""
+    narrowed: dict[str, Any] = {"host": hosts, "job": job, "port": port, "start": start, "end": end, "points": points}
     answers = [
-        _in_octets(series_answer(
-            sources.engine, sources.clock, cluster, metric, host=hosts, job=job, port=port, start=start, end=end, points=points,
-        ))
-        for metric in metrics
-    ]  # fmt: skip
+        _in_octets(series_answer(sources.engine, sources.clock, cluster, metric, **narrowed)) for metric in metrics
+    ]
     first = answers[0]
     if len(answers) == 1:
         return first

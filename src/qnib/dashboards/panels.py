@@ -51,7 +51,7 @@ def _spec(domain: Domain, panel: Panel, scope: Mapping[str, str], limits: Mappin
 
 
 def event_query(panel: Panel) -> dict[str, str]:
-    """Parameters of a panel's event query, ``kind:kernel lane:fabric some words``; a log shows what is the entity's own."""
+    """Parameters of a panel's event query, ``kind:kernel some words``; a log shows what is the entity's own."""
     wanted: dict[str, str] = {"own": "true"} if panel.kind == "log" else {}
     words = []
     for word in panel.events.split():
