@@ -11,8 +11,11 @@ from qnib.clusters import Cluster
 from qnib.errors import NotFound
 from qnib.settings import Settings
 from qnib.terminal import record
-from qnib.terminal.blueprint import GROUPS, node_names
-from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.blueprint import GROUPS, LABEL, node_names
+from qnib.terminal.engines import command_line, open_engine
+
+_ENGINE_FAILED = {"podman": (125, 255), "docker": (1, 125)}
+"""Statuses with which `exec` of an engine says that the container does not run."""
 
 
 def execute(
@@ -25,11 +28,7 @@ def execute(
     a cluster, host or user that is not there.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
-    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
-    try:
-        _check_host(engine, cluster, host)
-    finally:
-        engine.close()
+    _check_host(cluster, host)
     _check_user(user)
     arguments = ["exec", "--interactive"]
     if terminal:
@@ -42,7 +41,12 @@ def execute(
     if user:
         arguments += ["--user", user]
     container = record.plan_of(cluster).container(host)
-    return subprocess.run([*engine.command(*arguments, container), *command], check=False).returncode
+    line = command_line(settings, cluster.engine)
+    status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
+    if status in _ENGINE_FAILED[cluster.engine]:
+        # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
+        _check_running(settings, cluster, host)
+    return status
 
 
 def shell(settings: Settings, host: str, *, name: str | None = None, user: str = "") -> int:
@@ -50,15 +54,22 @@ def shell(settings: Settings, host: str, *, name: str | None = None, user: str =
     return execute(settings, host, ["/bin/bash", "-l"], name=name, user=user, terminal=sys.stdin.isatty())
 
 
-def _check_host(engine: ContainerEngine, cluster: Cluster, host: str) -> None:
+def _check_host(cluster: Cluster, host: str) -> None:
     known = ["controller", "fabric", *node_names(cluster.details["nodes"])]
     if host not in known:
         raise NotFound(
             f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,
             try_next=f"use controller, fabric, or compute0 … {known[-1]}.",
         )
+
+
+def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
     container = record.plan_of(cluster).container(host)
-    state = next((c.state for c in engine.containers(f"qnib={cluster.name}") if c.name == container), "absent")
+    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    try:
+        state = next((c.state for c in engine.containers(f"{LABEL}={cluster.name}") if c.name == container), "absent")
+    finally:
+        engine.close()
     if state != "running":
         raise NotFound(
             f"{host} is not running, its container is {state}.", where=container,

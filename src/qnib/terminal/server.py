@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-
-import httpx
+import urllib.error
+import urllib.request
 
 from qnib.settings import Settings
 
@@ -19,10 +19,17 @@ def refresh(settings: Settings) -> str:
         token = (settings.run / "token").read_text().strip()
     except (FileNotFoundError, KeyError, ValueError):
         return ""
+    request = urllib.request.Request(  # noqa: S310 - the address is the one our own server wrote
+        f"{url}/api/clusters/refresh", method="POST", headers={"Authorization": f"Bearer {token}"},
+    )
     try:
-        answer = httpx.post(f"{url}/api/clusters/refresh", headers={"Authorization": f"Bearer {token}"}, timeout=10)
-    except httpx.ConnectError:
-        return ""  # it left its note behind when it was killed
-    except httpx.HTTPError as error:
-        return f"the server at {url} did not answer ({type(error).__name__}); it reads the records when it starts"
-    return "" if answer.is_success else f"the server at {url} answered {answer.status_code} to the news of this cluster"
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+            return ""
+    except urllib.error.HTTPError as error:
+        return f"the server at {url} answered {error.code} to the news of this cluster"
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ConnectionRefusedError):
+            return ""  # it left its note behind when it was killed
+        return f"the server at {url} did not answer ({error.reason}); it reads the records when it starts"
+    except TimeoutError:
+        return f"the server at {url} did not answer in 10 s; it reads the records when it starts"

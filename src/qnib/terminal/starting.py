@@ -116,10 +116,29 @@ def _start(
     say(f"starting the fabric and {nodes} nodes")
     parts.at_once(engine.start, [container.name for container in rest])
     cluster.details["ready"] = await_ready(engine, plan, nodes, say)
+    if demo:
+        say("submitting the first jobs")
+        _start_jobs(engine, plan)
     cluster.details["state"] = "ready"
     cluster.details["seconds"] = round(time.monotonic() - began, 2)
     clusters.save(settings.clusters, cluster)
     return cluster
+
+
+def _start_jobs(engine: ContainerEngine, plan: Blueprint) -> None:
+    """The loop that submits jobs lives in the controller and ends with it."""
+    loop = f"{parts.INSIDE}/qnib/terminal/workloads/loop.py"
+    start = (
+        f"setsid nohup nice -n 5 python3 {loop} </dev/null >/var/log/qnib-jobs.log 2>&1 & "
+        "for i in $(seq 100); do [ -n \"$(squeue -h -t running -o %A)\" ] && exit 0; sleep 0.1; done; "
+        "cat /var/log/qnib-jobs.log; exit 1"
+    )
+    status, told = engine.run_inside(plan.container("controller"), ["bash", "-c", start])
+    if status:
+        raise Unavailable(
+            f"The demo's first job did not start: {told.strip()[-200:] or 'no reason was given'}.",
+            where=plan.container("controller"), try_next="run `qnib up` without --demo to look around by hand.",
+        )
 
 
 def _await_controller(engine: ContainerEngine, plan: Blueprint) -> None:

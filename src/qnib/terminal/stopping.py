@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from qnib import clusters
 from qnib.clock import SystemClock
+from qnib.errors import Unavailable
 from qnib.settings import Settings
 from qnib.terminal import cgroups, faults, parts, record, server
 from qnib.terminal.blueprint import LABEL
-from qnib.terminal.engines import ContainerEngine, docker, open_engine, podman
+from qnib.terminal.engines import ContainerEngine, installed, open_engine
 
 
 def down(settings: Settings, *, name: str | None = None, every: bool = False) -> list[str]:
@@ -52,13 +53,17 @@ def remove_all(settings: Settings, engine: ContainerEngine, name: str) -> None:
 
 
 def _engines(settings: Settings) -> list[ContainerEngine]:
-    """Every engine that may hold clusters: those that records name, else the one of the settings."""
+    """Every engine that may hold clusters. One that no record names may be out of order without harm."""
     named = {cluster.engine for cluster in clusters.load_all(settings.clusters)} - {""}
-    if settings.terminal.engine != "auto":
-        named.add(settings.terminal.engine)
-    elif not named:
-        named.add("podman" if podman.installed() else "docker" if docker.installed() else "auto")
-    return [open_engine(settings, engine) for engine in sorted(named)]  # type: ignore[arg-type]
+    wanted = ("podman", "docker") if settings.terminal.engine == "auto" else (settings.terminal.engine,)
+    opened = []
+    for engine in sorted(named | {each for each in wanted if installed(each)}) or ["auto"]:
+        try:
+            opened.append(open_engine(settings, engine))  # type: ignore[arg-type]
+        except Unavailable:
+            if engine in named or len(wanted) == 1:
+                raise
+    return opened
 
 
 def _present(engine: ContainerEngine) -> set[str]:

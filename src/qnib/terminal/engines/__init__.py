@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,9 +88,6 @@ class ContainerEngine(Protocol):
 
     def remove_volume(self, name: str) -> None: ...
 
-    def command(self, *arguments: str) -> list[str]:
-        """The engine's own command line, for what needs a terminal or a raw stream."""
-
     def close(self, *, end_service: bool = False) -> None: ...
 
 
@@ -98,14 +96,28 @@ def open_engine(settings: Settings, wanted: Literal["auto", "podman", "docker"] 
 
     Raises Unavailable with what to install when there is none, NotAllowed without the rights.
     """
-    from qnib.terminal.engines import docker, podman
-
     choice = wanted or settings.terminal.engine
-    if choice == "podman" or (choice == "auto" and podman.installed()):
+    if choice == "podman" or (choice == "auto" and installed("podman")):
+        from qnib.terminal.engines import podman
+
         return podman.connect(settings)
-    if choice == "docker" or docker.installed():
+    if choice == "docker" or installed("docker"):
+        from qnib.terminal.engines import docker
+
         return docker.connect()
     raise Unavailable(
         "There is no container engine on this machine.", where="podman and docker on PATH",
         try_next="apt-get install podman runc netavark aardvark-dns iptables",
     )
+
+
+def installed(engine: str) -> bool:
+    return shutil.which(engine) is not None
+
+
+def command_line(settings: Settings, engine: str) -> list[str]:
+    """The start of a command line for an engine that has been used already; quicker than connecting to it."""
+    if engine == "podman":
+        # The file the service was started with: both must agree on the runtime.
+        return ["env", f"CONTAINERS_CONF={settings.run / 'containers.conf'}", "podman"]
+    return [engine]

@@ -18,12 +18,8 @@ class Docker(SocketEngine):
     name = "docker"
 
 
-def installed() -> bool:
-    return shutil.which("docker") is not None
-
-
 def connect() -> Docker:
-    if not installed():
+    if not shutil.which("docker"):
         raise Unavailable("docker is not installed.", where="PATH", try_next="apt-get install docker.io")
     url = os.environ.get("DOCKER_HOST", SOCKET)
 
@@ -41,4 +37,4 @@ def connect() -> Docker:
             ) from error
         return found
 
-    return Docker(reach)
+    return Docker(reach, ["docker"])

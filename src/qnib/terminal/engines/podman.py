@@ -19,6 +19,7 @@ from docker.errors import DockerException
 
 from qnib.errors import NotAllowed, Unavailable
 from qnib.settings import Settings
+from qnib.terminal.engines import command_line
 from qnib.terminal.engines.socket import SocketEngine, client
 
 IDLE_SECONDS = 120
@@ -31,12 +32,9 @@ _PLACES = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/libexec/podman"
 class Podman(SocketEngine):
     name = "podman"
 
-    def __init__(self, run: Path) -> None:
-        self._run = run
-        super().__init__(lambda: _reach(run))
-
-    def command(self, *arguments: str) -> list[str]:
-        return ["env", f"CONTAINERS_CONF={_conf(self._run)}", "podman", *arguments]
+    def __init__(self, settings: Settings) -> None:
+        self._run = run = settings.run
+        super().__init__(lambda: _reach(run), command_line(settings, self.name))
 
     def close(self, *, end_service: bool = False) -> None:
         self._client.close()
@@ -44,12 +42,8 @@ class Podman(SocketEngine):
             _end_service(self._run)
 
 
-def installed() -> bool:
-    return shutil.which("podman") is not None
-
-
 def connect(settings: Settings) -> Podman:
-    if not installed():
+    if not shutil.which("podman"):
         raise Unavailable(
             "podman is not installed.", where="PATH",
             try_next="apt-get install podman runc netavark aardvark-dns iptables",
@@ -67,7 +61,7 @@ def connect(settings: Settings) -> Podman:
             try_next=f"apt-get install {' '.join(missing)}",
         )
     settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Podman(settings.run)
+    return Podman(settings)
 
 
 def _found(program: str) -> bool:

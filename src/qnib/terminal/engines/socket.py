@@ -21,18 +21,15 @@ _ULIMITS = (("nofile", 1024, 4096), ("nproc", 4096, 4096))
 
 
 class SocketEngine:
-    """The protocol over one socket. Subclasses say how to find the socket and the command line."""
+    """The protocol over one socket. Subclasses say how to find the socket."""
 
     name = "docker"
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Any], command_line: Sequence[str]) -> None:
         self._client: Any = connect()
+        self._command_line = list(command_line)
 
     # ── what differs between engines ──────────────────────────────────────────────────────────
-
-    def command(self, *arguments: str) -> list[str]:
-        return ["docker", *arguments]
 
     def close(self, *, end_service: bool = False) -> None:
         del end_service  # Docker's daemon is the system's, not ours
@@ -53,7 +50,9 @@ class SocketEngine:
             return True
 
     def import_image(self, archive: Path, tag: str) -> None:
-        done = subprocess.run(self.command("import", str(archive), tag), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*self._command_line, "import", str(archive), tag], capture_output=True, text=True, check=False,
+        )
         if done.returncode:
             raise Unavailable(
                 f"{self.name} could not import the image: {_last(done.stderr)}.", where=tag,
