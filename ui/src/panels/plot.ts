@@ -181,7 +181,7 @@ export function plot(root: HTMLElement, p: Picture, unit: string, size: { width:
       } },
     },
     axes: [
-      { ...axis, size: 24, space: 64, values: axisTime },
+      { ...axis, size: 24, space: 56, values: axisTime },
       { ...axis, size: px('--gutter'), space: 26, gap: 6, values: (_, splits) => splits.map((v) => tick(v, unit)), ...(bytes && { incrs: Array.from({ length: 44 }, (_, i) => 2 ** i) }) },
     ],
     hooks: {

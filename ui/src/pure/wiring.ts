@@ -6,10 +6,10 @@ export interface Box { node: FabricNode; x: number; y: number; w: number; h: num
 export interface Wire { link: FabricLink; path: string; middle: { x: number; y: number }; width: number }
 export interface Layout { boxes: Box[]; wires: Wire[]; close: boolean; prefix: string }
 
-/** Line thickness in pixels for octets per second: thin when idle, 1.6 px more per factor of ten. */
+/** Line thickness in pixels for octets per second: thin when idle, 1.3 px more per factor of ten. */
 export function thickness(rate: number | null): number {
   if (rate === null || rate < 1e5) return 1.25
-  return Math.min(8, 1.25 + 1.6 * Math.log10(rate / 1e5))
+  return Math.min(8, 1.25 + 1.3 * Math.log10(rate / 1e5))
 }
 
 /** The part that all names begin with, up to their numbers: compute0, compute1 → compute. */

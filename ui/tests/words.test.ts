@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest'
+import type { EventRow, FabricLink, FabricNode } from '../src/api/types'
+import { extent, marks, nearest } from '../src/pure/bins'
+import { cableName, shown, target, unfold } from '../src/pure/entity'
+import { age, digits, duration, quantity, tick, unitWords } from '../src/pure/format'
+import { commonPrefix, layout, thickness } from '../src/pure/wiring'
+import { notable, outcome, phase, reasonWords } from '../src/pure/words'
+
+describe('numbers for people', () => {
+  test.each([[0, '0'], [187.34, '187'], [45.123, '45.1'], [4.5, '4.5'], [0.0451, '0.045'], [NaN, '–']])('%f', (n, text) => expect(digits(n)).toBe(text))
+  test.each([[1.34e9, 'bytes', '1.25 GiB'], [118e6, 'bytes/s', '118 MB/s'], [118e6, 'B/s', '118 MB/s'], [187.2, '%', '187 %'], [1.9, 'it/s', '1.9 it/s'], [null, '%', '–'], [52_000, 'ticks/s', '52 k ticks/s']] as const)('%s %s', (n, unit, text) => expect(quantity(n, unit)).toBe(text))
+  test('ticks', () => { expect(tick(536_870_912, 'bytes')).toBe('512M'); expect(tick(5e7, 'B/s')).toBe('50M'); expect(tick(150, 'percent')).toBe('150%') })
+  test('units that go on in words', () => { expect(unitWords('B/s on the busiest port')).toEqual(['B/s', 'on the busiest port']); expect(unitWords('down')).toEqual(['down', '']) })
+  test.each([[41, '41 s'], [760, '12:40'], [10_930, '3:02:10'], [200_000, '2 d 7 h']])('%d s', (s, text) => expect(duration(s)).toBe(text))
+  test.each([[0.2, 'now'], [4, '4 s'], [720, '12 min'], [10_800, '3 h'], [200_000, '2 d']])('%d s ago', (s, text) => expect(age(s)).toBe(text))
+})
+
+describe('entities', () => {
+  test('references lead to pages', () => {
+    expect(target('Job:42@1763632800')).toMatchObject({ label: '42', path: '/job/42%401763632800' })
+    expect(target('PORT:SW1/3').path).toBe('/fabric?show=SW1%2F3')
+    expect(target('Partition:all').path).toBeNull()
+  })
+  test('node sets unfold', () => {
+    expect(unfold('compute[0-2,7],login1')).toEqual(['compute0', 'compute1', 'compute2', 'compute7', 'login1'])
+    expect(unfold('n[08-10]')).toEqual(['n08', 'n09', 'n10'])
+    expect(unfold('')).toEqual([])
+    expect(unfold('n[0-99999]').length).toBe(512)
+  })
+  test('a link is found by its id, a port, or a connection', () => {
+    const link = { id: 'SW1/3--compute2/1', a: 'SW1', a_port: 3, b: 'compute2', b_port: 1, cable: '' }
+    const fabric = { links: [link], nodes: [{ id: 'SW1' }] }
+    for (const text of ['SW1/3--compute2/1', 'SW1/3', 'compute2/1', 'SW1/3--compute2/1@1795216670']) expect(shown(text, fabric).link).toBe(link)
+    expect(shown('SW1', fabric)).toEqual({ link: null, node: 'SW1' })
+    expect(shown('nothing', fabric)).toEqual({ link: null, node: null })
+  })
+  test('unmarked cables', () => { expect(cableName('cable SW1/3--compute2/1@60', String)).toBe('unmarked, seen since 60'); expect(cableName('MT1', String)).toBe('MT1') })
+})
+
+describe('the scheduler in plain words', () => {
+  const job = { state: 'PENDING', reason: '(Resources)', exit_code: null, signal: null } as never
+  test('reasons', () => { expect(reasonWords('(Priority)')).toBe('others come first'); expect(reasonWords('None')).toBe(''); expect(reasonWords('SomethingNew')).toBe('SomethingNew') })
+  test('phases', () => { expect(phase({ state: 'CANCELLED by 1001' })).toBe('finished'); expect(phase({ state: 'COMPLETING' })).toBe('running') })
+  test('outcomes', () => {
+    expect(outcome(job)).toBe('waits for free nodes')
+    expect(outcome({ ...(job as object), state: 'FAILED', exit_code: 3 } as never)).toBe('failed, exit 3')
+  })
+})
+
+const event = (second: number, severity: EventRow['severity'], kind = ''): EventRow =>
+  ({ id: `${second}${severity}`, time: new Date(second * 1000).toISOString(), received: '', host: '', app: '', severity, kind, message: '', hint: '', entities: [], fields: {}, lane: 'scheduler' })
+
+describe('marks', () => {
+  test('close events share a mark that shows the worst', () => {
+    const found = marks([event(10, 'info'), event(11, 'err'), event(60, 'info')], { from: 0, until: 100 }, 100)
+    expect(found.map((m) => [m.events.length, m.worst.severity])).toEqual([[2, 'err'], [1, 'info']])
+  })
+  test('events outside are left out', () => expect(marks([event(500, 'info')], { from: 0, until: 100 }, 100)).toEqual([]))
+  test('notable', () => { expect(notable(event(1, 'info', 'link.up'))).toBe(true); expect(notable(event(1, 'info', 'job.progress'))).toBe(false); expect(notable(event(1, 'crit'))).toBe(true) })
+  test('nearest and extent', () => {
+    expect([0, 4, 6, 99].map((t) => nearest([0, 10, 20], t))).toEqual([0, 0, 1, 2])
+    expect(nearest([], 3)).toBe(-1)
+    expect(extent([null, 3, 1, null])).toEqual({ min: 1, max: 3, last: 1 })
+    expect(extent([null])).toBeNull()
+  })
+})
+
+describe('the fabric’s picture', () => {
+  const node = (id: string, kind: 'SW' | 'HCA', x: number, y: number): FabricNode => ({ id, kind, label: id, host: null, level: 0, x, y, status: 'fine', jobs: [] })
+  const link = (id: string, b: string): FabricLink => ({ id, a: 'SW1', a_port: 1, b, b_port: 1, cable: '', width: '', speed: '', state: 'up', since: '', until: null, status: 'fine', xmit_rate: null, errors: null, xmit_wait: null, on_route: false })
+  test('parallel cables leave a switch side by side, unknown ends are left out', () => {
+    const { wires, boxes } = layout({ nodes: [node('SW1', 'SW', 0.5, 0), node('n0', 'HCA', 0.2, 1), node('n1', 'HCA', 0.8, 1)], links: [link('x', 'n0'), link('y', 'n1'), link('z', 'gone')] }, 400, 300)
+    expect(boxes.length).toBe(3)
+    expect(wires.length).toBe(2)
+    expect(wires[0]?.path.split(' ')[0]).not.toBe(wires[1]?.path.split(' ')[0])
+  })
+  test('thickness grows with traffic', () => { expect(thickness(null)).toBe(1.25); expect(thickness(1e9)).toBeGreaterThan(thickness(1e7)); expect(thickness(1e30)).toBe(8) })
+  test('prefix', () => { expect(commonPrefix(['compute10', 'compute11'])).toBe('compute'); expect(commonPrefix(['a'])).toBe('') })
+})
