@@ -18,6 +18,8 @@ interface Options {
   window?: () => Window | null
   /** Further parameters; a change asks again but keeps what is shown. */
   params?: () => Params
+  /** False for what lies in the past and will not change. */
+  moving?: () => boolean
   /** Least seconds between two askings. */
   least?: () => number
 }
@@ -27,6 +29,7 @@ export class Resource<T> {
   error = $state.raw<ApiError | null>(null)
   loading = $state(false)
   private path: string | null = null
+  private asked = ''
   private params: Params = {}
   private window: Window | null = null
   private last = 0
@@ -41,7 +44,10 @@ export class Resource<T> {
       const to = path()
       this.params = { cluster: cluster.name, ...options.params?.() }
       this.window = options.window?.() ?? null
+      const asked = JSON.stringify([to, this.params, this.window])
       untrack(() => {
+        if (asked === this.asked) return // the same question in new objects
+        this.asked = asked
         if (to !== this.path) this.data = null
         this.path = to
         void this.load()
@@ -50,7 +56,7 @@ export class Resource<T> {
     let first = true
     $effect(() => {
       for (const topic of options.topics ?? []) void live.changes[topic]
-      if (!first && (!this.window || isLive(this.window))) untrack(() => this.later())
+      if (!first && (!this.window || isLive(this.window)) && (options.moving?.() ?? true)) untrack(() => this.later())
       first = false
     })
     $effect(() => () => {
