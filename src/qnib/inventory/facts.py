@@ -38,11 +38,16 @@ class Facts:
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.RLock()
         self._clusters: dict[str, Memory] = {}
         self._recorded = clock.now()
+        self._written = datetime.fromtimestamp(0, UTC)
         self._load()
+
+    def now(self) -> datetime:
+        """The moment of the record's clock."""
+        return self.clock.now()
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
 
@@ -56,7 +61,7 @@ class Facts:
             before = memory.heard.get(told_by)
             if before is not None and at < before:
                 return Changes(late=True)
-            recorded = max(self._clock.now(), self._recorded + _TICK)
+            recorded = max(self.clock.now(), self._recorded + _TICK)
             diff = Diff(memory, cluster, told_by, at, recorded)
             for statement in statements(snapshot):
                 diff.tell(statement)
@@ -65,8 +70,10 @@ class Facts:
             self._engine.insert(f"{DATABASE}.facts", [fact.row() for fact in diff.rows])
             self._engine.insert(f"{DATABASE}.confirmations", [{"cluster": cluster, "told_by": told_by, "at": at}])
             self._recorded = recorded
+            if diff.rows:
+                self._written = recorded
             diff.commit()
-            memory.forget(self._clock.now() - LATELY)
+            memory.forget(self.clock.now() - LATELY)
             return diff.changes
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
@@ -137,6 +144,18 @@ class Facts:
             heard = [memory.heard[name] for name in memory.tellers(fact) if name in memory.heard]
         return max(heard, default=fact.recorded)
 
+    def heard(self) -> dict[tuple[str, str], datetime]:
+        """When each source of each cluster last told something: (cluster, source) to time."""
+        with self._lock:
+            return {
+                (name, told_by): at for name, memory in self._clusters.items() for told_by, at in memory.heard.items()
+            }
+
+    def mark(self) -> str:
+        """What the record's last change is known by: a projection with this mark has everything."""
+        with self._lock:
+            return self._written.isoformat()
+
     def resolve(self, cluster: str, name: str, at: datetime | None = None) -> str | None:
         """The host that `name` means: its own name, a NodeName, FQDN, address, NodeDescription, a carbon segment."""
         if at is not None:
@@ -186,9 +205,12 @@ class Facts:
         return [from_row(row) for row in rows]
 
     def _load(self) -> None:
-        for fact in self.everything(self._clock.now() - LATELY):
+        for fact in self.everything(self.clock.now() - LATELY):
             self._memory(fact.cluster).put(fact, {fact.told_by})
-            self._recorded = max(self._recorded, fact.recorded)
+        last = self._engine.rows(f"SELECT count() AS n, max(recorded) AS recorded FROM {DATABASE}.facts")[0]
+        if last["n"]:
+            self._written = last["recorded"]
+            self._recorded = max(self._recorded, self._written)
         rows = self._engine.rows(
             f"SELECT cluster, told_by, max(at) AS at FROM {DATABASE}.confirmations GROUP BY cluster, told_by"
         )

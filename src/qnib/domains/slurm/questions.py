@@ -11,8 +11,8 @@ QUESTIONS = (
         "WHERE h.cluster = $cluster AND a.key < b.key "
         "AND a.state IN ['FAILED', 'NODE_FAIL', 'OUT_OF_MEMORY', 'TIMEOUT', 'BOOT_FAIL'] "
         "AND b.state IN ['FAILED', 'NODE_FAIL', 'OUT_OF_MEMORY', 'TIMEOUT', 'BOOT_FAIL'] "
-        "RETURN DISTINCT h.name AS host, a.id AS job, a.name AS name, a.state AS state, a.end AS ended, "
-        "b.id AS other_job, b.name AS other_name, b.state AS other_state, b.end AS other_ended "
+        "RETURN DISTINCT h.name AS host, a.id AS job, a.name AS name, a.state AS state, a.`end` AS ended, "
+        "b.id AS other_job, b.name AS other_name, b.state AS other_state, b.`end` AS other_ended "
         "ORDER BY host, ended DESC, job, other_job",
         ("host", "job", "name", "state", "ended", "other_job", "other_name", "other_state", "other_ended"),
     ),

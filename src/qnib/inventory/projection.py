@@ -1,0 +1,360 @@
+"""One LadybugDB database made from facts: built in bulk, changed fact by fact, asked in read-only transactions."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import ladybug
+
+from qnib.engine import Limits
+from qnib.errors import NotAllowed, TooMuch, WrongUse
+from qnib.inventory.fact import Changes, Fact
+from qnib.inventory.reading import check_reading
+from qnib.inventory.schema import OF_ALL, Schema, instant, quoted, tables, uid, values
+from qnib.model import Domain, Ref, Scalar
+
+FORMAT = f"1 ladybug {ladybug.__version__}"
+"""Part of the mark: another format or another version of the database means to build again."""
+LIVE_POOL, INSTANT_POOL = 256 << 20, 64 << 20
+LARGEST = 1 << 34
+_STATE = "QnibProjection"
+
+Confirmed = Callable[[Fact], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    columns: list[str]
+    rows: list[list[Any]]
+    truncated: bool
+
+
+class Projection:
+    """A database and what is known of its tables. One thread writes at a time, any number read."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, folder: Path | None, database: ladybug.Database, schema: Schema, size: int) -> None:
+        self.size = size
+        """Facts it was built from."""
+        self._folder = folder
+        self._database = database
+        self._schema = schema
+        self._writing = threading.Lock()
+        self._state = threading.Condition()
+        self._readers = 0
+        self._retired = False
+
+    # ── life ──────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def build(
+        cls, parent: Path | None, domains: Sequence[Domain], facts: Iterable[Fact], confirmed: Confirmed, mark: str
+    ) -> Projection:
+        """A new database with these facts: below `parent`, or in memory only."""
+        facts = list(facts)
+        folder = None
+        if parent is not None:
+            folder = next(
+                path for number in cls._numbers if not (path := parent / f"live.{number}").exists()
+            )
+            folder.mkdir(mode=0o700)
+        database = _open(folder)
+        schema = Schema(domains)
+        connection = ladybug.Connection(database)
+        execute = _executor(connection)
+        schema.create(execute)
+        execute(f"CREATE NODE TABLE {_STATE}(uid STRING PRIMARY KEY, mark STRING)")
+        nodes, ties = tables(facts, schema, confirmed, execute)
+        for kind, table in nodes.items():
+            execute(f"COPY {quoted(kind)} FROM $rows", {"rows": table})
+        for (kind, source, target), table in ties.items():
+            execute(f"COPY {quoted(kind)} FROM $rows (from='{source}', to='{target}')", {"rows": table})
+        execute(f"CREATE (:{_STATE} {{uid: 'state', mark: $mark}})", {"mark": f"{FORMAT} {mark}"})
+        connection.close()
+        if folder is not None and parent is not None:
+            (parent / "current.part").write_text(folder.name)
+            (parent / "current.part").replace(parent / "current")
+        return cls(folder, database, schema, len(facts))
+
+    @classmethod
+    def reopen(cls, parent: Path, domains: Sequence[Domain], mark: str) -> Projection | None:
+        """The database that is in force below `parent`; None when there is none, it is broken, or behind the facts."""
+        try:
+            folder = parent / (parent / "current").read_text().strip()
+        except FileNotFoundError:
+            folder = None
+        for other in parent.glob("live.*"):
+            if other != folder:
+                shutil.rmtree(other)  # left behind by a process that was killed
+        if folder is None or not folder.is_dir():
+            return None
+        try:
+            database = _open(folder)
+            connection = ladybug.Connection(database)
+            found = _executor(connection)(f"MATCH (s:{_STATE}) RETURN s.mark").get_all()
+            schema = Schema(domains)
+            _read_schema(schema, _executor(connection))
+            connection.close()
+        except RuntimeError:  # what LadybugDB raises for a file it cannot read, whatever the reason
+            shutil.rmtree(folder)
+            return None
+        if found != [[f"{FORMAT} {mark}"]]:
+            database.close()
+            shutil.rmtree(folder)
+            return None
+        return cls(folder, database, schema, -1)
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Projection]:
+        """Hold the database open while it is read, even when another takes its place meanwhile."""
+        with self._state:
+            self._readers += 1
+        try:
+            yield self
+        finally:
+            with self._state:
+                self._readers -= 1
+                last = self._retired and self._readers == 0
+            if last:
+                self._close()
+
+    def retire(self) -> None:
+        """Close it, and delete it where another one is in force, as soon as nobody reads it any more."""
+        with self._state:
+            self._retired = True
+            idle = self._readers == 0
+        if idle:
+            self._close()
+
+    def _close(self) -> None:
+        with self._writing:
+            self._database.close()
+        if self._folder is not None and (self._folder.parent / "current").read_text() != self._folder.name:
+            shutil.rmtree(self._folder)
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────
+
+    def write(self, changes: Changes, confirmed: Confirmed, mark: str) -> None:
+        """Bring what changed to what it is now: all of it or nothing."""
+        after = [fact for _, fact in [*changes.changed, *changes.corrected]]
+        # Each period of each thing once, in its last version.
+        facts = {(*fact.identity, fact.began): fact for fact in [*changes.opened, *after, *changes.ended]}
+        moved = [before for before, now in changes.corrected if before.began != now.began]
+        new = {(*fact.identity, fact.began) for fact in changes.opened}
+        new |= {(*now.identity, now.began) for before, now in changes.corrected if before.began != now.began}
+        with self._writing, self._transaction(facts.values()) as execute:
+            for fact in moved:
+                if fact.source is not None and fact.target is not None:
+                    self._forget(fact, execute)
+            self._put_nodes(list(facts.values()), confirmed, execute)
+            ties = [(fact, period in new) for period, fact in facts.items() if fact.form == "relation"]
+            self._put_ties(ties, confirmed, execute)
+            execute(f"MATCH (s:{_STATE}) SET s.mark = $mark", {"mark": f"{FORMAT} {mark}"})
+
+    @contextmanager
+    def _transaction(self, facts: Iterable[Fact] = ()) -> Iterator[Callable[..., Any]]:
+        """Writing queries that are done together or not at all; tables fit for `facts` are made first."""
+        connection = ladybug.Connection(self._database)
+        execute = _executor(connection)
+        try:
+            for fact in facts:  # a change of tables cannot be part of the transaction
+                if fact.source is None or fact.target is None:
+                    self._schema.node(fact.kind, fact.properties, execute)
+                    continue
+                self._schema.node(fact.source.kind, {}, execute)
+                self._schema.node(fact.target.kind, {}, execute)
+                self._schema.relation(fact.kind, fact.source.kind, fact.target.kind, fact.properties, execute)
+            execute("BEGIN TRANSACTION")
+            try:
+                yield execute
+                execute("COMMIT")
+            except BaseException:
+                execute("ROLLBACK")
+                raise
+        finally:
+            connection.close()
+
+    def _put_nodes(self, facts: Sequence[Fact], confirmed: Confirmed, execute: Callable[..., Any]) -> None:
+        nodes: dict[str, list[dict[str, Scalar]]] = {}
+        ends: dict[str, dict[str, dict[str, Scalar]]] = {}
+        for fact in facts:
+            if fact.form == "entity":
+                row = values(fact, self._schema.nodes[fact.kind], confirmed(fact))
+                nodes.setdefault(fact.kind, []).append({"uid": uid(fact.cluster, fact.key), **row})
+                continue
+            for end in (fact.source or Ref("", ""), fact.target or Ref("", "")):
+                name = uid(fact.cluster, end.key)
+                ends.setdefault(end.kind, {})[name] = {"uid": name, "key": end.key, "cluster": fact.cluster}
+        for kind, stubs in ends.items():
+            execute(
+                f"UNWIND $rows AS row MERGE (n:{quoted(kind)} {{uid: row.uid}}) "
+                "ON CREATE SET n.`key` = row.`key`, n.cluster = row.cluster", {"rows": list(stubs.values())},
+            )
+        for kind, rows in nodes.items():
+            sets = ", ".join(f"n.{quoted(name)} = row.{quoted(name)}" for name in rows[0] if name != "uid")
+            execute(f"UNWIND $rows AS row MERGE (n:{quoted(kind)} {{uid: row.uid}}) SET {sets}", {"rows": rows})
+
+    def _put_ties(
+        self, ties: Sequence[tuple[Fact, bool]], confirmed: Confirmed, execute: Callable[..., Any]
+    ) -> None:
+        """(relation, whether it is new); making one is four times quicker than looking whether it is there."""
+        groups: dict[tuple[str, str, str, bool], list[dict[str, Scalar]]] = {}
+        for fact, new in ties:
+            source, target = fact.source or Ref("", ""), fact.target or Ref("", "")
+            row = values(fact, self._schema.relations[fact.kind], confirmed(fact))
+            row |= {"a": uid(fact.cluster, source.key), "b": uid(fact.cluster, target.key)}
+            groups.setdefault((fact.kind, source.kind, target.kind, new), []).append(row)
+        for (kind, source_kind, target_kind, new), rows in groups.items():
+            sets = ", ".join(f"r.{quoted(name)} = row.{quoted(name)}" for name in rows[0] if name not in ("a", "b"))
+            start, end = f"(a:{quoted(source_kind)} {{uid: row.a}})", f"(b:{quoted(target_kind)} {{uid: row.b}})"
+            if new:
+                match = f"MATCH {start}, {end} CREATE (a)-[r:{quoted(kind)} {{since: row.since}}]->(b)"
+            else:
+                match = f"MATCH {start}-[r:{quoted(kind)}]->{end} WHERE r.since = row.since"
+            execute(f"UNWIND $rows AS row {match} SET {sets}", {"rows": rows})
+
+    def confirm(self, heard: Mapping[tuple[str, str], datetime]) -> None:
+        """Set `confirmed` of what holds to when its (cluster, source) last told of it."""
+        with self._writing, self._transaction() as execute:
+            for (cluster, told_by), time in heard.items():
+                told = {"cluster": cluster, "told_by": told_by, "time": instant(time)}
+                here = "x.told_by = $told_by AND x.cluster = $cluster AND x.`until` IS NULL SET x.confirmed = $time"
+                for kind in self._schema.nodes:
+                    execute(f"MATCH (x:{quoted(kind)}) WHERE {here}", told)
+                for kind in self._schema.relations:
+                    execute(f"MATCH ()-[x:{quoted(kind)}]->() WHERE {here}", told)
+
+    def _forget(self, fact: Fact, execute: Callable[..., Any]) -> None:
+        source, target = fact.source or Ref("", ""), fact.target or Ref("", "")
+        execute(
+            f"MATCH (a:{quoted(source.kind)} {{uid: $a}})-[r:{quoted(fact.kind)} {{since: $since}}]->"
+            f"(b:{quoted(target.kind)} {{uid: $b}}) DELETE r",
+            {"a": uid(fact.cluster, source.key), "b": uid(fact.cluster, target.key), "since": instant(fact.began)},
+        )
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, query: str, params: Mapping[str, Any], limits: Limits) -> Answer:
+        """One reading query of a person's, inside a transaction that cannot write."""
+        check_reading(query)
+        connection = ladybug.Connection(self._database, num_threads=2)
+        try:
+            connection.set_query_timeout(int(limits.seconds * 1000))
+            connection.execute("BEGIN TRANSACTION READ ONLY")
+            with _translated(query, limits):
+                result = connection.execute(query, dict(params))
+                if isinstance(result, list):
+                    raise WrongUse("That is more than one query.", where=query[:120], try_next="ask one at a time.")
+                columns, rows = result.get_column_names(), list[list[Any]]()
+                while result.has_next() and len(rows) <= limits.rows:
+                    rows.append([_plain(cell) for cell in result.get_next()])
+                return Answer(columns, rows[: limits.rows], len(rows) > limits.rows)
+        finally:
+            connection.close()
+
+    def has(self, cluster: str, ref: Ref) -> bool:
+        if ref.kind not in self._schema.nodes:
+            return False
+        query = f"MATCH (n:{quoted(ref.kind)} {{uid: $uid}}) RETURN n.uid"
+        return bool(self.ask(query, {"uid": uid(cluster, ref.key)}, Limits()).rows)
+
+    def neighbours(self, cluster: str, ref: Ref) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for direction, arrow in (("out", "-[r]->"), ("in", "<-[r]-")):
+            answer = self.ask(
+                f"MATCH (n:{quoted(ref.kind)} {{uid: $uid}}){arrow}(m) "
+                "RETURN label(r), label(m), m.`key`, r.since, r.`until` ORDER BY r.since",
+                {"uid": uid(cluster, ref.key)}, Limits(),
+            )
+            found += [
+                {"relation": tie, "direction": direction, "ref": Ref(kind, key), "since": since, "until": until}
+                for tie, kind, key, since, until in answer.rows
+            ]
+        return found
+
+    def path(self, cluster: str, source: Ref, target: Ref) -> list[Ref]:
+        answer = self.ask(
+            f"MATCH p = (a:{quoted(source.kind)} {{uid: $a}})-[* SHORTEST 1..30]-(b:{quoted(target.kind)} {{uid: $b}}) "
+            "RETURN p LIMIT 1", {"a": uid(cluster, source.key), "b": uid(cluster, target.key)}, Limits(),
+        )
+        return [Ref(node["label"], node["key"]) for node in answer.rows[0][0]["nodes"]] if answer.rows else []
+
+
+def _open(folder: Path | None) -> ladybug.Database:
+    return ladybug.Database(
+        str(folder / "graph.lbug") if folder else ":memory:", max_num_threads=2, max_db_size=LARGEST,
+        buffer_pool_size=LIVE_POOL if folder else INSTANT_POOL,
+    )
+
+
+def _executor(connection: ladybug.Connection) -> Callable[..., Any]:
+    def execute(query: str, params: Mapping[str, Any] | None = None) -> Any:
+        return connection.execute(query, dict(params or {}))
+
+    return execute
+
+
+def _read_schema(schema: Schema, execute: Callable[..., Any]) -> None:
+    """Learn the tables that are there."""
+    for _, name, kind, *_ in execute("CALL show_tables() RETURN *").get_all():
+        if name == _STATE:
+            continue
+        columns = {row[1]: row[2] for row in execute(f"CALL table_info('{name}') RETURN *").get_all()}
+        columns.pop("uid", None)
+        if kind == "NODE":
+            schema.nodes[name] = columns
+        else:
+            schema.relations[name] = columns
+            pairs = execute(f"CALL show_connection('{name}') RETURN *").get_all()
+            schema.pairs[name] = {(row[0], row[1]) for row in pairs}
+
+
+def _plain(cell: Any) -> Any:
+    """A value as JSON has it; nodes and relations without the database's own numbers and the columns that are ours."""
+    if isinstance(cell, list):
+        return [_plain(one) for one in cell]
+    if isinstance(cell, datetime):
+        return instant(cell)
+    if not isinstance(cell, dict):
+        return cell
+    if "_NODES" in cell:
+        return {"nodes": _plain(cell["_NODES"]), "relations": _plain(cell["_RELS"])}
+    if "_LABEL" in cell:
+        kept = {key: value for key, value in cell.items() if not key.startswith("_") and key not in ("uid", "told_by")}
+        ends = {"_LABEL": "label"}
+        return {**{ends[key]: cell[key] for key in ends}, **{k: _plain(v) for k, v in kept.items() if v is not None}}
+    return {key: _plain(value) for key, value in cell.items()}
+
+
+@contextmanager
+def _translated(query: str, limits: Limits) -> Iterator[None]:
+    """LadybugDB's RuntimeErrors in our words."""
+    try:
+        yield
+    except RuntimeError as error:
+        text, where = str(error), " ".join(query.split())[:120]
+        if "Interrupted" in text:
+            raise TooMuch(
+                f"The query took longer than {limits.seconds:g} s.", where=where,
+                try_next="start from one entity by its key, or walk fewer steps.",
+            ) from error
+        if "read-only transaction" in text:
+            raise NotAllowed(
+                "The graph is only read here; it is made from the facts.", where=where, try_next="use MATCH … RETURN.",
+            ) from error
+        raise WrongUse(
+            f"The query is not valid: {text.splitlines()[0]}", where=where,
+            try_next="names that are keywords, like `end` or `IN`, stand in backticks.",
+        ) from error
+
+
+__all__ = ["OF_ALL", "Answer", "Projection"]

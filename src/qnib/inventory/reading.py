@@ -1,0 +1,44 @@
+"""What a person may ask of the graph: reading clauses only, and no files, extensions or settings.
+
+The database itself refuses to write in a read-only transaction; this refuses what is no writing to it but would
+still reach beyond the graph.
+"""
+
+from __future__ import annotations
+
+import re
+
+from qnib.errors import NotAllowed, WrongUse
+
+_FIRST = frozenset({"MATCH", "OPTIONAL", "WITH", "UNWIND", "RETURN", "CALL", "EXPLAIN", "PROFILE"})
+_NEVER = frozenset({
+    "ALTER", "ATTACH", "BEGIN", "CHECKPOINT", "COMMENT", "COMMIT", "COPY", "CREATE", "DELETE", "DETACH",
+    "DROP", "EXPORT", "FORCE", "IMPORT", "INSTALL", "LOAD", "MACRO", "MERGE", "REMOVE", "ROLLBACK", "SET",
+    "UNINSTALL", "UPDATE", "USE",
+})
+_CALLS = frozenset({"show_tables", "table_info", "show_connection", "db_version"})
+# Text, comments and quoted names hold no clauses.
+_SKIP = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`|//[^\n]*|/\*.*?\*/""", re.DOTALL
+)
+_WORD = re.compile(r"(?<![.\w$:])[A-Za-z_]\w*(?!\s*:(?!:))")
+
+
+def check_reading(query: str) -> None:
+    """Raises NotAllowed for a query that could change something or look outside, WrongUse for none at all."""
+    bare = _SKIP.sub(" '' ", query).strip().rstrip(";").rstrip()
+    words = [word.upper() for word in re.findall(r"[A-Za-z_]\w*", bare)[:1]]
+    if not words:
+        raise WrongUse("There is no query.", try_next="try 'MATCH (n:Host) RETURN n.name'.")
+    if ";" in bare:
+        raise WrongUse("That is more than one query.", where=query[:120], try_next="ask one at a time.")
+    refused = [word.upper() for word in _WORD.findall(bare) if word.upper() in _NEVER]
+    if words[0] not in _FIRST:
+        refused.insert(0, words[0])
+    calls = re.findall(r"\bCALL\s+(\w+)", bare, re.IGNORECASE)
+    refused += [f"CALL {name}" for name in calls if name.lower() not in _CALLS]
+    if refused:
+        raise NotAllowed(
+            f"The graph is only read here; {refused[0]} is not allowed.", where=" ".join(query.split())[:120],
+            try_next="use MATCH … RETURN; a name that is a keyword stands in backticks.",
+        )
