@@ -25,7 +25,7 @@ CHANGES = 30
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Two ports and the cable between them; `until` is set when it was there and is no longer."""
+    """Two ports and the cable between them; not `up` when it had been there until shortly before."""
 
     a: str
     a_port: int
@@ -33,14 +33,11 @@ class Link:
     b_port: int
     fact: Fact
     cable: str
+    up: bool
 
     @property
     def name(self) -> str:
         return f"{self.a}/{self.a_port}--{self.b}/{self.b_port}"
-
-    @property
-    def up(self) -> bool:
-        return self.fact.until is None
 
 
 @dataclass(slots=True)
@@ -81,7 +78,7 @@ def wiring(facts: Facts, cluster: str, at: datetime | None) -> Wiring:
     cables = {
         tie.source.key: tie.target.key for tie in facts.relations(cluster, "USES", at) if tie.source and tie.target
     }
-    links = [link for fact in _held(facts, cluster, "CONNECTION", at) if (link := _link(fact, cables))]
+    links = [link for fact in _held(facts, cluster, "CONNECTION", at) if (link := _link(fact, cables, up=True))]
     used = {end for link in links for end in _ends(link)}
     found = Wiring(
         switches=sorted((fact.key for fact in facts.entities(cluster, "SW", at)), key=natural),
@@ -108,12 +105,12 @@ def _ends(link: Link) -> set[str]:
     return {f"{link.a}/{link.a_port}", f"{link.b}/{link.b_port}"}
 
 
-def _link(fact: Fact, cables: Mapping[str, str]) -> Link | None:
+def _link(fact: Fact, cables: Mapping[str, str], *, up: bool) -> Link | None:
     a, _, a_port = str(fact.properties.get("a") or "").rpartition("/")
     b, _, b_port = str(fact.properties.get("b") or "").rpartition("/")
     if not (a and b and a_port.isdigit() and b_port.isdigit()):
         return None
-    return Link(a, int(a_port), b, int(b_port), fact, cables.get(fact.key, ""))
+    return Link(a, int(a_port), b, int(b_port), fact, cables.get(fact.key, ""), up)
 
 
 def _ended(facts: Facts, cluster: str, at: datetime | None) -> list[Link]:
@@ -124,7 +121,7 @@ def _ended(facts: Facts, cluster: str, at: datetime | None) -> list[Link]:
     }
     last: dict[str, Link] = {}
     for fact in facts.ended(cluster, "CONNECTION", since):
-        link = _link(fact, cables)
+        link = _link(fact, cables, up=False)
         if link and (at is None or (fact.until and fact.until <= at)):
             last.setdefault(link.name, link)  # the latest comes first
     return list(last.values())
