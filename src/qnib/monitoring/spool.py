@@ -223,7 +223,7 @@ class Spool:
             total -= size
 
     def state(self) -> dict[str, float]:
-        """What waits for its insert: `files`, `bytes`, `oldest_age` in seconds; and datagrams `dropped` since the start."""
+        """What waits: `files`, `bytes`, `oldest_age` in seconds; and datagrams `dropped` since the start."""
         files = self.ready()
         waited = (micros(self._clock.now()) - int(files[0].name.partition("-")[0])) / 1e6 if files else 0.0
         return {
