@@ -13,7 +13,7 @@ from qnib.api.viewer import Seeing, must_see, offered_token
 from qnib.api.viewer import viewer as viewer_of
 from qnib.context.around import around_hosts
 from qnib.context.charts import chart
-from qnib.context.known import iso, unfold
+from qnib.context.known import iso, unfold, whole
 from qnib.context.latest import newest, rates
 from qnib.dashboards import jobs, jump, nodes, now
 from qnib.errors import WrongUse
@@ -211,7 +211,7 @@ def one_series(
         name,
         [one for one in metric.split(",") if one],
         hosts=host or (str(fact.properties.get("nodes") or "") if fact else "") or None,
-        job=int(fact.properties["id"]) if fact else None,
+        job=whole(fact.properties["id"]) if fact else None,
         port=port or None,
         start=first,
         end=last,

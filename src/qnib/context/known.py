@@ -55,3 +55,8 @@ def not_here(kind: str, key: str, cluster: str, list_command: str) -> NotFound:
 def iso(value: Any) -> str | None:
     """A time as it travels; None stays None."""
     return value.isoformat() if isinstance(value, datetime) else (value or None)
+
+
+def whole(value: Any) -> int:
+    """A property as a whole number; what is not told counts as none."""
+    return int(value) if value is not None else 0

@@ -34,12 +34,14 @@ def port_findings(port: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 def link_findings(links: Sequence[Mapping[str, Any]], grown: Mapping[str, float], window: int) -> list[dict[str, Any]]:
     """Findings about links: those that are down, and ports whose symbol errors grew within `window` seconds."""
-    down = [
+    down: list[dict[str, Any]] = [
         {"port": f"{link['a']}/{link['a_port']}", "link": "down", "peer": f"{link['b']}/{link['b_port']}"}
         for link in links
         if link["state"] == "down"
     ]
-    bad = [{"port": port, "symbol_error": errors, "window": window} for port, errors in grown.items() if errors > 0]
+    bad: list[dict[str, Any]] = [
+        {"port": port, "symbol_error": errors, "window": window} for port, errors in grown.items() if errors > 0
+    ]
     return [finding for facts in (*down, *bad) for finding in run_checks("PORT", facts)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from qnib.context.known import Sources, fold, iso, not_here, things, ties, unfold
+from qnib.context.known import Sources, fold, iso, not_here, things, ties, unfold, whole
 from qnib.context.progress import progress_of
 from qnib.context.viewer import Viewer, may_see
 from qnib.dashboards.findings import job_findings
@@ -47,9 +47,11 @@ def job_rows(
 
 def _rows(sources: Sources, cluster: str, facts: list[Fact]) -> list[dict[str, Any]]:
     now = sources.clock.now()
-    started = [(int(f.properties["id"]), start, _time(f, "end") or now) for f in facts if (start := _time(f, "start"))]
+    started = [
+        (whole(f.properties["id"]), start, _time(f, "end") or now) for f in facts if (start := _time(f, "start"))
+    ]
     progress = progress_of(sources, cluster, started)
-    return [job_row(fact, now, progress.get(int(fact.properties["id"]))) for fact in facts]
+    return [job_row(fact, now, progress.get(whole(fact.properties["id"]))) for fact in facts]
 
 
 def job_row(fact: Fact, now: datetime, progress: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def job_row(fact: Fact, now: datetime, progress: dict[str, Any] | None = None) -
         progress = {**progress, "ends": None}
     return {
         "key": fact.key,
-        "id": int(known["id"]),
+        "id": whole(known["id"]),
         "name": _of(fact, "name"),
         "user": _of(fact, "user"),
         "account": _of(fact, "account"),
@@ -72,8 +74,8 @@ def job_row(fact: Fact, now: datetime, progress: dict[str, Any] | None = None) -
         "status": job_status(state),
         "reason": _of(fact, "reason"),
         "nodes": _of(fact, "nodes"),
-        "node_count": int(known.get("node_count") or 0),
-        "cpus": int(known.get("cpus") or 0),
+        "node_count": whole(known.get("node_count")),
+        "cpus": whole(known.get("cpus")),
         "submit": iso(_time(fact, "submit")),
         "start": iso(start),
         "end": iso(None if running else end),
@@ -81,7 +83,7 @@ def job_row(fact: Fact, now: datetime, progress: dict[str, Any] | None = None) -
         "limit": known.get("limit"),
         "exit_code": known.get("exit_code"),
         "signal": known.get("signal"),
-        "attempt": int(known.get("attempt") or 1),
+        "attempt": whole(known.get("attempt") or 1),
         "progress": progress,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qnib.context.known import Sources, iso, not_here, things, ties
+from qnib.context.known import Sources, iso, not_here, things, ties, whole
 from qnib.context.latest import latest, newest
 from qnib.context.viewer import Viewer, may_see
 from qnib.dashboards.findings import node_findings, port_findings
@@ -55,7 +55,7 @@ def _row(
     fact: Fact, values: dict[str, float], partitions: list[str], jobs: list[str], switch: str | None, heard: str | None
 ) -> dict[str, Any]:
     known = fact.properties
-    cpus = int(known.get("cpus") or 0)
+    cpus = whole(known.get("cpus"))
     used, limit = values.get("memory.used"), values.get("memory.limit")
     return {
         "name": fact.key,
@@ -63,8 +63,8 @@ def _row(
         "status": node_status(str(known.get("state") or "")),
         "reason": str(known.get("reason") or ""),
         "cpus": cpus,
-        "cpus_allocated": int(known.get("cpus_allocated") or 0),
-        "memory_mb": int(known.get("memory") or 0) >> 20,
+        "cpus_allocated": whole(known.get("cpus_allocated")),
+        "memory_mb": whole(known.get("memory")) >> 20,
         "partitions": sorted(partitions),
         "jobs": sorted(jobs),
         "switch": switch,
