@@ -1,0 +1,235 @@
+"""Graphite's HTTP API, as Grafana's data source calls it: render, find, tags, functions, events, version.
+
+The cluster is `?cluster=` (a query parameter of the data source), the header X-Qnib-Cluster, or the server's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from qnib.api.viewer import Seeing, must_see
+from qnib.errors import TooMuch, WrongUse
+from qnib.monitoring import events as event_store
+from qnib.monitoring.graphite import find
+from qnib.monitoring.graphite.functions import FUNCTIONS, Function
+from qnib.monitoring.graphite.render import render
+from qnib.monitoring.graphite.times import moment
+
+VERSION = "1.1.10"
+"""The Graphite whose answers these are; Grafana reads from it what it may ask."""
+_LARGEST = 4 << 20  # octets of a form
+_MOST_EVENTS = 1000
+_MOST_COMPLETIONS = 10_000
+
+router = APIRouter()
+
+
+class Asked:
+    """Parameters of one request, from its address and its form alike, with the parts and the cluster it is about."""
+
+    def __init__(self, request: Request, pairs: list[tuple[str, str]]) -> None:
+        self._pairs = pairs
+        self.parts: Any = request.app.state.qnib
+        self.now: datetime = self.parts.clock.now()
+        self.cluster = self.one("cluster") or request.headers.get("x-qnib-cluster") or self.parts.settings.cluster
+
+    def all(self, *names: str) -> list[str]:
+        return [value for name, value in self._pairs if name in names]
+
+    def one(self, name: str, default: str = "") -> str:
+        return next(iter(self.all(name)), default)
+
+    def number(self, name: str, default: int, most: int) -> int:
+        text = self.one(name) or str(default)
+        try:
+            return max(1, min(most, math.ceil(float(text))))
+        except (ValueError, OverflowError) as error:
+            raise WrongUse(f"{text!r} is no number.", where=name, try_next="write a whole number.") from error
+
+    def window(self) -> tuple[datetime, datetime]:
+        zone = self.one("tz", "UTC")
+        start = moment(self.one("from") or "-24h", self.now, zone)
+        end = moment(self.one("until") or "now", self.now, zone)
+        if start >= end:
+            raise WrongUse("The window ends before it starts.", where="from, until", try_next="swap them.")
+        return start, end
+
+
+async def asked(request: Request, viewer: Seeing) -> Asked:
+    """Read the parameters; whoever asks must be allowed to see the cluster."""
+    pairs = list(request.query_params.multi_items())
+    if request.method == "POST":
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _LARGEST:
+                raise TooMuch(f"A form may have {_LARGEST} octets.", where=request.url.path, try_next="ask for less.")
+        if request.headers.get("content-type", "").startswith("application/json"):
+            pairs += _of_json(bytes(body))
+        else:
+            pairs += parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+    told = Asked(request, pairs)
+    must_see(viewer, told.cluster)
+    return told
+
+
+Question = Annotated[Asked, Depends(asked)]
+
+
+def _of_json(body: bytes) -> list[tuple[str, str]]:
+    try:
+        told = json.loads(body)
+    except ValueError as error:
+        raise WrongUse("The body is not JSON.", where="POST", try_next="send a form or JSON.") from error
+    if not isinstance(told, dict):
+        raise WrongUse("The body is no JSON object.", where="POST", try_next='send {"target": "…"}.')
+    return [(k, str(v)) for k, vs in told.items() for v in (vs if isinstance(vs, list) else [vs])]
+
+
+@router.api_route("/render", methods=["GET", "POST"])
+@router.api_route("/render/", methods=["GET", "POST"], include_in_schema=False)
+async def render_targets(question: Question) -> Response:
+    """Series of one or more targets as json (default), csv or raw."""
+    targets = question.all("target", "target[]")
+    if not targets:
+        raise WrongUse("No target is named.", where="target", try_next="send target=… .")
+    start, end = question.window()
+    most = question.number("maxDataPoints", 0, 1_000_000) if question.one("maxDataPoints") else None
+    text, media = await run_in_threadpool(
+        render, question.parts.engine, question.cluster, targets, start, end, most, question.one("format", "json")
+    )
+    return Response(text, media_type=media)
+
+
+@router.api_route("/metrics/find", methods=["GET", "POST"])
+@router.api_route("/metrics/find/", methods=["GET", "POST"], include_in_schema=False)
+@router.api_route("/metrics", methods=["GET", "POST"], include_in_schema=False)
+async def find_metrics(question: Question) -> list[dict[str, Any]]:
+    """One level of the tree of paths, as treejson."""
+    query = question.one("query")
+    if not query:
+        raise WrongUse("No query is given.", where="query", try_next="send query=servers.* .")
+    start = moment(question.one("from"), question.now) if question.one("from") else None
+    end = moment(question.one("until"), question.now) if question.one("until") else None
+    rows = await run_in_threadpool(find.level, question.parts.engine, question.cluster, query, start, end)
+    nodes = []
+    for row in rows:
+        shapes = [0] * int(row["leaf"]) + [1] * int(row["branch"])
+        nodes += [_node(row, branch) for branch in shapes]
+    return sorted(nodes, key=lambda node: (node["leaf"], node["id"]))
+
+
+def _node(row: dict[str, Any], branch: int) -> dict[str, Any]:
+    return {
+        "text": row["text"], "id": row["id"], "leaf": 1 - branch, "expandable": branch, "allowChildren": branch,
+        "context": {},
+    }  # fmt: skip
+
+
+@router.api_route("/metrics/expand", methods=["GET", "POST"])
+async def expand(question: Question) -> dict[str, list[str]]:
+    """The paths a query stands for, of one level."""
+    paths: set[str] = set()
+    only_leaves = question.one("leavesOnly", "0") not in {"", "0"}
+    for query in question.all("query"):
+        rows = await run_in_threadpool(find.level, question.parts.engine, question.cluster, query)
+        paths |= {row["id"] for row in rows if row["leaf"] or not only_leaves}
+    return {"results": sorted(paths)}
+
+
+@router.get("/metrics/index.json")
+async def index(question: Question) -> list[str]:
+    """Every path there is."""
+    return await run_in_threadpool(find.all_paths, question.parts.engine, question.cluster)
+
+
+@router.get("/version", response_class=PlainTextResponse)
+@router.get("/version/", response_class=PlainTextResponse, include_in_schema=False)
+async def version(viewer: Seeing) -> str:
+    return VERSION
+
+
+@router.get("/functions")
+@router.get("/functions/", include_in_schema=False)
+async def functions(viewer: Seeing) -> dict[str, Any]:
+    """The functions there are, with their parameters, for Grafana's editor."""
+    return {name: _described(function) for name, function in sorted(FUNCTIONS.items())}
+
+
+@router.get("/functions/{name}")
+async def one_function(name: str, viewer: Seeing) -> dict[str, Any]:
+    if name not in FUNCTIONS:
+        raise WrongUse(f"There is no function {name!r} here.", where=name, try_next="`/functions` lists them.")
+    return _described(FUNCTIONS[name])
+
+
+_TYPES = {"Lines": "seriesList", "float": "float", "int": "integer", "bool": "boolean", "str": "string"}
+
+
+def _described(function: Function) -> dict[str, Any]:
+    params = []
+    for one in function.params:
+        kind = str(one.annotation).partition(" |")[0]
+        entry: dict[str, Any] = {"name": one.name, "type": _TYPES.get(kind, "any")}
+        if one.kind is inspect.Parameter.VAR_POSITIONAL:
+            entry |= {"multiple": True, "required": True}
+        elif one.default is inspect.Parameter.empty:
+            entry["required"] = True
+        elif one.default is not None and one.default != math.inf:
+            entry["default"] = one.default
+        params.append(entry)
+    return {
+        "name": function.name, "group": function.group, "module": "qnib", "description": function.description,
+        "function": f"{function.name}({', '.join(p['name'] for p in params)})", "params": params,
+    }  # fmt: skip
+
+
+@router.api_route("/tags/autoComplete/tags", methods=["GET", "POST"])
+async def complete_tags(question: Question) -> list[str]:
+    """Names of tags that go on from the expressions given."""
+    limit = question.number("limit", 100, _MOST_COMPLETIONS)
+    return await run_in_threadpool(
+        find.complete_tags, question.parts.engine, question.cluster, question.all("expr", "expr[]"),
+        question.one("tagPrefix"), limit,
+    )  # fmt: skip
+
+
+@router.api_route("/tags/autoComplete/values", methods=["GET", "POST"])
+async def complete_values(question: Question) -> list[str]:
+    """Values of one tag among the series the expressions leave."""
+    if not question.one("tag"):
+        raise WrongUse("No tag is named.", where="tag", try_next="send tag=host .")
+    limit = question.number("limit", 100, _MOST_COMPLETIONS)
+    return await run_in_threadpool(
+        find.complete_values, question.parts.engine, question.cluster, question.all("expr", "expr[]"),
+        question.one("tag"), question.one("valuePrefix"), limit,
+    )  # fmt: skip
+
+
+@router.get("/events/get_data")
+async def events(question: Question) -> list[dict[str, Any]]:
+    """What happened, for annotations: events whose tags (kind, lane, host, app) include all that are asked for."""
+    start = moment(question.one("from") or "-24h", question.now)
+    end = moment(question.one("until") or "now", question.now) + timedelta(microseconds=1)
+    wanted = set(" ".join(question.all("tags")).split())
+    found = await run_in_threadpool(
+        event_store.search, question.parts.engine, question.cluster, start, end, known=True, tags=sorted(wanted),
+        limit=_MOST_EVENTS,
+    )  # fmt: skip
+    return [
+        {
+            "id": int(row["id"]), "what": row["kind"], "data": row["message"],
+            "when": int(datetime.fromisoformat(row["time"]).timestamp()),
+            "tags": list(filter(None, (row["kind"], row["lane"], row["host"], row["app"]))),
+        }
+        for row in found["events"]
+    ]  # fmt: skip

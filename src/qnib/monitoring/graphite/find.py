@@ -1,0 +1,162 @@
+"""Finds series by Graphite's globs and tag expressions, and browses their dotted paths level by level."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from qnib.engine import Engine
+from qnib.errors import TooMuch, WrongUse
+
+MOST_SERIES = 5000
+_EXPRESSION = re.compile(r"\s*([^\s=!~]+)\s*(!=~|=~|!=|=)(.*)", re.DOTALL)
+_COLUMNS = "series, path, name, tags"
+
+
+def glob_pattern(glob: str) -> str:
+    """A regular expression for ``servers.{a,b}*.cpu.[us]*``; a ``*`` stays inside its dotted segment."""
+    out: list[str] = []
+    depth = at = 0
+    while at < len(glob):
+        char = glob[at]
+        end = glob.find("]", at + 2)
+        if char == "[" and end > 0:
+            inside = glob[at + 1 : end]
+            out.append(
+                "[" + ("^" if inside[0] in "!^" else "") + re.sub(r"([\\\[\]^])", r"\\\1", inside.lstrip("!^")) + "]"
+            )
+            at = end
+        elif char == "{":
+            depth += 1
+            out.append("(?:")
+        elif char == "}" and depth:
+            depth -= 1
+            out.append(")")
+        elif char == "," and depth:
+            out.append("|")
+        else:
+            out.append({"*": "[^.]*", "?": "[^.]"}.get(char) or re.escape(char))
+        at += 1
+    if depth:
+        raise WrongUse("A brace is not closed.", where=glob, try_next="write {a,b}.")
+    return "".join(out)
+
+
+def by_glob(engine: Engine, cluster: str, glob: str) -> list[dict[str, Any]]:
+    """Series whose path matches. Raises TooMuch past the limit."""
+    return _rows(engine, cluster, "match(path, {pattern:String})", {"pattern": f"^{glob_pattern(glob)}$"}, glob)
+
+
+def by_tags(engine: Engine, cluster: str, expressions: Sequence[str]) -> list[dict[str, Any]]:
+    """Series whose tags match all expressions: ``name=cpu.used``, ``host=~compute.*``, ``host!=``."""
+    where, params = tag_conditions(expressions)
+    return _rows(engine, cluster, where, params, ", ".join(expressions))
+
+
+def tag_conditions(expressions: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """SQL over a series' columns. At least one expression must ask for a value that is not empty."""
+    where: list[str] = []
+    params: dict[str, Any] = {}
+    demanding = False
+    for number, expression in enumerate(expressions):
+        found = _EXPRESSION.fullmatch(expression)
+        if not found:
+            raise WrongUse("This is no tag expression.", where=expression, try_next="write tag=value or tag=~regex.")
+        tag, operator, value = found.groups()
+        column = "name" if tag == "name" else f"tags[{{tag{number}:String}}]"
+        params |= {f"tag{number}": tag, f"value{number}": value}
+        told = f"{{value{number}:String}}"
+        if operator.endswith("~"):
+            try:
+                matches_nothing = re.match(value, "") is not None
+            except re.error as error:
+                raise WrongUse(
+                    f"The expression is wrong: {error}.", where=expression, try_next="correct it."
+                ) from error
+            params[f"value{number}"] = f"^(?:{value})"
+            where.append(f"{'NOT ' if operator[0] == '!' else ''}match({column}, {told})")
+            demanding |= (operator == "=~") != matches_nothing
+        else:
+            where.append(f"{column} {'=' if operator == '=' else '!='} {told}")
+            demanding |= (operator == "=") == bool(value)
+    if not demanding:
+        raise WrongUse(
+            "At least one expression must ask for a tag that has a value.", where=", ".join(expressions),
+            try_next="add name=… .",
+        )  # fmt: skip
+    return " AND ".join(where), params
+
+
+def tagged_path(row: dict[str, Any]) -> str:
+    """A series' name as Graphite writes tagged ones: ``cpu.used;host=compute0``."""
+    return ";".join([row["name"], *(f"{tag}={value}" for tag, value in sorted(row["tags"].items()))])
+
+
+def level(
+    engine: Engine, cluster: str, query: str, start: datetime | None = None, end: datetime | None = None
+) -> list[dict[str, Any]]:
+    """One level of the tree: ``id`` (path), ``text`` (last segment), ``leaf`` and ``branch``; branches first."""
+    depth = query.count(".") + 1 - len(re.findall(r"\.(?=[^{]*\})", query))
+    where = "cluster = {cluster:String} AND position(path, ';') = 0 AND match(path, {pattern:String})"
+    params: dict[str, Any] = {"cluster": cluster, "depth": depth, "pattern": f"^{glob_pattern(query)}([.]|$)"}
+    if start:
+        where += " AND last_seen >= {start:DateTime64(3, 'UTC')}"
+        params["start"] = start
+    if end:
+        where += " AND first_seen <= {end:DateTime64(3, 'UTC')}"
+        params["end"] = end
+    return engine.rows(
+        f"""
+        SELECT arrayStringConcat(arraySlice(parts, 1, {{depth:UInt32}}), '.') AS id, parts[{{depth:UInt32}}] AS text,
+            max(length(parts) = {{depth:UInt32}}) AS leaf, max(length(parts) > {{depth:UInt32}}) AS branch
+        FROM (SELECT splitByChar('.', path) AS parts FROM qnib.series FINAL WHERE {where})
+        WHERE length(parts) >= {{depth:UInt32}} GROUP BY id, text ORDER BY branch DESC, id LIMIT {MOST_SERIES}
+        """,
+        params,
+    )
+
+
+def all_paths(engine: Engine, cluster: str) -> list[str]:
+    rows = engine.rows(
+        "SELECT DISTINCT path FROM qnib.series WHERE cluster = {cluster:String} ORDER BY path", {"cluster": cluster}
+    )
+    return [row["path"] for row in rows]
+
+
+def complete_tags(engine: Engine, cluster: str, expressions: Sequence[str], prefix: str, limit: int) -> list[str]:
+    """Names of tags that series matching the expressions have, without those already asked about."""
+    where, params = tag_conditions(expressions) if expressions else ("1", {})
+    used = [found[1] for e in expressions if (found := _EXPRESSION.fullmatch(e))]
+    rows = engine.rows(
+        "SELECT DISTINCT arrayJoin(arrayConcat(['name'], mapKeys(tags))) AS tag FROM qnib.series FINAL WHERE"
+        f" cluster = {{cluster:String}} AND {where} AND startsWith(tag, {{prefix:String}})"
+        " AND NOT has({used:Array(String)}, tag) ORDER BY tag LIMIT {limit:UInt32}",
+        {**params, "cluster": cluster, "prefix": prefix, "used": used, "limit": limit},
+    )
+    return [row["tag"] for row in rows]
+
+
+def complete_values(
+    engine: Engine, cluster: str, expressions: Sequence[str], tag: str, prefix: str, limit: int
+) -> list[str]:
+    where, params = tag_conditions(expressions) if expressions else ("1", {})
+    column = "name" if tag == "name" else "tags[{asked:String}]"
+    rows = engine.rows(
+        f"SELECT DISTINCT {column} AS value FROM qnib.series FINAL WHERE cluster = {{cluster:String}} AND {where}"
+        " AND value != '' AND startsWith(value, {prefix:String}) ORDER BY value LIMIT {limit:UInt32}",
+        {**params, "cluster": cluster, "asked": tag, "prefix": prefix, "limit": limit},
+    )
+    return [row["value"] for row in rows]
+
+
+def _rows(engine: Engine, cluster: str, where: str, params: dict[str, Any], asked: str) -> list[dict[str, Any]]:
+    rows = engine.rows(
+        f"SELECT {_COLUMNS} FROM qnib.series FINAL WHERE cluster = {{cluster:String}} AND {where}"
+        f" ORDER BY path LIMIT {MOST_SERIES + 1}",
+        {**params, "cluster": cluster},
+    )
+    if len(rows) > MOST_SERIES:
+        raise TooMuch(f"More than {MOST_SERIES} series match.", where=asked, try_next="narrow the path or the tags.")
+    return rows
