@@ -9,6 +9,7 @@ import inspect
 import json
 import math
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -221,10 +222,8 @@ async def events(question: Question) -> list[dict[str, Any]]:
     start = moment(question.one("from") or "-24h", question.now)
     end = moment(question.one("until") or "now", question.now) + timedelta(microseconds=1)
     wanted = set(" ".join(question.all("tags")).split())
-    found = await run_in_threadpool(
-        event_store.search, question.parts.engine, question.cluster, start, end, known=True, tags=sorted(wanted),
-        limit=_MOST_EVENTS,
-    )  # fmt: skip
+    search = partial(event_store.search, known=True, tags=sorted(wanted), limit=_MOST_EVENTS)
+    found = await run_in_threadpool(search, question.parts.engine, question.cluster, start, end)
     return [
         {
             "id": int(row["id"]), "what": row["kind"], "data": row["message"],

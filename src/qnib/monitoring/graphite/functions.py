@@ -66,7 +66,7 @@ CONSOLIDATIONS = (*_REDUCE, "first", "last", "current")
 
 
 def graphite(group: str, *names: str) -> Callable[[Callable[..., Lines]], Callable[..., Lines]]:
-    """Register a function under `names`. Its first line of docstring is shown; parameters before `_` are the caller's."""
+    """Register a function under `names`; the first line of its docstring is shown to people."""
 
     def register(make: Callable[..., Lines]) -> Callable[..., Lines]:
         params = tuple(p for p in inspect.signature(make).parameters.values() if p.name != "window")
@@ -212,7 +212,7 @@ def _difference(line: Line) -> NDArray[Any]:
 
 
 def _growth(line: Line, most: float | None, least: float | None) -> NDArray[Any]:
-    """What a counter grew by; where it fell, what it grew across its greatest value, or nothing when that is unknown."""
+    """What a counter grew by; where it fell, the growth across its greatest value, or nothing when unknown."""
     grown = _difference(line)
     if most is not None:
         wrapped = (most + 1 - (least or 0)) + grown

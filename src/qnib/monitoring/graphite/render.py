@@ -91,8 +91,9 @@ def _fetch(
 def _step(engine: Engine, where: str, params: dict[str, Any]) -> int:
     """Whole seconds between neighbours, as most of the series have them; a minute when nobody can tell."""
     seconds = engine.rows(
-        "SELECT quantileExactIf(0.5)(span / (n - 1), n > 1) AS seconds FROM (SELECT count() AS n,"
-        f" dateDiff('millisecond', min(time), max(time)) / 1000 AS span FROM qnib.points WHERE {where} GROUP BY series)",
+        "SELECT quantileExactIf(0.5)(span / (n - 1), n > 1) AS seconds FROM ("
+        " SELECT count() AS n, dateDiff('millisecond', min(time), max(time)) / 1000 AS span"
+        f" FROM qnib.points WHERE {where} GROUP BY series)",
         params,
     )[0]["seconds"]
     return 60 if math.isnan(seconds) else max(1, round(seconds))
@@ -106,7 +107,7 @@ def _moment(seconds: float) -> datetime:
 
 
 def fewer(lines: Lines, most: int) -> Lines:
-    """At most `most` points per series; buckets start at multiples of their length, so that a refresh does not jitter."""
+    """At most `most` points per series, in buckets at multiples of their length: a refresh does not jitter."""
     if not lines:
         return lines
     span = max(line.end for line in lines) - min(line.start for line in lines)

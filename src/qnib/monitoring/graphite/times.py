@@ -1,4 +1,4 @@
-"""Graphite's times: ``-1h``, ``now-6h``, epoch seconds, ``14:30_20261120``, ``20261120``, ``midnight``, ``yesterday``."""
+"""Graphite's times: ``-1h``, ``now-6h``, epoch seconds, ``14:30_20261120``, ``midnight``, ``yesterday``."""
 
 from __future__ import annotations
 
