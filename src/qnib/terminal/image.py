@@ -108,6 +108,7 @@ def clean(settings: Settings) -> list[str]:
         found = engine.images("qnib/slurm:")
         for each in found:
             engine.remove_image(each)
+        shutil.rmtree(settings.home / "packages", ignore_errors=True)
         return found
     finally:
         engine.close(end_service=not engine.containers(LABEL))

@@ -13,10 +13,8 @@ from qnib.terminal import cgroups, record, topology
 from qnib.terminal.blueprint import LABEL, Blueprint, node_number
 from qnib.terminal.cgroups import Rung
 from qnib.terminal.engines import Container, ContainerEngine
+from qnib.terminal.package import INSIDE
 from qnib.terminal.slurm_conf import node_line
-
-INSIDE = "/usr/lib/qnib"
-"""Where the package is seen in a container; PYTHONPATH of the agent."""
 
 T = TypeVar("T")
 
@@ -41,7 +39,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Blueprint, rung: Rung
     home = record.folder(settings, plan.name)
     agent = record.write_agent(settings, cluster, host, role)
     binds = [
-        (str(home / "package"), INSIDE, "ro"),
+        (cluster.details["package"], INSIDE, "ro"),
         (str(agent), "/etc/qnib/agent.json", "ro"),
     ]
     environment: dict[str, str] = {}

@@ -13,7 +13,6 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-import qnib
 from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.errors import Conflict
@@ -60,9 +59,9 @@ def locked(settings: Settings, name: str) -> Iterator[None]:
 
 
 def write_files(settings: Settings, plan: Blueprint, rung: Rung, nodes: int) -> None:
-    """What the containers read: SLURM's configuration, a new munge key, the fabric's wiring, the package."""
+    """What the containers read: SLURM's configuration, a new munge key, the fabric's wiring."""
     home = folder(settings, plan.name)
-    # The server's record of the cluster lies beside; containers see only this part.
+    # The server's record of the cluster lies beside it, where no container looks.
     etc = home / "etc"
     etc.mkdir(parents=True, exist_ok=True, mode=0o700)
     (etc / "slurm.conf").write_text(slurm_conf(plan, rung))
@@ -71,7 +70,6 @@ def write_files(settings: Settings, plan: Blueprint, rung: Rung, nodes: int) -> 
     (etc / "fabric.topology").write_text(topology.topology(plan.leaf))
     start = topology.unplug(topology.absent(nodes, plan.leaf))
     (etc / "fabric.start").write_text("\n".join([*start, "Help"]) + "\n")
-    _copy_package(home / "package")
 
 
 def write_agent(settings: Settings, cluster: Cluster, host: str, role: str) -> Path:
@@ -113,17 +111,3 @@ def secret_file(file: Path, content: bytes) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
     with os.fdopen(descriptor, "wb") as out:
         out.write(content)
-
-
-def _copy_package(target: Path) -> None:
-    """A copy of this package for the agents: a later edit or upgrade does not change a running cluster,
-    and the containers can read it whatever the rights of the folder it was installed to."""
-    source = Path(qnib.__file__).parent
-    if target.exists():
-        shutil.rmtree(target)
-    shutil.copytree(
-        source, target / "qnib",
-        ignore=lambda at, names: [name for name in names if name in ("__pycache__", "static", "samples")],
-    )
-    for path in [target, *target.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)

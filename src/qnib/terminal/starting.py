@@ -15,7 +15,7 @@ from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable
 from qnib.settings import Settings
-from qnib.terminal import cgroups, image, parts, record, server
+from qnib.terminal import cgroups, image, package, parts, record, server
 from qnib.terminal.blueprint import (
     LABEL,
     Blueprint,
@@ -97,6 +97,7 @@ def _start(
             "state": "starting", "subnet": str(subnet), "network": plan.network, "nodes": nodes,
             "hosts_per_leaf": plan.leaf, "node_cpus": plan.node_cpus, "node_memory": plan.node_memory,
             "rung": rung.name, "image": tag, "demo": demo,
+            "package": str(package.ensure(settings, engine.name, tag)),
         },
     )
     record.write_files(settings, plan, rung, nodes)
@@ -127,7 +128,7 @@ def _start(
 
 def _start_jobs(engine: ContainerEngine, plan: Blueprint) -> None:
     """The loop that submits jobs lives in the controller and ends with it."""
-    loop = f"{parts.INSIDE}/qnib/terminal/workloads/loop.py"
+    loop = f"{package.INSIDE}/qnib/terminal/workloads/loop.py"
     start = (
         f"setsid nohup nice -n 5 python3 {loop} </dev/null >/var/log/qnib-jobs.log 2>&1 & "
         "for i in $(seq 100); do [ -n \"$(squeue -h -t running -o %A)\" ] && exit 0; sleep 0.1; done; "
@@ -155,7 +156,7 @@ def _await_controller(engine: ContainerEngine, plan: Blueprint) -> None:
 def await_ready(engine: ContainerEngine, plan: Blueprint, nodes: int, say: Say) -> dict[str, Any]:
     """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
     say("waiting for SLURM to run a step on every node, three times")
-    script = f"{parts.INSIDE}/qnib/terminal/inside/ready.sh"
+    script = f"{package.INSIDE}/qnib/terminal/inside/ready.sh"
     status, output = engine.run_inside(plan.container("controller"), ["bash", script, str(nodes), str(PATIENCE)])
     told = [line.split() for line in output.splitlines() if line.strip()]
     if status:

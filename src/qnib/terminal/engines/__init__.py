@@ -16,6 +16,10 @@ CAPABILITIES = ("SETUID", "SETGID", "CHOWN", "KILL", "DAC_OVERRIDE")
 below users' directories."""
 
 
+ULIMITS = (("nofile", 1024, 4096), ("nproc", 4096, 4096))
+"""Both are set on every container: without CAP_SYS_RESOURCE an engine's own higher default cannot be applied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container to run. `memory` in bytes and `cpus` in cores, 0 for no limit of the engine's own."""

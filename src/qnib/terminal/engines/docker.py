@@ -6,6 +6,7 @@ import os
 import shutil
 from typing import Any
 
+import requests
 from docker.errors import DockerException
 
 from qnib.errors import NotAllowed, Unavailable
@@ -27,7 +28,7 @@ def connect() -> Docker:
         try:
             found = client(url)
             found.ping()
-        except DockerException as error:
+        except (DockerException, requests.RequestException) as error:
             if "Permission denied" in str(error):
                 raise NotAllowed(
                     "docker's socket is not yours to use.", where=url, try_next="run the same command with sudo.",

@@ -14,10 +14,7 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.types import IPAMConfig, IPAMPool, Ulimit
 
 from qnib.errors import Unavailable
-from qnib.terminal.engines import Container, Found
-
-# Both are set: without CAP_SYS_RESOURCE an engine's own higher default cannot be applied.
-_ULIMITS = (("nofile", 1024, 4096), ("nproc", 4096, 4096))
+from qnib.terminal.engines import ULIMITS, Container, Found
 
 
 class SocketEngine:
@@ -98,7 +95,7 @@ class SocketEngine:
                 cap_drop=["ALL"], cap_add=list(container.capabilities), security_opt=["no-new-privileges"],
                 cgroup_parent=container.cgroup_parent or None,
                 extra_hosts=dict(container.hosts),
-                ulimits=[Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in _ULIMITS],
+                ulimits=[Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in ULIMITS],
                 network_mode=container.network, **limits,
             )
             place = api.create_networking_config(

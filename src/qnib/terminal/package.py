@@ -1,0 +1,79 @@
+"""The copy of this package that containers run the agent and the jobs from, compiled once for their Python.
+
+A copy: a later edit or upgrade does not change a running cluster, and containers can read it whatever the
+rights of the folder it was installed to. Compiled: sixteen agents that each compile the same modules would
+take the two cores of a laptop for five seconds just when SLURM starts its first steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import qnib
+from qnib import clusters
+from qnib.errors import Unavailable
+from qnib.settings import Settings
+from qnib.terminal.engines import ULIMITS, command_line
+
+INSIDE = "/usr/lib/qnib"
+"""Where containers see the folder that holds the package; PYTHONPATH of the agent."""
+
+_LEFT_OUT = ("__pycache__", "static", "samples")
+
+
+def ensure(settings: Settings, engine: str, image: str) -> Path:
+    """The folder to mount at INSIDE, made if it is not there yet. Raises Unavailable when it cannot be compiled."""
+    source = Path(qnib.__file__).parent
+    found = [path for path in source.rglob("*") if path.is_file()]
+    files = sorted(path for path in found if not set(_LEFT_OUT) & set(path.relative_to(source).parts))
+    told = hashlib.sha256(image.encode())
+    for file in files:
+        told.update(str(file.relative_to(source)).encode() + b"\0" + file.read_bytes())
+    target = settings.home / "packages" / told.hexdigest()[:16]
+    if target.is_dir():
+        return target
+    part = target.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        for file in files:
+            copy = part / "qnib" / file.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, copy)
+        for path in [part, *part.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        _compile(settings, engine, image, part)
+        part.rename(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    _forget_unused(settings, target)
+    return target
+
+
+def _compile(settings: Settings, engine: str, image: str, folder: Path) -> None:
+    limits = [f"--ulimit={name}={soft}:{hard}" for name, soft, hard in ULIMITS]
+    # What only the server imports is not worth the time; what fails to compile there is never imported either.
+    wanted = [f"{INSIDE}/qnib/{part}" for part in ("__init__.py", "model.py", "agent", "domains")]
+    done = subprocess.run(
+        [
+            *command_line(settings, engine), "run", "--rm", "--network=none", "--cap-drop=ALL", *limits,
+            f"--volume={folder}:{INSIDE}:rw", image, "python3", "-m", "compileall", "-q", *wanted,
+        ],
+        capture_output=True, text=True, check=False,
+    )
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise Unavailable(
+            f"The agent could not be compiled for the containers: {lines[-1] if lines else 'no reason was given'}.",
+            where=engine, try_next=f"`{engine} info` shows whether the engine is well.",
+        )
+
+
+def _forget_unused(settings: Settings, newest: Path) -> None:
+    used = {cluster.details.get("package") for cluster in clusters.load_all(settings.clusters)}
+    for folder in newest.parent.iterdir():
+        if folder != newest and str(folder) not in used:
+            shutil.rmtree(folder, ignore_errors=True)
