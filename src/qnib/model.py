@@ -155,6 +155,30 @@ class RelationKind:
     properties: Mapping[str, PropertyType] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one snapshot changed in the record: something began, is said to be different, or ended."""
+
+    what: Literal["began", "changed", "ended"]
+    after: Entity | Relation
+    before: Entity | Relation | None = None
+    """What was known until then; None for what began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One log record that QNIB itself writes, because a change says more than any line of the layer's own log."""
+
+    time: datetime
+    kind: str
+    message: str
+    host: str = ""
+    severity: str = "notice"
+    entities: Sequence[Ref] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""
+
+
 class Known(Protocol):
     """What the record knows of one cluster, as far as telling identities over time needs it."""
 
@@ -189,6 +213,9 @@ class Capture:
     timeout: float = 20.0
     settle: Callable[[Snapshot, Known, datetime], Snapshot] | None = None
     """Pure: what one look cannot know (is it the same cable, the same job?), told from what the record knows."""
+    events: Callable[[Sequence[Change], Known, datetime], Sequence[Event]] | None = None
+    """Pure: the changes worth a line of their own. `Known` is the record before them; never called for the first
+    snapshot of a source, which is no change of the world."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from qnib.model import Entity, Ref, Relation, Scalar
+from qnib.model import Change, Entity, Ref, Relation, Scalar
 
 Form = Literal["entity", "relation"]
 Identity = tuple[str, str, str]
@@ -84,6 +84,10 @@ def relation_key(source: Ref, target: Ref) -> str:
     return f"{source}→{target}"
 
 
+def _plain(fact: Fact) -> Entity | Relation:
+    return fact.as_entity() if fact.form == "entity" else fact.as_relation()
+
+
 @dataclass(slots=True)
 class Changes:
     """What one snapshot changed in the record."""
@@ -94,11 +98,28 @@ class Changes:
     ended: list[Fact] = field(default_factory=list)
     corrected: list[tuple[Fact, Fact]] = field(default_factory=list)
     """The past told anew: an earlier start, an end or an outcome that came late. (what was believed, what is)."""
+    first: bool = False
+    """Nothing had been heard of this source before."""
     late: bool = False
     """The snapshot was older than the last one of its source, and was not applied."""
 
     def __bool__(self) -> bool:
         return bool(self.opened or self.changed or self.ended or self.corrected)
+
+    def told(self) -> list[Change]:
+        """As domains read them; what began and ended before anybody looked has only ended."""
+        over = {(fact.identity, fact.began) for fact in self.ended}
+        before = {(after.identity, after.began): old for old, after in self.changed}
+        began = [Change("began", _plain(fact)) for fact in self.opened if (fact.identity, fact.began) not in over]
+        changed = [
+            Change("changed", _plain(after), _plain(old)) for old, after in self.changed
+            if (after.identity, after.began) not in over
+        ]
+        ended = [
+            Change("ended", _plain(fact), _plain(old) if (old := before.get((fact.identity, fact.began))) else None)
+            for fact in self.ended
+        ]
+        return [*began, *changed, *ended]
 
     def kinds(self) -> set[str]:
         """The kinds of entity and relation that are touched."""

@@ -7,7 +7,7 @@ pages are made without one; any other time is asked of the engine.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,21 +51,29 @@ class Facts:
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
 
-    def apply(self, cluster: str, told_by: str, at: datetime, snapshot: Snapshot) -> Changes:
+    def apply(
+        self, cluster: str, told_by: str, at: datetime, snapshot: Snapshot,
+        before: Callable[[Changes], None] | None = None,
+    ) -> Changes:
         """Compare what source `told_by` saw at `at` with the record, and write what is new.
 
         A snapshot older than the last of its source changes nothing: it could only undo what is known better.
+        `before` is called with the changes before they are written: if it fails, or we are killed, nothing has
+        happened yet and the same snapshot gives the same changes again.
         """
         with self._lock:
             memory = self._memory(cluster)
-            before = memory.heard.get(told_by)
-            if before is not None and at < before:
+            heard = memory.heard.get(told_by)
+            if heard is not None and at < heard:
                 return Changes(late=True)
             recorded = max(self.clock.now(), self._recorded + _TICK)
             diff = Diff(memory, cluster, told_by, at, recorded)
             for statement in statements(snapshot):
                 diff.tell(statement)
             diff.miss(snapshot.complete)
+            diff.changes.first = heard is None
+            if before is not None:
+                before(diff.changes)
             # First the engine, then memory: what could not be written has not happened.
             self._engine.insert(f"{DATABASE}.facts", [fact.row() for fact in diff.rows])
             self._engine.insert(f"{DATABASE}.confirmations", [{"cluster": cluster, "told_by": told_by, "at": at}])

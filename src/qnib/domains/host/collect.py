@@ -40,7 +40,7 @@ METRICS = (
 )
 
 
-def network(text: str) -> dict[str, tuple[int, int]]:
+def parse_network(text: str) -> dict[str, tuple[int, int]]:
     """Octets received and sent by interface, loopback left out, from the text of /proc/net/dev."""
     found: dict[str, tuple[int, int]] = {}
     for line in text.splitlines():
@@ -72,7 +72,7 @@ def start_machine(host: str) -> Callable[[], Points]:
                 ]
             last[:] = [(now, cpu)]
         points += [(f"{base}.memory.{name}", value) for name, value in memory().items()]
-        for name, (received, sent) in network(cgroup.text("/proc/self/net/dev")).items():
+        for name, (received, sent) in parse_network(cgroup.text("/proc/self/net/dev")).items():
             points.append((f"{base}.network.{segment(name)}.rx_bytes", received))
             points.append((f"{base}.network.{segment(name)}.tx_bytes", sent))
         return points

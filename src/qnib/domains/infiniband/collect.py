@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from qnib.domains.infiniband.happened import events
 from qnib.domains.infiniband.identity import settle
 from qnib.domains.paths import segment
 from qnib.model import Capture, Entity, Metric, Reading, Ref, Relation, Scalar, Snapshot
@@ -265,6 +266,6 @@ CAPTURES = (
             r"num:128 \(Link state change\)", r"drop_mgr_remove_port: Removed port", r"Discovered new port",
             r"\bSUBNET UP\b", r"num:144 \(",
         ),
-        settle=settle,
+        settle=settle, events=events,
     ),
 )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from qnib.domains.slurm.accounting import start_jobs
+from qnib.domains.slurm.happened import job_events, node_events
 from qnib.domains.slurm.identity import settle
 from qnib.model import Capture, Entity, Metric, Reading, Ref, Relation, Scalar, Snapshot
 
@@ -254,13 +255,13 @@ CAPTURES = (
     Capture(
         "jobs",
         ("env", "SLURM_TIME_FORMAT=%s", "squeue", "-a", "-t", "all", "-h", "-O", output_format(JOB_FIELDS)),
-        parse_jobs, 30, "controller", _JOB_CHANGES, settle=settle,
+        parse_jobs, 30, "controller", _JOB_CHANGES, settle=settle, events=job_events,
     ),
     Capture(
         "nodes",
         ("env", "SLURM_TIME_FORMAT=%s", "sh", "-c",
          'scontrol show config | grep "^ClusterName" && exec sinfo -a -N -h -O "$0"', output_format(NODE_FIELDS)),
-        parse_nodes, 60, "controller", (*_NODE_CHANGES, *_JOB_CHANGES),
+        parse_nodes, 60, "controller", (*_NODE_CHANGES, *_JOB_CHANGES), events=node_events,
     ),
     Capture(
         "partitions", ("sinfo", "-a", "-h", "-o", US.join(PARTITION_FIELDS) + RS), parse_partitions, 300, "controller",

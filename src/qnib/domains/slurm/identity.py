@@ -1,4 +1,8 @@
-"""A requeued job is the same job: SLURM gives it a new submit time, and we key jobs by that."""
+"""What one look at the queue cannot know: that a requeued job is the same job, and how a forgotten one ended.
+
+SLURM gives a requeued job a new submit time, and we key jobs by that. A job it forgot before we saw its end
+(a controller without state, a very short MinJobAge) has ended all the same.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,28 @@ def settle(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
 
     A job whose first run we never saw keeps the key it has: there is nothing to join it to.
     """
+    seen = _same_jobs(seen, known)
+    return _ended(seen, known, at)
+
+
+def _ended(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
+    """`seen` with an end for every job, attempt and allocation that is open in the record and not told any more."""
+    told = {entity.ref for entity in seen.entities}
+    ties = {(tie.kind, tie.source, tie.target) for tie in seen.relations}
+    entities, relations = list(seen.entities), list(seen.relations)
+    for kind in ("Job", "Attempt"):
+        for entity in known.open(kind):
+            if entity.ref not in told:
+                lost = {"state": "UNKNOWN", "end": at.isoformat().replace("+00:00", "Z")}
+                entities.append(replace(entity, properties={**entity.properties, **lost}, since=None, until=at))
+    for kind in ("JOBCLIENT", "ATTEMPT_OF", "SUBMITTED", "CHARGED_TO", "QUEUED_IN"):
+        for tie in known.ties(kind):
+            if tie.until is None and (tie.kind, tie.source, tie.target) not in ties:
+                relations.append(replace(tie, since=None, until=at))
+    return Snapshot(entities, relations, seen.complete)
+
+
+def _same_jobs(seen: Snapshot, known: Known) -> Snapshot:
     again = [e for e in seen.entities if e.kind == "Job" and _attempt(e) > 1]
     if not again:
         return seen
