@@ -17,13 +17,15 @@ def latest(sources: Sources, cluster: str, metrics: Sequence[str], tag: str = "h
     found: dict[str, dict[str, float]] = {}
     for row in sources.engine.rows(
         """
-        SELECT s.key AS key, s.name AS name, argMax(p.value, p.time) AS value
+        SELECT s.owner AS key, s.metric AS name, argMax(p.value, p.time) AS value
         FROM qnib.points AS p
         INNER JOIN (
-            SELECT series, any(name) AS name, any(tags[{tag:String}]) AS key FROM qnib.series
+            SELECT series, anyLast(name) AS metric, anyLast(tags[{tag:String}]) AS owner FROM qnib.series
             WHERE cluster = {cluster:String} AND name IN {metrics:Array(String)} GROUP BY series
         ) AS s ON p.series = s.series
-        WHERE p.cluster = {cluster:String} AND p.time >= {since:DateTime64(3)}
+        WHERE p.cluster = {cluster:String} AND p.time >= {since:DateTime64(3)} AND p.series IN (
+            SELECT series FROM qnib.series WHERE cluster = {cluster:String} AND name IN {metrics:Array(String)}
+        )
         GROUP BY key, name
         """,
         {"cluster": cluster, "tag": tag, "metrics": list(metrics), "since": sources.clock.now() - FRESH},
@@ -41,7 +43,7 @@ def rates(
     """
     return sources.engine.rows(
         """
-        SELECT s.name AS name, s.tags AS tags,
+        SELECT s.metric AS name, s.owner AS tags,
                arraySum((a, b) -> if(b >= a, b - a, b), arrayPopBack(v), arrayPopFront(v)) AS increase,
                if(span > 0, increase / span, 0) AS rate
         FROM (
@@ -54,7 +56,7 @@ def rates(
             GROUP BY series
         ) AS p
         INNER JOIN (
-            SELECT series, any(name) AS name, any(tags) AS tags FROM qnib.series
+            SELECT series, anyLast(name) AS metric, anyLast(tags) AS owner FROM qnib.series
             WHERE cluster = {cluster:String} AND name IN {metrics:Array(String)} GROUP BY series
         ) AS s ON p.series = s.series
         """,
