@@ -12,8 +12,16 @@ from urllib.parse import urljoin, urlsplit
 
 from playwright.sync_api import Page, sync_playwright
 
-ARGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+ARGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 
 
@@ -49,7 +57,7 @@ def main(address: str, out: Path, only: list[str]) -> None:
                     if only and name not in only:
                         continue
                     page.goto(urljoin(root, path))
-                    page.wait_for_function("!document.querySelector('.skeleton')", timeout=15000)
+                    page.wait_for_function("!document.querySelector('.skeleton:not([data-sample] *)')", timeout=15000)
                     page.wait_for_timeout(350)  # let transitions end; a picture, not a test
                     wide = page.evaluate("document.documentElement.scrollWidth")
                     if wide > width:

@@ -66,9 +66,9 @@ export class Resource<T> {
   }
 
   /** Ask again as soon as the least pause allows. */
-  private later(): void {
+  private later(least = this.least()): void {
     if (this.timer) return
-    const wait = Math.max(0, this.last + this.least() * 1000 - Date.now())
+    const wait = Math.max(0, this.last + least * 1000 - Date.now())
     this.timer = window.setTimeout(() => {
       this.timer = 0
       if (this.loading) this.later()
@@ -92,6 +92,8 @@ export class Resource<T> {
     } catch (error) {
       if (stop.signal.aborted) return
       this.error = error instanceof Failure ? error : new Failure('The answer could not be read.', this.path, 'Reload the page; if it stays, the server and this page are of different versions.')
+      // A server that is away, or a network that just changed: try again by itself.
+      if (error instanceof Failure && (error.status === 0 || error.status >= 500)) this.later(Math.max(3, this.least()))
     } finally {
       if (this.stop === stop) this.loading = false
     }

@@ -24,6 +24,7 @@ class Live {
   private cluster = ''
   private failures = 0
   private timers: number[] = []
+  private again = 0
 
   /** Follow one cluster from now on. Returns what ends it. */
   follow(cluster: string): () => void {
@@ -51,7 +52,9 @@ class Live {
       const mine = health.clusters?.find((c) => c.name === this.cluster) ?? (this.cluster ? null : health.clusters?.[0])
       if (mine?.newest) this.hear(mine.newest)
     } catch {
-      this.lost = true // said in the header; asked again by the timer
+      this.lost = true // said in the header; asked again soon
+      window.clearTimeout(this.again)
+      this.again = window.setTimeout(() => void this.ask(), RETRY[1])
     }
   }
 
