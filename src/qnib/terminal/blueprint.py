@@ -12,6 +12,9 @@ from qnib.errors import Unavailable, WrongUse
 LABEL = "qnib"
 """Every container, network and volume carries ``qnib=<cluster>``: `down` removes by this label alone."""
 
+HOME_LABEL = "qnib.home"
+"""… and the state directory it was started from: `down --all` leaves the clusters of other directories alone."""
+
 MAX_NODES = 64
 """Names, addresses and HCAs are laid out for this many, so that scaling changes no file in any container."""
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from qnib.clusters import Cluster
 from qnib.settings import Settings
 from qnib.terminal import cgroups, record, topology
-from qnib.terminal.blueprint import LABEL, Blueprint, node_number
+from qnib.terminal.blueprint import Blueprint, node_number
 from qnib.terminal.cgroups import Rung
 from qnib.terminal.engines import Container, ContainerEngine
 from qnib.terminal.package import INSIDE
@@ -63,7 +63,8 @@ def _container(settings: Settings, cluster: Cluster, plan: Blueprint, rung: Rung
     return Container(
         name=plan.container(host), image=image, hostname=host, network=plan.network, address=plan.address(host),
         command=["/usr/bin/tini", "-g", "--", "/bin/bash", f"{INSIDE}/qnib/terminal/inside/{role}.sh"],
-        labels={LABEL: plan.name, "qnib.role": role, "qnib.host": host}, binds=binds, hosts=plan.hosts(),
+        labels={**record.labels(settings, plan.name), "qnib.role": role, "qnib.host": host},
+        binds=binds, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
     )

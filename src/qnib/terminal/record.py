@@ -18,8 +18,9 @@ from qnib.clusters import Cluster
 from qnib.errors import Conflict
 from qnib.settings import Settings
 from qnib.terminal import topology
-from qnib.terminal.blueprint import Blueprint
+from qnib.terminal.blueprint import HOME_LABEL, LABEL, Blueprint
 from qnib.terminal.cgroups import NODES_ONLY, V1, Rung
+from qnib.terminal.engines import Found
 from qnib.terminal.slurm_conf import cgroup_conf, slurm_conf
 
 RUNGS = {rung.name: rung for rung in (V1, NODES_ONLY)}
@@ -27,6 +28,17 @@ RUNGS = {rung.name: rung for rung in (V1, NODES_ONLY)}
 
 def folder(settings: Settings, name: str) -> Path:
     return settings.clusters / clusters.check_name(name)
+
+
+def labels(settings: Settings, name: str) -> dict[str, str]:
+    """What marks everything of one cluster in the engine."""
+    return {LABEL: name, HOME_LABEL: str(settings.home.resolve())}
+
+
+def ours(settings: Settings, found: Found) -> bool:
+    if HOME_LABEL not in found.labels:
+        return (settings.clusters / found.labels.get(LABEL, "?") / "cluster.json").exists()
+    return found.labels[HOME_LABEL] == str(settings.home.resolve())
 
 
 def plan_of(cluster: Cluster) -> Blueprint:

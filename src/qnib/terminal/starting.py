@@ -17,6 +17,7 @@ from qnib.errors import Conflict, NotFound, Unavailable
 from qnib.settings import Settings
 from qnib.terminal import cgroups, image, package, parts, record, server
 from qnib.terminal.blueprint import (
+    HOME_LABEL,
     LABEL,
     Blueprint,
     check_count,
@@ -32,6 +33,8 @@ Say = Callable[[str], None]
 
 PATIENCE = 60
 """Seconds the nodes have to register and to answer."""
+
+_SUBNETS_TRIED = 4
 
 
 def up(
@@ -75,7 +78,14 @@ def _refuse_second(settings: Settings, engine: ContainerEngine, name: str) -> No
             f"Cluster {name!r} is there already, with {len(found)} containers.", where=engine.name,
             try_next=f"`qnib status`, or `qnib down --name {name}` first, or give another --name.",
         )
-    if found or ready or engine.networks(f"{LABEL}={name}"):
+    found += [*engine.networks(f"{LABEL}={name}"), *engine.volumes(f"{LABEL}={name}")]
+    stranger = next((thing for thing in found if not record.ours(settings, thing)), None)
+    if stranger:
+        raise Conflict(
+            f"Another state directory has a cluster {name!r} on this machine.",
+            where=stranger.labels.get(HOME_LABEL, engine.name), try_next="choose another --name.",
+        )
+    if found or ready:
         remove_all(settings, engine, name)
 
 
@@ -85,16 +95,12 @@ def _start(
     began = time.monotonic()
     rung = cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
-    subnet = free_subnet([*engine.subnets(), *host_routes(Path("/proc/net/route").read_text())])
-    plan = Blueprint(
-        name=name, subnet=subnet, node_cpus=settings.terminal.node_cpus, node_memory=settings.terminal.node_memory,
-        leaf=hosts_per_leaf(nodes),
-    )
+    plan = _claim_network(settings, engine, name, nodes)
     cluster = Cluster(
         name=name, gateway=plan.gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
         created=clock.now().isoformat(),
         details={
-            "state": "starting", "subnet": str(subnet), "network": plan.network, "nodes": nodes,
+            "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes,
             "hosts_per_leaf": plan.leaf, "node_cpus": plan.node_cpus, "node_memory": plan.node_memory,
             "rung": rung.name, "image": tag, "demo": demo,
             "package": str(package.ensure(settings, engine.name, tag)),
@@ -102,9 +108,7 @@ def _start(
     )
     record.write_files(settings, plan, rung, nodes)
     clusters.save(settings.clusters, cluster)
-    labels = {LABEL: name}
-    engine.create_network(plan.network, str(subnet), plan.gateway, labels)
-    engine.create_volume(plan.home_volume, labels)
+    engine.create_volume(plan.home_volume, record.labels(settings, name))
 
     say("starting the controller")
     parts.create_and_start(engine, parts.build(settings, cluster, ["controller"], tag))
@@ -124,6 +128,25 @@ def _start(
     cluster.details["seconds"] = round(time.monotonic() - began, 2)
     clusters.save(settings.clusters, cluster)
     return cluster
+
+
+def _claim_network(settings: Settings, engine: ContainerEngine, name: str, nodes: int) -> Blueprint:
+    """A plan with a subnet of its own, and the network made. Two clusters starting at once may want the same one."""
+    tried: list[str] = []
+    while True:
+        taken = [*engine.subnets(), *host_routes(Path("/proc/net/route").read_text()), *tried]
+        plan = Blueprint(
+            name=name, subnet=free_subnet(taken), node_cpus=settings.terminal.node_cpus,
+            node_memory=settings.terminal.node_memory, leaf=hosts_per_leaf(nodes),
+        )
+        try:
+            engine.create_network(plan.network, str(plan.subnet), plan.gateway, record.labels(settings, name))
+        except Unavailable:
+            tried.append(str(plan.subnet))
+            if len(tried) == _SUBNETS_TRIED:
+                raise
+        else:
+            return plan
 
 
 def _start_jobs(engine: ContainerEngine, plan: Blueprint) -> None:
@@ -169,8 +192,8 @@ def await_ready(engine: ContainerEngine, plan: Blueprint, nodes: int, say: Say) 
                 try_next="run `qnib up` again; with fewer --nodes if this machine is short of memory.",
             )
         raise Unavailable(
-            "All nodes registered, but steps over all of them did not start within a second "
-            f"({output.strip()[-200:]}).",
+            f"All nodes registered, but steps over all of them failed for {PATIENCE} s "
+            f"(the last: {' '.join(told[-1]) if told else 'none'}).",
             where=plan.container("controller"), try_next="run `qnib up` again when this machine is less busy.",
         )
     wait = "for i in $(seq 100); do grep -q 'SUBNET UP' /var/log/opensm.log && exit 0; sleep 0.1; done; exit 1"
@@ -178,6 +201,8 @@ def await_ready(engine: ContainerEngine, plan: Blueprint, nodes: int, say: Say) 
         raise Unavailable(
             "OpenSM did not bring the fabric up.", where=_tail(engine, plan, "fabric"), try_next="run `qnib up` again.",
         )
+    if any(words[0] == "slow" for words in told):
+        say("steps take longer than a second here: this machine is busy with other work")
     numbers = {words[0]: int(words[1]) for words in told if words[0] in ("registered", "ready")}
     return {**numbers, "srun": [int(words[1]) for words in told if words[0] == "srun"]}
 

@@ -20,13 +20,13 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
     wanted = None if every else clusters.check_name(name or settings.cluster)
     for engine in _engines(settings):
         try:
-            for cluster in sorted(_present(engine)):
+            for cluster in sorted(_present(settings, engine)):
                 if wanted in (None, cluster):
                     with record.locked(settings, cluster):
                         remove_all(settings, engine, cluster)
                     removed.add(cluster)
         finally:
-            engine.close(end_service=not _present(engine))
+            engine.close(end_service=not _present(settings, engine))
     # A record without containers: the machine was restarted, or the engine was emptied by hand.
     for cluster in [c.name for c in clusters.load_all(settings.clusters) if c.engine and wanted in (None, c.name)]:
         cgroups.remove(cluster)
@@ -66,6 +66,7 @@ def _engines(settings: Settings) -> list[ContainerEngine]:
     return opened
 
 
-def _present(engine: ContainerEngine) -> set[str]:
+def _present(settings: Settings, engine: ContainerEngine) -> set[str]:
+    """Clusters of this state directory in the engine."""
     things = [*engine.containers(LABEL), *engine.networks(LABEL), *engine.volumes(LABEL)]
-    return {thing.labels[LABEL] for thing in things if LABEL in thing.labels}
+    return {thing.labels[LABEL] for thing in things if record.ours(settings, thing)}

@@ -19,7 +19,7 @@ start_munge() {
 
 # The observer must never stop the observed: it runs beside the daemons and is started again when it ends.
 start_agent() {
-    [ -e /usr/lib/qnib/qnib/agent/__main__.py ] || return 0
+    [ -e /usr/lib/qnib/qnib/agent/__main__.py ] && [ -z "${QNIB_NOAGENT:-}" ] || return 0
     (
         while :; do
             nice -n 10 python3 -m qnib.agent /etc/qnib/agent.json
