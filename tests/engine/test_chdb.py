@@ -44,7 +44,9 @@ def test_values_travel_unharmed(opened: Callable[..., Engine]) -> None:
         " {n:Nullable(String)} n, {u:UInt64} u, {f:Float64} f, {b:Bool} b",
         {"s": HARD, "a": [HARD, "z"], "m": {"k": HARD}, "t": AT, "n": None, "u": 2**64 - 1, "f": 0.1, "b": True},
     )
-    assert row == [{"s": HARD, "a": [HARD, "z"], "m": {"k": HARD}, "t": AT, "n": None, "u": 2**64 - 1, "f": 0.1, "b": True}]
+    assert row == [
+        {"s": HARD, "a": [HARD, "z"], "m": {"k": HARD}, "t": AT, "n": None, "u": 2**64 - 1, "f": 0.1, "b": True}
+    ]
 
 
 def test_times_are_aware_and_odd_octets_survive(opened: Callable[..., Engine]) -> None:
@@ -62,10 +64,14 @@ def test_no_rows_keep_their_columns(opened: Callable[..., Engine]) -> None:
 
 def test_the_same_token_counts_once(opened: Callable[..., Engine]) -> None:
     engine = opened()
-    rows = [{"cluster": "demo", "received": AT, "reason": "test", "raw": HARD}, {"cluster": "demo", "received": AT, "raw": ""}]
+    rows = [
+        {"cluster": "demo", "received": AT, "reason": "test", "raw": HARD},
+        {"cluster": "demo", "received": AT, "raw": ""},
+    ]
     assert [engine.insert("qnib.rejects", rows, token="batch-1") for _ in range(3)] == [2, 2, 2]
     assert engine.rows("SELECT received, reason, raw FROM qnib.rejects ORDER BY raw") == [
-        {"received": AT, "reason": "", "raw": ""}, {"received": AT, "reason": "test", "raw": HARD},
+        {"received": AT, "reason": "", "raw": ""},
+        {"received": AT, "reason": "test", "raw": HARD},
     ]
     engine.insert("qnib.rejects", rows)
     engine.insert("qnib.rejects", rows, token="batch-2")
@@ -80,8 +86,12 @@ def test_a_persons_query_has_limits(opened: Callable[..., Engine]) -> None:
         engine.rows("SELECT number FROM numbers(11)", limits=limits)
     with pytest.raises(TooMuch, match="seconds"):
         engine.rows("SELECT sum(sipHash64(number)) FROM numbers(1000000000000)", limits=limits)
-    for sql in ("CREATE TABLE qnib.x (a UInt8) ENGINE = Memory", "SELECT * FROM file('/etc/passwd', 'LineAsString')",
-                "INSERT INTO qnib.rejects (raw) VALUES ('x')", "SET readonly = 0"):
+    for sql in (
+        "CREATE TABLE qnib.x (a UInt8) ENGINE = Memory",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "INSERT INTO qnib.rejects (raw) VALUES ('x')",
+        "SET readonly = 0",
+    ):
         with pytest.raises(NotAllowed):
             engine.rows(sql, limits=limits)
     with pytest.raises(WrongUse):
@@ -143,7 +153,9 @@ def test_a_closed_engine_says_so_and_opens_again(opened: Callable[..., Engine]) 
 
 def test_backup_and_restore(opened: Callable[..., Engine], tmp_path: Path) -> None:
     engine = opened("one")
-    points = [{"cluster": c, "series": 7, "time": AT + timedelta(seconds=n), "value": n / 3} for c in "ab" for n in range(100)]
+    points = [
+        {"cluster": c, "series": 7, "time": AT + timedelta(seconds=n), "value": n / 3} for c in "ab" for n in range(100)
+    ]
     engine.insert("qnib.points", points)
     before = engine.rows("SELECT * FROM qnib.points ORDER BY cluster, time")
     engine.backup(tmp_path / "saved")
@@ -164,12 +176,34 @@ def test_backup_and_restore(opened: Callable[..., Engine], tmp_path: Path) -> No
 
 def test_an_older_directory_is_upgraded_and_keeps_its_rows(opened: Callable[..., Engine]) -> None:
     first = [m for m in shipped() if m.number == 1]
-    wider = Migration(9998, "wider", "-- one more column; with a note\nALTER TABLE qnib.events ADD COLUMN IF NOT EXISTS extra String DEFAULT 'old';\n")
-    copied = Migration(9999, "copied", "CREATE TABLE IF NOT EXISTS qnib.copied (host String) ENGINE = MergeTree ORDER BY host;\n"
-                       "INSERT INTO qnib.copied SELECT host FROM qnib.events;\n")
+    wider = Migration(
+        9998,
+        "wider",
+        "-- one more column; with a note\nALTER TABLE qnib.events ADD COLUMN IF NOT EXISTS extra String DEFAULT 'old';\n",
+    )
+    copied = Migration(
+        9999,
+        "copied",
+        "CREATE TABLE IF NOT EXISTS qnib.copied (host String) ENGINE = MergeTree ORDER BY host;\n"
+        "INSERT INTO qnib.copied SELECT host FROM qnib.events;\n",
+    )
     old = opened(migrations=first)
-    old.insert("qnib.events", [{"cluster": "demo", "id": 1, "time": AT, "received": AT, "host": "compute0", "message": HARD,
-                                "fields": {"job": "42"}, "entities": ["Job:42@1"], "severity": "err"}])
+    old.insert(
+        "qnib.events",
+        [
+            {
+                "cluster": "demo",
+                "id": 1,
+                "time": AT,
+                "received": AT,
+                "host": "compute0",
+                "message": HARD,
+                "fields": {"job": "42"},
+                "entities": ["Job:42@1"],
+                "severity": "err",
+            }
+        ],
+    )
     old.insert("qnib.points", [{"cluster": "demo", "series": 1, "time": AT, "value": 0.1}], token="file-1")
     before = old.rows("SELECT * FROM qnib.events")
     old.close()

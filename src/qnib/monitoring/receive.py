@@ -35,6 +35,7 @@ class Receiver:
         self.clock = clock
         self.settings = settings
         self.rejected = 0
+        self.datagrams = 0
         self._listening: dict[str, dict[str, asyncio.Server | asyncio.DatagramTransport]] = {}
         self._streams: set[_Stream] = set()
         spool.on_full = self._pause
@@ -92,6 +93,10 @@ class Receiver:
             found[name] = int(bound.getsockname()[1])
         return found
 
+    @property
+    def connections(self) -> int:
+        return len(self._streams)
+
     def now(self) -> int:
         return micros(self.clock.now())
 
@@ -140,6 +145,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         spool = self._receiver.spool
+        self._receiver.datagrams += 1
         if spool.full:
             spool.dropped += 1
             return

@@ -32,7 +32,7 @@ STAGE = """CREATE OR REPLACE TABLE qnib_staging.syslog (
     hint LowCardinality(String), lane LowCardinality(String), reason LowCardinality(String), raw String
 ) ENGINE = Memory"""
 
-_NEW_HEAD = r"^[1-9][0-9]{0,2} (?:-|[0-9]{1,4}-[0-9]{2}-[0-9]{2}T)"
+_NEW_HEAD = r"^[1-9][0-9]{0,2}(?: (?:- |[0-9]{1,4}-[0-9]{2}-[0-9]{2}T)|(?: -)*$)"
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?"
 _OLD_STAMP = (
     r"^((?:[A-Z][a-z]{2} +[0-9]{1,2} (?:[0-9]{4} )?[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?"
@@ -40,6 +40,7 @@ _OLD_STAMP = (
 )
 _TAG = r"(?s)^([^\s:\[\]]{1,128})(?:\[([^\]\s]{0,128})\])?:(?:\s|$)(.*)$"
 _ELEMENT = r'\[(?:[^"\]]|"(?:[^"\\]|\\.)*")*\]'
+_MARK = "^\ufeff"  # some senders begin their text with a byte order mark
 _ELEMENT_ID = r"^\[([^\s\]]+)"
 _ESCAPED, _UNESCAPED = r'\\(["\\\]])', r"\1"
 _PARAMETER = r'([^\s="\]\[]+)="((?:[^"\\]|\\.)*)"'
@@ -101,7 +102,7 @@ def _parsed(file: str, longest: int, sources: Mapping[str, Source]) -> str:
                 if(modern, [], extractGroups(tagged, {literal(_TAG)})) AS tag,
                 if(modern, if(words[4] = '-', '', words[4]), tag[1]) AS app,
                 if(modern, if(words[5] = '-', '', words[5]), tag[2]) AS pid,
-                multiIf(modern, trimLeft(substring(rest, length(data) + 2), '\\xEF\\xBB\\xBF'),
+                multiIf(modern, replaceRegexpOne(substring(rest, length(data) + 2), {literal(_MARK)}, ''),
                         empty(tag), tagged, trimLeft(tag[3])) AS message
             FROM (
                 SELECT *,

@@ -98,13 +98,17 @@ class Writer:
         return not self.trouble and self._thread.is_alive()
 
     def start(self) -> None:
-        """Make the stages and begin with what a former run left in the spool."""
+        """Begin with what a former run left in the spool."""
+        self.prepare()
+        self._spool.on_ready = self._work.set
+        self._thread.start()
+
+    def prepare(self) -> None:
+        """Make the stages; `start` does it, too."""
         self._engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
         self._engine.run(carbon.STAGE)
         self._engine.run(syslog.STAGE)
         self._replay_after_power_loss()
-        self._spool.on_ready = self._work.set
-        self._thread.start()
 
     def stop(self) -> None:
         """Finish the files that are ready, then end."""
