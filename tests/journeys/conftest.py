@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import skip
 
@@ -82,7 +82,8 @@ def visit(browser: Browser, address: tuple[str, str]) -> Iterator[Open]:
 def settled(page: Page) -> None:
     """Wait until every part of the page shows data, emptiness or an error: no skeleton is left."""
     page.wait_for_selector("main h1")
-    page.wait_for_function("!document.querySelector('.skeleton:not([data-sample] *)')")
+    # A locator, for the page's policy rightly forbids what wait_for_function does.
+    expect(page.locator(".skeleton:not([data-sample] *)")).to_have_count(0, timeout=20_000)
 
 
 def axe(page: Page) -> list[str]:

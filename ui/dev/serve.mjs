@@ -14,6 +14,8 @@ const clock = () => frozen ?? Date.now() / 1000
 const TOKEN = 'stand-in'
 const built = fileURLToPath(new URL('../../src/qnib/web/static/', import.meta.url))
 const answers = new Answers(new World(clock()))
+// The policy the real server sends, so that what it forbids fails here, too.
+const POLICY = { 'content-security-policy': "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'; object-src 'none'" }
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.html': 'text/html', '.svg': 'image/svg+xml' }
 
 const send = (response, status, body) => { response.writeHead(status, { 'content-type': 'application/json' }); response.end(JSON.stringify(body)) }
@@ -46,7 +48,7 @@ function page(path, response) {
     response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' })
     return response.end(readFileSync(file))
   }
-  response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' })
+  response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', ...POLICY })
   response.end(readFileSync(join(built, 'index.html'), 'utf8').replace('<head>', '<head><base href="/">'))
 }
 

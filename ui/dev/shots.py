@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 ARGS = [
     "--headless=new",
@@ -57,7 +57,7 @@ def main(address: str, out: Path, only: list[str]) -> None:
                     if only and name not in only:
                         continue
                     page.goto(urljoin(root, path))
-                    page.wait_for_function("!document.querySelector('.skeleton:not([data-sample] *)')", timeout=15000)
+                    expect(page.locator(".skeleton:not([data-sample] *)")).to_have_count(0, timeout=20_000)
                     page.wait_for_timeout(350)  # let transitions end; a picture, not a test
                     wide = page.evaluate("document.documentElement.scrollWidth")
                     if wide > width:

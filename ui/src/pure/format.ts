@@ -32,10 +32,11 @@ export function unitOf(unit: string): { kind: 'bytes' | 'rate' | 'percent' | 'pl
   return { kind: 'plain', label: unit }
 }
 
-/** A unit that goes on in words, as `% used` or `B/s on the busiest port`: its head and the words. */
+/** A unit that is or goes on in words, as `% used`, `B/s on the busiest port` or `jobs out of memory`: its head and the words. */
 export function unitWords(unit: string): [string, string] {
   const long = /^(%|B\/s|B|bytes\/s|bytes)\s+(.+)$/.exec(unit)
-  return long ? [long[1] ?? unit, long[2] ?? ''] : [unit, '']
+  if (long) return [long[1] ?? unit, long[2] ?? '']
+  return unitOf(unit).kind === 'plain' && !unit.includes('/') ? ['', unit] : [unit, '']
 }
 
 /** A value with its unit: `187 %`, `1.25 GiB`, `118 MB/s`, `1.9 it/s`. */
