@@ -21,6 +21,9 @@ CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "freezer")
 
 INNER = "in"
 
+SHARES = 8 * 1024
+"""CPU weight of a whole cluster. The kernel weighs a group like one process, and a busy machine has many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -59,6 +62,7 @@ def make(cluster: str, host: str, *, memory: int, cpus: float, root: Path = ROOT
     outer, inner = f"qnib-{cluster}/{host}", parent(cluster, host).lstrip("/")
     for controller in CONTROLLERS:
         (root / controller / inner).mkdir(parents=True, exist_ok=True)
+    (root / "cpu" / f"qnib-{cluster}" / "cpu.shares").write_text(str(SHARES))
     top = root / "cpuset"
     for part in (f"qnib-{cluster}", outer, inner):
         for name in ("cpuset.cpus", "cpuset.mems"):
@@ -103,7 +107,8 @@ def _prune(top: Path) -> bool:
     for directory, _, _ in os.walk(top, topdown=False):
         path = Path(directory)
         try:
-            for pid in (path / "cgroup.procs").read_text().split():
+            procs = path / "cgroup.procs"
+            for pid in procs.read_text().split() if procs.exists() else []:
                 os.kill(int(pid), signal.SIGKILL)
             path.rmdir()
         except (FileNotFoundError, ProcessLookupError):

@@ -46,7 +46,7 @@ def sources(chosen: str, targets: str) -> str:
     return "\n".join(lines)
 
 
-def keyring(folder: Path = KEYRINGS) -> Path | None:
+def keyring() -> Path | None:
     """Debian's keys on this host. An Ubuntu host has them in the package debian-archive-keyring."""
-    file = folder / "debian-archive-keyring.gpg"
-    return file if file.is_file() else next(iter(sorted(folder.glob("debian-archive-keyring.*"))), None)
+    file = KEYRINGS / "debian-archive-keyring.gpg"
+    return file if file.is_file() else next(iter(sorted(KEYRINGS.glob("debian-archive-keyring.*"))), None)

@@ -1,0 +1,61 @@
+"""Names and addresses of a cluster, and the subnet it takes."""
+
+from __future__ import annotations
+
+import doctest
+from ipaddress import IPv4Network
+
+import pytest
+
+from qnib.errors import Unavailable, WrongUse
+from qnib.terminal import blueprint, mirror
+from qnib.terminal.blueprint import MAX_NODES, Blueprint, check_count, free_subnet, host_routes, node_number
+
+PLAN = Blueprint("demo", IPv4Network("10.213.7.0/24"), node_cpus=2, node_memory=512, leaf=2)
+
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+podman1\t0000D50A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+
+
+@pytest.mark.parametrize("module", [blueprint, mirror])
+def test_examples_in_docstrings(module: object) -> None:
+    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
+
+
+def test_addresses_are_fixed_and_differ() -> None:
+    addresses = list(PLAN.hosts().values())
+    assert len(set(addresses)) == len(addresses) == MAX_NODES + 2
+    assert PLAN.gateway not in addresses
+    assert PLAN.address("compute0") == "10.213.7.10"
+    assert PLAN.address("controller") == "10.213.7.2"
+
+
+def test_a_subnet_that_the_host_routes_elsewhere_is_not_taken() -> None:
+    assert host_routes(ROUTES) == ["0.0.0.0/0.0.0.0", "10.213.0.0/255.255.255.0"]
+    assert str(free_subnet(host_routes(ROUTES))) == "10.213.1.0/24"
+
+
+def test_no_subnet_left_says_so() -> None:
+    with pytest.raises(Unavailable, match="No free /24"):
+        free_subnet(["10.213.0.0/16"])
+
+
+@pytest.mark.parametrize("count", [0, -1, MAX_NODES + 1])
+def test_counts_out_of_range(count: int) -> None:
+    with pytest.raises(WrongUse, match=f"not {count}"):
+        check_count(count)
+
+
+@pytest.mark.parametrize("host", ["compute64", "compute", "node1", "compute-1", "compute1x"])
+def test_what_is_no_node(host: str) -> None:
+    with pytest.raises(WrongUse):
+        node_number(host)
+
+
+def test_a_small_node_keeps_room_for_its_daemons() -> None:
+    small = Blueprint("demo", PLAN.subnet, node_cpus=0.5, node_memory=128, leaf=2)
+    assert small.declared_cpus == 1
+    assert small.declared_memory == 80

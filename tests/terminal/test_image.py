@@ -1,0 +1,99 @@
+"""The image's recipe, and what is said when it cannot be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qnib.errors import Unavailable
+from qnib.settings import Settings
+from qnib.terminal import image, mirror
+from tests.terminal.fake import FakeEngine
+
+DEBIAN = """\
+Packages|Debian|Debian|http://mirror.example/debian/
+Packages|Debian|Debian-Security|http://mirror.example/debian-security/
+Packages|Other|Other|http://other.example/apt/
+Translations|Debian|Debian|http://mirror.example/debian/
+"""
+
+BROKEN = """#!/bin/sh
+cat >/dev/null
+echo 'I: running apt-get update...' >&2
+echo 'E: apt-get update failed: Could not resolve mirror' >&2
+exit 25
+"""
+
+
+def test_the_tag_follows_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = image.tag()
+    assert before == image.tag()
+    monkeypatch.setattr(image, "PACKAGES", (*image.PACKAGES, "vim"))
+    assert image.tag() != before
+
+
+def test_no_key_stays_in_the_image() -> None:
+    assert any("munge.key" in command and command.startswith("rm ") for command in image.customize())
+
+
+def test_packages_come_from_the_hosts_own_mirror() -> None:
+    assert mirror.sources("", DEBIAN).splitlines() == [
+        "deb http://mirror.example/debian trixie main",
+        "deb http://mirror.example/debian trixie-updates main",
+        "deb http://mirror.example/debian-security trixie-security main",
+    ]
+
+
+def test_a_host_that_is_not_debian_leaves_the_choice_to_debians_tools() -> None:
+    assert mirror.sources("", "Packages|Ubuntu|Ubuntu|http://mirror.example/ubuntu/\n") == ""
+    assert mirror.sources("http://chosen.example/debian/", DEBIAN).startswith("deb http://chosen.example/debian trixie")
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of PATH, with Debian's keys."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tmp_path / "debian-archive-keyring.gpg").touch()
+    monkeypatch.setattr(mirror, "KEYRINGS", tmp_path)
+    monkeypatch.setattr(mirror, "index_targets", lambda: DEBIAN)
+    monkeypatch.setattr(image.os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    return tools
+
+
+def test_a_build_that_fails_tells_why_and_leaves_nothing(host: Path, tmp_path: Path) -> None:
+    (host / "mmdebstrap").write_text(BROKEN)
+    (host / "mmdebstrap").chmod(0o755)
+    home = tmp_path / "home"
+    said: list[str] = []
+    with pytest.raises(Unavailable) as error:
+        image.ensure(Settings(home=home), FakeEngine(), said.append)
+    assert "Could not resolve mirror" in error.value.what
+    assert "mirror.example" in error.value.where
+    assert "QNIB_TERMINAL__MIRROR" in error.value.try_next
+    assert said == ["reading package lists"]
+    assert not list(home.glob("image-*"))
+
+
+def test_a_missing_tool_is_named(host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(host))
+    with pytest.raises(Unavailable) as error:
+        image.ensure(Settings(home=tmp_path / "home"), FakeEngine(), print)
+    assert error.value.try_next == "apt-get install mmdebstrap"
+
+
+def test_missing_keys_are_named(host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host / "mmdebstrap").write_text(BROKEN)
+    (host / "mmdebstrap").chmod(0o755)
+    (tmp_path / "debian-archive-keyring.gpg").unlink()
+    with pytest.raises(Unavailable) as error:
+        image.ensure(Settings(home=tmp_path / "home"), FakeEngine(), print)
+    assert "debian-archive-keyring" in error.value.try_next
+
+
+def test_an_image_that_is_there_is_not_built_again(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    engine.images_there.add(image.tag())
+    assert image.ensure(Settings(home=tmp_path), engine, print) == image.tag()

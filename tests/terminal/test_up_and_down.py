@@ -1,0 +1,250 @@
+"""What `up` leaves behind when it fails or is stopped: nothing. On an engine in memory."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from qnib import clusters, terminal
+from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
+from qnib.settings import Settings
+from qnib.terminal import access, engines, faults, image, package, record, scaling, starting, stopping
+from tests.terminal.fake import FakeEngine
+
+READY = "registered 600\nsrun 400 0\nsrun 390 0\nsrun 380 0\nready 1900\n"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
+    made = FakeEngine()
+    made.images_there.add(image.tag())
+    made.answer = lambda name, command: (0, READY if "ready.sh" in " ".join(command) else "")
+    # The package gives out the function `status`, which hides the module of that name.
+    status = importlib.import_module("qnib.terminal.status")
+    for module in (starting, stopping, scaling, faults, status, access):
+        monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
+    monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
+    monkeypatch.setattr(package, "ensure", lambda settings, engine, tag: tmp_path / "package")
+    return made
+
+
+def nothing_is_left(engine: FakeEngine, settings: Settings) -> bool:
+    return not (engine.there or engine.networks_there or engine.volumes_there or clusters.load_all(settings.clusters))
+
+
+def test_up_makes_a_cluster_and_down_removes_it(engine: FakeEngine, settings: Settings) -> None:
+    said: list[str] = []
+    cluster = terminal.up(settings, nodes=3, say=said.append)
+    hosts = ("compute0", "compute1", "compute2", "controller", "fabric")
+    assert sorted(engine.there) == [f"qnib-demo-{host}" for host in hosts]
+    assert all(found.state == "running" for found in engine.there.values())
+    assert clusters.load(settings.clusters, "demo").details["state"] == "ready"
+    assert cluster.gateway.startswith("10.213.") and cluster.gateway.endswith(".1")
+    assert cluster.details["ready"]["srun"] == [400, 390, 380]
+    assert any("limits: node-limits" in step for step in said)
+    assert terminal.status(settings)["state"] == "ready"
+    assert terminal.down(settings) == ["demo"]
+    assert nothing_is_left(engine, settings)
+    assert not (settings.clusters / "demo").exists()
+    assert terminal.down(settings) == []
+
+
+def test_secrets_reach_containers_as_files_only_root_reads(engine: FakeEngine, settings: Settings) -> None:
+    cluster = terminal.up(settings, nodes=1)
+    for container in engine.made:
+        assert cluster.ingest_token not in str(container)
+        assert not any("cluster.json" in source for source, _, _ in container.binds)
+        config = next(Path(source) for source, inside, _ in container.binds if inside == "/etc/qnib/agent.json")
+        assert config.stat().st_mode & 0o777 == 0o400
+        assert json.loads(config.read_text())["token"] == cluster.ingest_token
+    key = settings.clusters / "demo/etc/munge.key"
+    assert key.stat().st_mode & 0o777 == 0o400
+    first = key.read_bytes()
+    terminal.down(settings)
+    terminal.up(settings, nodes=1)
+    assert key.read_bytes() != first
+
+
+def test_a_second_up_of_the_same_name_is_refused_and_harmless(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=1)
+    before = dict(engine.there)
+    with pytest.raises(Conflict, match="there already"):
+        terminal.up(settings, nodes=1)
+    assert engine.there == before
+
+
+def test_another_state_directorys_cluster_is_left_alone(engine: FakeEngine, settings: Settings, tmp_path: Path) -> None:
+    terminal.up(settings, nodes=1)
+    other = Settings(home=tmp_path / "other")
+    with pytest.raises(Conflict, match="Another state directory"):
+        terminal.up(other, nodes=1)
+    assert terminal.down(other, every=True) == []
+    assert len(engine.there) == 3
+
+
+def test_remains_of_a_killed_up_are_swept_away(engine: FakeEngine, settings: Settings) -> None:
+    engine.create_volume("qnib-demo-home", record.labels(settings, "demo"))
+    terminal.up(settings, nodes=1)
+    assert len(engine.there) == 3
+
+
+@pytest.mark.parametrize("what", ["network", "volume", "create", "start"])
+@pytest.mark.parametrize("error", [Unavailable("the engine broke"), KeyboardInterrupt()])
+def test_whatever_fails_nothing_is_left(
+    what: str, error: BaseException, engine: FakeEngine, settings: Settings
+) -> None:
+    def fail(doing: str, name: str) -> None:
+        if doing == what and not name.endswith("controller"):
+            raise error
+
+    engine.before = fail
+    with pytest.raises(type(error)):
+        terminal.up(settings, nodes=2)
+    assert nothing_is_left(engine, settings)
+    assert engine.closed
+
+
+def test_sigterm_takes_the_same_way_out_as_ctrl_c(engine: FakeEngine, settings: Settings) -> None:
+    def stop(doing: str, name: str) -> None:
+        if doing == "start":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    engine.before = stop
+    with pytest.raises(KeyboardInterrupt):
+        terminal.up(settings, nodes=1)
+    assert nothing_is_left(engine, settings)
+
+
+def test_a_node_that_never_registers_is_named(engine: FakeEngine, settings: Settings) -> None:
+    def answer(name: str, command: Sequence[str]) -> tuple[int, str]:
+        return (1, "missing compute0 compute2\n") if "ready.sh" in " ".join(command) else (0, "")
+
+    engine.answer = answer
+    with pytest.raises(Unavailable) as error:
+        terminal.up(settings, nodes=4)
+    assert "2 did not register" in error.value.what
+    assert "compute1, compute3" in error.value.what
+    assert "last word" in error.value.where
+    assert nothing_is_left(engine, settings)
+
+
+def test_steps_that_are_slow_but_work_are_ready_with_a_word(engine: FakeEngine, settings: Settings) -> None:
+    slow = "registered 600\nsrun 2400 0\nsrun 2390 0\nsrun 2380 0\nslow 60000\nready 60001\n"
+    engine.answer = lambda name, command: (0, slow if "ready.sh" in " ".join(command) else "")
+    said: list[str] = []
+    terminal.up(settings, nodes=1, say=said.append)
+    assert any("busy" in step for step in said)
+
+
+def test_only_one_command_changes_a_cluster_at_a_time(engine: FakeEngine, settings: Settings) -> None:
+    with record.locked(settings, "demo"), pytest.raises(Conflict, match="Another command"):
+        terminal.up(settings, nodes=1)
+
+
+@pytest.mark.parametrize("name", ["Demo", "1x", "a_b", "../x", "x" * 40])
+def test_names_that_are_none(name: str, engine: FakeEngine, settings: Settings) -> None:
+    with pytest.raises(WrongUse):
+        terminal.up(settings, name=name)
+    assert not engine.there
+
+
+def test_a_taken_subnet_is_skipped(engine: FakeEngine, settings: Settings) -> None:
+    refused: list[str] = []
+
+    def busy(doing: str, name: str) -> None:
+        if doing == "network" and not refused:
+            refused.append(name)
+            raise Unavailable("subnet is in use")
+
+    engine.before = busy
+    cluster = terminal.up(settings, nodes=1)
+    assert refused and cluster.details["subnet"]
+    two = terminal.up(settings, name="two", nodes=1)
+    assert two.details["subnet"] != cluster.details["subnet"]
+
+
+def test_scale_plugs_in_and_out(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=2)
+    engine.ran.clear()
+    assert terminal.scale(settings, 3).details["nodes"] == 3
+    told = " ".join(word for _, command in engine.ran for word in command)
+    assert 'ReLink "SW2"[3]' in told and 'ReLink "SPINE1"[2]' in told
+    engine.ran.clear()
+    terminal.scale(settings, 1)
+    told = " ".join(word for _, command in engine.ran for word in command)
+    assert "state=drain" in told and "delete nodename=compute2" in told and 'Unlink "SW2"[3]' in told
+    assert sorted(engine.there) == ["qnib-demo-compute0", "qnib-demo-controller", "qnib-demo-fabric"]
+
+
+def test_scaling_down_busy_nodes_names_the_jobs(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=2)
+    engine.answer = lambda name, command: (1, "41\n42\n") if "state=drain" in " ".join(command) else (0, "")
+    with pytest.raises(Conflict, match="41 42"):
+        terminal.scale(settings, 1, patience=0)
+    assert len(engine.there) == 4
+
+
+def test_a_new_node_that_does_not_come_is_removed_again(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=2)
+    engine.answer = lambda name, command: (1, "compute2\n") if "srun" in " ".join(command) else (0, "")
+    with pytest.raises(Unavailable, match="compute3"):
+        terminal.scale(settings, 4)
+    assert "qnib-demo-compute3" not in engine.there
+    assert clusters.load(settings.clusters, "demo").details["nodes"] == 2
+
+
+def test_faults_are_ground_truth(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=4)
+    fault = terminal.fault_cable_out(settings, "SW1/3")
+    assert (fault.id, fault.ends) == (1, ["SW1/3", "compute0/1"])
+    with pytest.raises(Conflict, match="out already"):
+        terminal.fault_cable_out(settings, "compute0/1")
+    terminal.fault_cable_out(settings, "SW2/4")
+    with pytest.raises(NotFound, match="no open fault 9"):
+        terminal.fault_clear(settings, 9)
+    assert [f.id for f in terminal.fault_clear(settings, 1)] == [1]
+    assert [f.id for f in terminal.fault_clear(settings)] == [2]
+    assert terminal.fault_clear(settings) == []
+    terminal.fault_cable_out(settings, "SW1/1")
+    terminal.down(settings)
+    # The history of a cluster outlives it, with no fault left open.
+    assert [bool(f.cleared) for f in terminal.fault_list(settings)] == [True, True, True]
+
+
+def test_hosts_and_users_that_are_not_there(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=2)
+    with pytest.raises(NotFound, match="no host 'compute2'"):
+        terminal.execute(settings, "compute2", ["true"])
+    with pytest.raises(NotFound, match="no user 'mallory'"):
+        terminal.execute(settings, "controller", ["true"], user="mallory")
+    with pytest.raises(NotFound, match="no cluster 'other'"):
+        terminal.execute(settings, "controller", ["true"], name="other")
+
+
+def test_no_engine_tells_what_to_install(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unavailable) as error:
+        terminal.up(settings)
+    assert "apt-get install podman" in error.value.try_next
+
+
+def test_without_rights_sudo_is_advised(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> None:
+    program = tmp_path / "podman"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(NotAllowed) as error:
+        engines.open_engine(settings)
+    assert "sudo" in error.value.try_next
