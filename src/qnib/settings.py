@@ -49,7 +49,7 @@ class Edge(BaseModel):
 
 
 class Spool(BaseModel):
-    rotate_seconds: float = Field(0.2, description="A spool file is fsynced and handed over after this long")
+    rotate_seconds: float = Field(0.5, description="A spool file is fsynced and handed over after this long")
     rotate_bytes: int = Field(8 << 20, description="… or when it holds this many octets")
     keep_seconds: float = Field(600, description="Spool files stay this long after their insert, for replay")
     max_bytes: int = Field(2 << 30, description="Senders are made to wait when the spool holds this many octets")

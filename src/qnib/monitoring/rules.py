@@ -33,18 +33,10 @@ def event_columns(rules: Sequence[EventRule]) -> str:
     """
     for rule in rules:
         _check(rule)
-    if rules:
-        patterns = literal([_GROUP.sub("(", rule.match) for rule in rules])
-        apps = literal([rule.app for rule in rules])
-        hits = (
-            f"arraySort(arrayFilter(i -> {apps}[i] = '' OR {apps}[i] = app, multiMatchAllIndices(message, {patterns})))"
-        )
-    else:
-        hits = "CAST([], 'Array(UInt64)')"
     fields = [f"if(has(hits, {n}), {_fields(rule)}, [])" for n, rule in enumerate(rules, 1) if _names(rule)]
     entities = [f"if(has(hits, {n}), {_entities(rule)}, [])" for n, rule in enumerate(rules, 1) if rule.entities]
     return f"""
-        {hits} AS hits,
+        {hits(rules)} AS hits,
         arrayMap(i -> {_column(rules, "name")}[i], hits) AS rules,
         {_column(rules, "kind")}[hits[1]] AS kind,
         {_column(rules, "severity")}[hits[1]] AS rule_severity,
@@ -53,6 +45,15 @@ def event_columns(rules: Sequence[EventRule]) -> str:
         if(empty(hits), {_NO_PAIRS}, {_joined(fields, _NO_PAIRS)}) AS rule_fields,
         if(empty(hits), {_NO_TEXTS}, arrayDistinct({_joined(entities, _NO_TEXTS)})) AS entities
     """
+
+
+def hits(rules: Sequence[EventRule]) -> str:
+    """SQL for the numbers, from 1 and in order, of the rules that match `message` of `app`."""
+    if not rules:
+        return "CAST([], 'Array(UInt64)')"
+    patterns = literal([_GROUP.sub("(", rule.match) for rule in rules])
+    apps = literal([rule.app for rule in rules])
+    return f"arraySort(arrayFilter(i -> {apps}[i] = '' OR {apps}[i] = app, multiMatchAllIndices(message, {patterns})))"
 
 
 _NO_PAIRS = "CAST([], 'Array(Tuple(String, String))')"

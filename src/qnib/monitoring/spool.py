@@ -27,6 +27,8 @@ __all__ = ["Format", "Record", "Spool"]
 
 Format = Literal["carbon", "syslog", "capture", "reject"]
 _RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
+_BEHIND_FILES = 3  # files the writer may have before it: more, and files are handed over less often
+_BEHIND_SECONDS = 0.8  # below the second that may be lost when the process is killed
 
 
 @dataclass(slots=True)
@@ -118,7 +120,7 @@ class Spool:
         batch = self._open.get(format)
         if batch is None:
             batch = self._open[format] = _Batch()
-            batch.timer = self._loop.call_later(self._limits.rotate_seconds, self._rotate, format)
+            batch.timer = self._loop.call_later(self._patience(), self._rotate, format)
         batch.rows.append(octets)
         batch.size += len(octets)
         self._in_memory += len(octets)
@@ -126,6 +128,11 @@ class Spool:
             self._rotate(format)
         self._weigh()
         return batch
+
+    def _patience(self) -> float:
+        """Seconds until a file is handed over: longer when the writer is behind, for fewer files cost it less."""
+        behind = sum(1 for _ in self.ready_folder.iterdir()) > _BEHIND_FILES
+        return max(self._limits.rotate_seconds, _BEHIND_SECONDS) if behind else self._limits.rotate_seconds
 
     def _rotate(self, format: Format) -> None:
         batch = self._open.pop(format, None)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from qnib.engine.values import literal
 from qnib.model import EventRule
 from qnib.monitoring.frames import COLUMNS
-from qnib.monitoring.rules import event_columns
+from qnib.monitoring.rules import event_columns, hits
 from qnib.settings import Source
 
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
@@ -24,12 +24,20 @@ _NO_PRIORITY = 13  # user.notice, as RFC 3164 has it
 _AHEAD = 3600  # seconds a sender's clock may be ahead of ours
 _BEHIND = 366 * 86_400  # … and behind: messages may have waited long
 
+LINES = """CREATE OR REPLACE TABLE qnib_staging.lines (
+    cluster LowCardinality(String), id UInt64, time DateTime64(6, 'UTC'), received DateTime64(6, 'UTC'),
+    sender LowCardinality(String), listener LowCardinality(String), host String, app String, pid String,
+    facility LowCardinality(String), severity LowCardinality(String), message String,
+    sent_fields Array(Tuple(String, String)), reason LowCardinality(String), raw String
+) ENGINE = Memory"""
+"""What the lines of a file say, before any rule has looked at them."""
+
 STAGE = """CREATE OR REPLACE TABLE qnib_staging.syslog (
     cluster LowCardinality(String), id UInt64, time DateTime64(6, 'UTC'), received DateTime64(6, 'UTC'),
     sender LowCardinality(String), listener LowCardinality(String), host String, app String, pid String,
     facility LowCardinality(String), severity LowCardinality(String), message String, kind LowCardinality(String),
     rules Array(LowCardinality(String)), fields Map(LowCardinality(String), String), entities Array(String),
-    hint LowCardinality(String), lane LowCardinality(String), reason LowCardinality(String), raw String
+    hint LowCardinality(String), lane LowCardinality(String)
 ) ENGINE = Memory"""
 
 _NEW_HEAD = r"^[1-9][0-9]{0,2}(?: (?:- |[0-9]{1,4}-[0-9]{2}-[0-9]{2}T)|(?: -)*$)"
@@ -46,29 +54,44 @@ _ESCAPED, _UNESCAPED = r'\\(["\\\]])', r"\1"
 _PARAMETER = r'([^\s="\]\[]+)="((?:[^"\\]|\\.)*)"'
 
 
-def stage(file: str, name: str, longest: int, sources: Mapping[str, Source], rules: Sequence[EventRule]) -> str:
-    """Parse one spool file into the stage; `name` makes the events' ids unique."""
+def parse(file: str, name: str, longest: int, sources: Mapping[str, Source]) -> str:
+    """Parse one spool file into the lines; `name` makes the events' ids unique."""
     return f"""
-        INSERT INTO qnib_staging.syslog
+        INSERT INTO qnib_staging.lines
         SELECT cluster, cityHash64({literal(name)}, rowNumberInAllBlocks()) AS id,
             if(plausible, assumeNotNull(told), arrived) AS time, arrived AS received, sender, listener, host, app, pid,
             {literal(list(FACILITIES))}[intDiv(priority, 8) + 1] AS facility,
-            if(rule_severity != '', rule_severity, {literal(list(SEVERITIES))}[priority % 8 + 1]) AS severity,
-            message, kind, rules,
+            {literal(list(SEVERITIES))}[priority % 8 + 1] AS severity, message,
+            arrayConcat(
+                data_fields, if(code IN ('', '-'), [], [('msgid', code)]),
+                if(plausible OR stamp IN ('', '-'), [], [('sent', stamp)])) AS sent_fields,
+            reason, if(reason = '', '', substring(line, 1, 2048)) AS raw
+        FROM (
+            SELECT *,
+                ifNull(told BETWEEN addSeconds(arrived, -{_BEHIND}) AND addSeconds(arrived, {_AHEAD}), 0) AS plausible
+            FROM ({_parsed(file, longest, sources)})
+        )
+    """
+
+
+def classify(rules: Sequence[EventRule]) -> str:
+    """What the parsed lines mean by these rules, into the stage of events."""
+    return f"""
+        INSERT INTO qnib_staging.syslog
+        SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,
+            if(rule_severity != '', rule_severity, severity) AS severity, message, kind, rules,
             CAST(arrayConcat(sent_fields, rule_fields,
                  if(startsWith(app, 'slurm_') AND match(app, '^slurm_[0-9]+$') AND NOT has(rule_fields.1, 'job'),
                     [('job', substring(app, 7))], [])),
                  'Map(LowCardinality(String), String)') AS fields,
-            entities, hint, lane, reason, if(reason = '', '', substring(line, 1, 2048)) AS raw
-        FROM (
-            SELECT *, {event_columns(rules)},
-                ifNull(told BETWEEN addSeconds(arrived, -{_BEHIND}) AND addSeconds(arrived, {_AHEAD}), 0) AS plausible,
-                arrayConcat(
-                    data_fields, if(code IN ('', '-'), [], [('msgid', code)]),
-                    if(plausible OR stamp IN ('', '-'), [], [('sent', stamp)])) AS sent_fields
-            FROM ({_parsed(file, longest, sources)})
-        )
+            entities, hint, lane
+        FROM (SELECT *, {event_columns(rules)} FROM qnib_staging.lines WHERE reason = '')
     """
+
+
+def matching(rules: Sequence[EventRule]) -> str:
+    """Numbers, from 1, of the rules that match any of the lines."""
+    return f"SELECT DISTINCT arrayJoin({hits(rules)}) AS number FROM qnib_staging.lines WHERE reason = ''"
 
 
 def _parsed(file: str, longest: int, sources: Mapping[str, Source]) -> str:
@@ -163,16 +186,16 @@ EVENTS = """
         message, kind, rules, fields, entities, hint, lane)
     SELECT cluster, id, time, received, sender, listener, host, app, pid, facility, severity,
         message, kind, rules, fields, entities, hint, lane
-    FROM qnib_staging.syslog WHERE reason = ''
+    FROM qnib_staging.syslog
 """
 
 REJECTS = """
     INSERT INTO qnib.rejects (cluster, received, listener, sender, reason, raw)
-    SELECT cluster, received, listener, sender, reason, raw FROM qnib_staging.syslog WHERE reason != ''
+    SELECT cluster, received, listener, sender, reason, raw FROM qnib_staging.lines WHERE reason != ''
 """
 
 SUMMARY = """
     SELECT cluster, countIf(reason = '') AS events, countIf(reason != '') AS rejects,
         maxIf(received, reason = '') AS newest
-    FROM qnib_staging.syslog GROUP BY cluster
+    FROM qnib_staging.lines GROUP BY cluster
 """
