@@ -8,7 +8,9 @@ the whole file again: what is there already counts once.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +32,7 @@ log = logging.getLogger("qnib.writer")
 
 _ATTEMPTS = 3
 _RETRY_SECONDS = 1.0
+_LAST_SECONDS = 5.0  # how long files are still inserted after the word to stop
 _IDLE_SECONDS = 5.0  # how often to look for files that may be forgotten
 _NEWEST = 20  # events handed to those who watch live, per file and cluster
 _ONE_BLOCK = {
@@ -90,6 +93,7 @@ class Writer:
         self._matching = syslog.matching(self._rules)
         self._work = threading.Event()
         self._stopping = threading.Event()
+        self._last_call = math.inf
         self._thread = threading.Thread(target=self._run, name="writer")
         self.trouble = ""
         """Why the last file could not be inserted; empty when all is well."""
@@ -114,7 +118,8 @@ class Writer:
         self._replay_after_power_loss()
 
     def stop(self) -> None:
-        """Finish the files that are ready, then end."""
+        """End after the files that are ready, or after a few seconds of them: the spool keeps the rest."""
+        self._last_call = time.monotonic() + _LAST_SECONDS
         self._stopping.set()
         self._work.set()
         if self._thread.ident is not None:
@@ -123,7 +128,9 @@ class Writer:
     def drain(self) -> int:
         """Insert what is ready, in this thread; for tests and benches. Returns the number of files."""
         files = self._spool.ready()
-        for file in files:
+        for done, file in enumerate(files):
+            if time.monotonic() > self._last_call:
+                return done
             self._take(file)
         return len(files)
 
@@ -132,8 +139,8 @@ class Writer:
             stopping = self._stopping.is_set()
             self._work.clear()
             while self.drain():
-                if self.trouble and self._stopping.is_set():
-                    return  # the engine is away; the spool keeps the rest
+                if self._stopping.is_set() and (self.trouble or time.monotonic() > self._last_call):
+                    return
             self._spool.forget_old()
             if stopping:
                 return
