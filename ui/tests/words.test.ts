@@ -4,7 +4,7 @@ import { extent, marks, nearest } from '../src/pure/bins'
 import { cableName, shown, target, unfold } from '../src/pure/entity'
 import { age, digits, duration, quantity, tick, unitWords } from '../src/pure/format'
 import { commonPrefix, layout, thickness } from '../src/pure/wiring'
-import { notable, outcome, phase, reasonWords } from '../src/pure/words'
+import { counted, laneOf, nodeWord, notable, outcome, phase, reasonWords } from '../src/pure/words'
 
 describe('numbers for people', () => {
   test.each([[0, '0'], [187.34, '187'], [45.123, '45.1'], [4.5, '4.5'], [0.0451, '0.045'], [NaN, '–']])('%f', (n, text) => expect(digits(n)).toBe(text))
@@ -41,6 +41,9 @@ describe('the scheduler in plain words', () => {
   const job = { state: 'PENDING', reason: '(Resources)', exit_code: null, signal: null } as never
   test('reasons', () => { expect(reasonWords('(Priority)')).toBe('others come first'); expect(reasonWords('None')).toBe(''); expect(reasonWords('SomethingNew')).toBe('SomethingNew') })
   test('phases', () => { expect(phase({ state: 'CANCELLED by 1001' })).toBe('finished'); expect(phase({ state: 'COMPLETING' })).toBe('running') })
+  test.each([['MIXED+DYNAMIC_NORM', 'mixed'], ['IDLE+DRAIN', 'idle, draining'], ['DOWN*', 'down, not responding'], ['DOWN*+DRAIN', 'down, draining, not responding'], ['ALLOCATED', 'allocated']])('%s', (state, words) => expect(nodeWord(state)).toBe(words))
+  test('what a job counts', () => { expect(counted('it/s')).toEqual({ things: 'iterations', rate: 'it/s' }); expect(counted('frames')).toEqual({ things: 'frames', rate: 'frames/s' }) })
+  test('a job’s own words are the application’s', () => { expect(laneOf({ app: 'slurm_42', lane: 'scheduler' } as EventRow)).toBe('application'); expect(laneOf({ app: 'slurmctld', lane: 'scheduler' } as EventRow)).toBe('scheduler') })
   test('outcomes', () => {
     expect(outcome(job)).toBe('waits for free nodes')
     expect(outcome({ ...(job as object), state: 'FAILED', exit_code: 3 } as never)).toBe('failed, exit 3')

@@ -13,6 +13,22 @@ const REASONS: Record<string, string> = {
   Licenses: 'waits for licences', PartitionTimeLimit: 'asks for more time than the partition allows',
 }
 
+const QUIET_FLAGS = new Set(['DYNAMIC_NORM', 'DYNAMIC_FUTURE', 'CLOUD', 'POWERED_UP', 'PLANNED'])
+/** A node's state with its flags in plain words: `MIXED+DYNAMIC_NORM` is mixed, `IDLE+DRAIN` idle, draining; `DOWN*` down, not responding. */
+export function nodeWord(state: string): string {
+  const silent = state.includes('*')
+  const [base = '', ...flags] = state.replace(/[*~#!%$@^-]+$/, '').replaceAll('*', '').split('+')
+  const words = [base, ...flags.filter((f) => !QUIET_FLAGS.has(f))].map((w) => (w === 'DRAIN' ? 'draining' : w.toLowerCase().replaceAll('_', ' ')))
+  return [...words, ...(silent ? ['not responding'] : [])].filter(Boolean).join(', ')
+}
+
+/** What a job counts, and its rate's unit, whichever of the two it told: `it/s` counts iterations. */
+export function counted(unit: string): { things: string; rate: string } {
+  const one = unit.replace(/\/s$/, '').trim()
+  const things = ['it', 'iter', 'iterations', ''].includes(one) ? 'iterations' : one
+  return { things, rate: things === 'iterations' ? 'it/s' : `${one}/s` }
+}
+
 export const stateWord = (state: string): string => STATES[state.split(' ')[0] ?? ''] ?? state.toLowerCase().replaceAll('_', ' ')
 
 export function reasonWords(reason: string): string {
@@ -53,6 +69,9 @@ const KIND_WORDS: Record<string, string> = {
 export const kindWord = (kind: string): string => KIND_WORDS[kind] ?? kind.replace('.', ': ').replaceAll('_', ' ')
 
 export const LANES: EventRow['lane'][] = ['scheduler', 'fabric', 'kernel', 'application', 'container', 'other']
+
+/** The lane of an event. What a job's own script says belongs to the application, whoever carried it. */
+export const laneOf = (e: EventRow): EventRow['lane'] => (/^slurm_\d+$/.test(e.app) ? 'application' : e.lane)
 
 /** Events whose moment is worth a line through every chart. */
 export const notable = (e: EventRow): boolean => /^(link|node)\.(down|up)$|oom|^job\.(start|end|timeout)$/.test(e.kind) || SEVERITIES.indexOf(e.severity) <= 3
