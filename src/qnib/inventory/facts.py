@@ -251,11 +251,11 @@ class KnownFacts:
 def _names(aliases: Iterable[Fact], hosts: Iterable[Fact]) -> dict[str, str]:
     names: dict[str, str] = {}
     for fact in aliases:
-        if fact.source and fact.target and fact.until is None:
+        if fact.source and fact.target:
             name = fact.source.key.partition(":")[2] or fact.source.key
             names.setdefault(segment(name), fact.target.key)
             names[name] = fact.target.key
-    names.update((fact.key, fact.key) for fact in hosts if fact.until is None)
+    names.update((fact.key, fact.key) for fact in hosts)
     return names
 
 

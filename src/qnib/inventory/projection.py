@@ -6,7 +6,7 @@ import itertools
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -178,7 +178,8 @@ class Projection:
                 yield execute
                 execute("COMMIT")
             except BaseException:
-                execute("ROLLBACK")
+                with suppress(RuntimeError):  # a query that failed has ended the transaction already
+                    execute("ROLLBACK")
                 raise
         finally:
             connection.close()
@@ -200,7 +201,7 @@ class Projection:
                 "ON CREATE SET n.`key` = row.`key`, n.cluster = row.cluster", {"rows": list(stubs.values())},
             )
         for kind, rows in nodes.items():
-            sets = ", ".join(f"n.{quoted(name)} = row.{quoted(name)}" for name in rows[0] if name != "uid")
+            sets = _assign("n", rows, ("uid",))
             execute(f"UNWIND $rows AS row MERGE (n:{quoted(kind)} {{uid: row.uid}}) SET {sets}", {"rows": rows})
 
     def _put_ties(
@@ -214,7 +215,7 @@ class Projection:
             row |= {"a": uid(fact.cluster, source.key), "b": uid(fact.cluster, target.key)}
             groups.setdefault((fact.kind, source.kind, target.kind, new), []).append(row)
         for (kind, source_kind, target_kind, new), rows in groups.items():
-            sets = ", ".join(f"r.{quoted(name)} = row.{quoted(name)}" for name in rows[0] if name not in ("a", "b"))
+            sets = _assign("r", rows, ("a", "b"))
             start, end = f"(a:{quoted(source_kind)} {{uid: row.a}})", f"(b:{quoted(target_kind)} {{uid: row.b}})"
             if new:
                 match = f"MATCH {start}, {end} CREATE (a)-[r:{quoted(kind)} {{since: row.since}}]->(b)"
@@ -245,7 +246,7 @@ class Projection:
 
     def ask(self, query: str, params: Mapping[str, Any], limits: Limits) -> Answer:
         """One reading query of a person's, inside a transaction that cannot write."""
-        check_reading(query)
+        check_reading(query, params)
         connection = ladybug.Connection(self._database, num_threads=2)
         try:
             connection.set_query_timeout(int(limits.seconds * 1000))
@@ -316,6 +317,15 @@ def _read_schema(schema: Schema, execute: Callable[..., Any]) -> None:
             schema.relations[name] = columns
             pairs = execute(f"CALL show_connection('{name}') RETURN *").get_all()
             schema.pairs[name] = {(row[0], row[1]) for row in pairs}
+
+
+def _assign(variable: str, rows: Sequence[Mapping[str, Scalar]], others: Sequence[str]) -> str:
+    """What SET does with `rows`. A column with nothing in it is spelt out: its nulls have no type to the database."""
+    return ", ".join(
+        f"{variable}.{quoted(name)} = "
+        + ("NULL" if all(row[name] is None for row in rows) else f"row.{quoted(name)}")
+        for name in rows[0] if name not in others
+    )
 
 
 def _plain(cell: Any) -> Any:

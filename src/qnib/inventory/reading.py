@@ -7,6 +7,7 @@ still reach beyond the graph.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from qnib.errors import NotAllowed, WrongUse
 
@@ -24,8 +25,9 @@ _SKIP = re.compile(
 _WORD = re.compile(r"(?<![.\w$:])[A-Za-z_]\w*(?!\s*:(?!:))")
 
 
-def check_reading(query: str) -> None:
-    """Raises NotAllowed for a query that could change something or look outside, WrongUse for none at all."""
+def check_reading(query: str, params: Collection[str] = ()) -> None:
+    """Raises NotAllowed for a query that could change something or look outside, WrongUse for none at all, and for
+    one that names a parameter which is not given: to the database that is null, and the answer silently nothing."""
     bare = _SKIP.sub(" '' ", query).strip().rstrip(";").rstrip()
     words = [word.upper() for word in re.findall(r"[A-Za-z_]\w*", bare)[:1]]
     if not words:
@@ -41,4 +43,10 @@ def check_reading(query: str) -> None:
         raise NotAllowed(
             f"The graph is only read here; {refused[0]} is not allowed.", where=" ".join(query.split())[:120],
             try_next="use MATCH … RETURN; a name that is a keyword stands in backticks.",
+        )
+    missing = sorted(set(re.findall(r"\$(\w+)", bare)) - set(params))
+    if missing:
+        raise WrongUse(
+            f"The query has parameters that are not given: {', '.join(missing)}.",
+            where=" ".join(query.split())[:120], try_next="give each as --param name=value.",
         )

@@ -1,0 +1,48 @@
+"""A record of facts in a real engine, with a clock the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from qnib.clock import FrozenClock
+from qnib.engine import Engine
+from qnib.engine.chdb import open_engine
+from qnib.inventory.facts import Facts
+from qnib.settings import Settings, load
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(NOON)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Settings]]:
+    """One engine for a module's tests: each empties the tables it uses."""
+    settings = load(home=tmp_path_factory.mktemp("home"))
+    engine = open_engine(settings, FrozenClock(NOON))
+    yield engine, settings
+    engine.close()
+
+
+@pytest.fixture
+def engine(shared: tuple[Engine, Settings]) -> Engine:
+    for table in ("facts", "confirmations", "events"):
+        shared[0].run(f"TRUNCATE TABLE qnib.{table}")
+    return shared[0]
+
+
+@pytest.fixture
+def facts(engine: Engine, clock: FrozenClock) -> Facts:
+    return Facts(engine, clock)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(home=tmp_path)
