@@ -63,6 +63,14 @@ export function layout(fabric: Pick<Fabric, 'nodes' | 'links'>, width: number, h
     const y2 = low.y - low.h / 2
     const bend = (y2 - y1) * 0.42
     const r = (n: number) => n.toFixed(1)
+    if (Math.abs(up.y - low.y) < up.h) {
+      // Neighbours on one level: an arc from side to side, over whatever stands between them.
+      const [left, right] = up.x <= low.x ? [up, low] : [low, up]
+      const rise = Math.min(60, 14 + (right.x - left.x) * 0.12)
+      const [from, to] = [left.x + left.w / 4, right.x - right.w / 4]
+      const lip = left.y - left.h / 2
+      return { link, path: `M${r(from)} ${r(lip)}C${r(from)} ${r(lip - rise)} ${r(to)} ${r(lip - rise)} ${r(to)} ${r(lip)}`, middle: { x: (from + to) / 2, y: lip - rise * 0.75 }, width: thickness(link.xmit_rate) }
+    }
     return { link, path: `M${r(x1)} ${r(y1)}C${r(x1)} ${r(y1 + bend)} ${r(x2)} ${r(y2 - bend)} ${r(x2)} ${r(y2)}`, middle: { x: (x1 + x2) / 2, y: (y1 + y2) / 2 }, width: thickness(link.xmit_rate) }
   })
   return { boxes, wires, close, prefix: commonPrefix(hosts.map((h) => h.label)) }

@@ -63,8 +63,11 @@ export function severityStatus(severity: EventRow['severity']): Status {
 }
 
 const KIND_WORDS: Record<string, string> = {
-  'job.submit': 'submitted', 'job.start': 'started', 'job.end': 'ended', 'job.progress': 'progress', 'job.oom': 'out of memory', 'job.timeout': 'time limit reached', 'node.down': 'node down',
-  'node.up': 'node up', 'link.down': 'link down', 'link.up': 'link up', 'fabric.sweep': 'fabric swept', 'kernel.oom': 'kernel killed a process', 'app.error': 'error',
+  'app.error': 'error', 'fabric.discovered': 'device appeared', 'fabric.removed': 'device gone', 'fabric.sm': 'subnet manager', 'fabric.sweep': 'fabric swept', 'fabric.sweep_failed': 'sweep failed',
+  'fabric.trap': 'fabric notice', 'job.allocate': 'nodes allocated', 'job.cancel': 'cancelled', 'job.end': 'ended', 'job.exit': 'exited', 'job.failed': 'failed', 'job.oom': 'out of memory', 'job.progress': 'progress',
+  'job.requeue': 'requeued', 'job.start': 'started', 'job.step': 'step', 'job.submit': 'submitted', 'job.timeout': 'time limit reached', 'kernel.hung': 'task hung', 'kernel.link': 'network link',
+  'kernel.mce': 'hardware error', 'kernel.oom': 'out of memory, process killed', 'kernel.readonly': 'file system read-only', 'link.down': 'link down', 'link.up': 'link up', 'node.answer': 'node answers',
+  'node.down': 'node down', 'node.set': 'node set', 'node.silent': 'node silent', 'node.up': 'node up', 'slurm.start': 'daemon started',
 }
 export const kindWord = (kind: string): string => KIND_WORDS[kind] ?? kind.replace('.', ': ').replaceAll('_', ' ')
 
@@ -74,4 +77,4 @@ export const LANES: EventRow['lane'][] = ['scheduler', 'fabric', 'kernel', 'appl
 export const laneOf = (e: EventRow): EventRow['lane'] => (/^slurm_\d+$/.test(e.app) ? 'application' : e.lane)
 
 /** Events whose moment is worth a line through every chart. */
-export const notable = (e: EventRow): boolean => /^(link|node)\.(down|up)$|oom|^job\.(start|end|timeout)$/.test(e.kind) || SEVERITIES.indexOf(e.severity) <= 3
+export const notable = (e: EventRow): boolean => /^(link|node)\.(down|up|silent)$|oom|^job\.(start|allocate|end|timeout|failed)$/.test(e.kind) || SEVERITIES.indexOf(e.severity) <= 3
