@@ -1,0 +1,204 @@
+"""The virtual cluster as it really is: containers, SLURM, MPI, OpenSM."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qnib import clusters, terminal
+from qnib.terminal.engines import ContainerEngine, open_engine
+from tests.terminal.conftest import NODES, Lab
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+ALLREDUCE = "from mpi4py import MPI; w = MPI.COMM_WORLD; print(w.allreduce(w.rank), MPI.Get_processor_name())"
+
+
+def until(seen: object, seconds: float = 15) -> bool:
+    """Whether `seen()` became true in time."""
+    deadline = time.monotonic() + seconds
+    while not seen():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def engine_of(lab: Lab) -> ContainerEngine:
+    return open_engine(lab.settings, clusters.load(lab.settings.clusters, lab.name).engine)  # type: ignore[arg-type]
+
+
+def links_of(lab: Lab) -> str:
+    return lab.run("fabric", "iblinkinfo", "-l")
+
+
+def test_a_step_runs_on_every_node(lab: Lab) -> None:
+    told = lab.run("controller", "srun", f"-N{NODES}", "hostname", user="alice").split()
+    assert sorted(told) == [f"compute{n}" for n in range(NODES)]
+
+
+def test_mpi_over_all_nodes(lab: Lab) -> None:
+    told = lab.run(
+        "controller", "srun", "--mpi=pmix", f"-N{NODES}", "python3", "-c", ALLREDUCE, user="bob"
+    ).splitlines()
+    assert {line.split()[0] for line in told} == {str(sum(range(NODES)))}
+
+
+def test_partitions_by_number(lab: Lab) -> None:
+    told = dict(line.split() for line in lab.run("controller", "sinfo", "-h", "-o", "%R %N").splitlines())
+    assert told == {"all": "compute[0-2]", "odd": "compute1", "even": "compute[0,2]"}
+
+
+def test_users_are_the_same_everywhere(lab: Lab) -> None:
+    for user, group in (("carol", "clusers"), ("john", "guests")):
+        told = {lab.run(host, "id", user).strip() for host in ("controller", "compute0", "compute2")}
+        assert len(told) == 1 and f"({group})" in told.pop()
+
+
+def test_homes_are_shared_and_private(lab: Lab) -> None:
+    lab.run("compute0", "sh", "-c", "echo hello >here", user="dave")
+    assert lab.run("compute2", "cat", "here", user="dave") == "hello\n"
+    assert lab.qnib("exec", "--user", "jane", "compute0", "--", "cat", "/home/dave/here", check=False).returncode != 0
+
+
+def test_exit_status_and_streams_pass_through(lab: Lab) -> None:
+    done = lab.qnib("exec", "compute0", "--", "sh", "-c", "echo out; echo err >&2; exit 7", check=False)
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert "err" in done.stderr
+    missing = lab.qnib("exec", "compute9", "--", "true", check=False)
+    assert missing.returncode == 1 and "no host 'compute9'" in missing.stderr
+
+
+def test_nothing_is_privileged(lab: Lab) -> None:
+    for host in ("controller", "compute0", "fabric"):
+        told = lab.run(host, "cat", "/proc/1/status")
+        effective = int(told.split("CapEff:")[1].split()[0], 16)
+        # CHOWN 0, DAC_OVERRIDE 1, KILL 5, SETGID 6, SETUID 7
+        assert effective & ~0b11100011 == 0, f"{host}: {effective:#x}"
+        assert told.split("NoNewPrivs:")[1].split()[0] == "1"
+
+
+def test_users_cannot_read_keys(lab: Lab) -> None:
+    for file in ("/etc/qnib/agent.json", "/etc/qnib/munge.key", "/run/munge/key"):
+        done = lab.qnib("exec", "--user", "jane", "compute0", "--", "cat", file, check=False)
+        assert done.returncode != 0 and "denied" in done.stderr
+
+
+def test_a_node_and_its_jobs_are_limited(lab: Lab) -> None:
+    status = terminal.status(lab.settings, lab.name)
+    if status["rung"] != "cgroup-v1":
+        pytest.skip(f"limits of jobs need cgroup v1; this host has the rung {status['rung']}")
+    greedy = "x = bytearray(200 << 20); x[::4096] = b'1' * len(x[::4096])"
+    done = lab.qnib(
+        "exec", "--user", "alice", "controller", "--", "srun", "-N1", "--mem=50", "python3", "-c", greedy, check=False
+    )
+    assert done.returncode != 0
+    assert "Out Of Memory" in done.stderr or "oom" in done.stderr.lower()
+    outer = Path(f"/sys/fs/cgroup/memory/qnib-{lab.name}/compute0/memory.limit_in_bytes")
+    assert int(outer.read_text()) == lab.settings.terminal.node_memory << 20
+
+
+def test_a_users_running_job_can_be_cancelled(lab: Lab) -> None:
+    job = lab.run("controller", "sbatch", "--parsable", "-N2", "--wrap", "srun sleep 300", user="eve").strip()
+    assert until(lambda: lab.run("controller", "squeue", "-h", "-j", job, "-t", "running", "-o", "%A").strip() == job)
+    lab.run("controller", "scancel", job, user="eve")
+    assert until(lambda: not lab.run("controller", "squeue", "-h", "-j", job, "-o", "%A").strip(), 30)
+    assert until(lambda: not lab.qnib("exec", "compute0", "--", "pgrep", "-x", "sleep", check=False).stdout)
+
+
+def test_ordinary_tools_see_the_fabric(lab: Lab) -> None:
+    told = lab.run("fabric", "ibnetdiscover")
+    for name in ("compute0", "compute1", "compute2", "SW1", "SW2", "SPINE1", "SPINE2", "fabric"):
+        assert f'"{name}"' in told
+    assert '"compute3"' not in told and '"SW3"' not in told
+    assert "PortXmitData" in lab.run("fabric", "perfquery", "-x")
+    assert "nodes checked, 0 bad nodes found" in lab.run("fabric", "ibqueryerrors")
+
+
+def test_a_cable_pulled_and_put_back(lab: Lab) -> None:
+    lab.qnib("fault", "cable-out", "SW1/3")
+    assert until(lambda: '"compute0"' not in links_of(lab))
+    assert until(lambda: "Removed port" in lab.run("fabric", "cat", "/var/log/opensm.log"), 5)
+    told = json.loads(lab.qnib("fault", "list", "--json").stdout)
+    assert (told[-1]["kind"], told[-1]["target"], told[-1]["cleared"]) == ("cable-out", "SW1/3", None)
+    again = lab.qnib("fault", "cable-out", "SW1/3", check=False)
+    assert again.returncode == 1 and "out already" in again.stderr
+    lab.qnib("fault", "clear")
+    assert until(lambda: '"compute0"' in links_of(lab))
+    assert json.loads(lab.qnib("fault", "list", "--json").stdout)[-1]["cleared"]
+
+
+def test_scale_up_and_down(lab: Lab) -> None:
+    lab.qnib("scale", "--nodes", str(NODES + 2))
+    try:
+        told = lab.run("controller", "srun", f"-N{NODES + 2}", "hostname").split()
+        assert sorted(told) == [f"compute{n}" for n in range(NODES + 2)]
+        assert '"compute4"' in links_of(lab)
+    finally:
+        lab.qnib("scale", "--nodes", str(NODES))
+    assert lab.run("controller", "sinfo", "-h", "-p", "all", "-o", "%N").strip() == f"compute[0-{NODES - 1}]"
+    assert until(lambda: '"compute4"' not in links_of(lab))
+    assert not Path(f"/sys/fs/cgroup/memory/qnib-{lab.name}/compute4").exists()
+
+
+def test_scaling_waits_for_jobs_on_leaving_nodes(lab: Lab) -> None:
+    last = f"compute{NODES - 1}"
+    job = lab.run("controller", "sbatch", "--parsable", "-w", last, "--wrap", "sleep 60", user="alice").strip()
+    assert until(lambda: lab.run("controller", "squeue", "-h", "-j", job, "-t", "running", "-o", "%A").strip() == job)
+    done = lab.qnib("scale", "--nodes", str(NODES - 1), "--patience", "1", check=False)
+    assert done.returncode == 1 and job in done.stderr
+    lab.run("controller", "scancel", job)
+    state = ("controller", "sinfo", "-h", "-n", last, "-p", "all", "-o", "%t")
+    assert until(lambda: lab.run(*state).strip() == "idle", 30)
+
+
+def test_a_second_up_and_a_second_cluster(lab: Lab) -> None:
+    done = lab.qnib("up", "--name", lab.name, check=False)
+    assert done.returncode == 1 and "there already" in done.stderr
+    other = f"{lab.name}b"
+    lab.qnib("up", "--name", other, "--nodes", "1", "--demo")
+    try:
+        subnets = {c.details["subnet"] for c in clusters.load_all(lab.settings.clusters)}
+        assert len(subnets) == 2
+        running = ("squeue", "-h", "-t", "running", "-o", "%j")
+        assert lab.qnib("exec", "--name", other, "controller", "--", *running).stdout.split() == ["gemm"]
+    finally:
+        lab.qnib("down", "--name", other)
+    assert_nothing_of(lab, other)
+
+
+def test_ctrl_c_in_the_middle_of_up_leaves_nothing(lab: Lab) -> None:
+    name = f"{lab.name}c"
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "qnib", "up", "--name", name, "--nodes", "2"], env=lab.environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )
+    engine = engine_of(lab)
+    try:
+        assert until(lambda: engine.containers(f"qnib={name}"), 60)
+    finally:
+        engine.close()
+        begun.send_signal(signal.SIGINT)
+    _, told = begun.communicate(timeout=60)
+    assert begun.returncode == 130
+    assert "Traceback" not in told
+    assert_nothing_of(lab, name)
+
+
+def assert_nothing_of(lab: Lab, name: str) -> None:
+    engine = engine_of(lab)
+    try:
+        assert not engine.containers(f"qnib={name}")
+        assert not engine.networks(f"qnib={name}")
+        assert not engine.volumes(f"qnib={name}")
+    finally:
+        engine.close()
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/qnib-{name}"))
+    assert not (lab.settings.clusters / name / "cluster.json").exists()
+    assert name not in Path("/proc/mounts").read_text()
