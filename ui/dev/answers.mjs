@@ -91,7 +91,7 @@ export class Answers {
     const far = hops.filter((h) => h.hops > 2).length
     return {
       ...full, work_dir: `/home/${j.user}/${j.name}`,
-      verdict: { RUNNING: 'Running as expected so far; one of its four nodes is slower than the others.', PENDING: 'Waiting for eight free nodes: seven can run jobs, compute7 is drained.', COMPLETED: 'Ended well in 58 % of the time asked for.', FAILED: 'Failed after a few seconds with exit status 1: a restart file was missing.', OUT_OF_MEMORY: 'Killed: a task on compute5 used more than the memory asked for.', TIMEOUT: 'Stopped at its time limit before it was done.', CANCELLED: 'Cancelled by its owner.' }[j.state],
+      verdict: { RUNNING: j.id === 61 ? 'Running as expected so far; one of its four nodes is slower than the others.' : 'Running as expected so far.', PENDING: j.id === 63 ? 'Waiting for eight free nodes: seven can run jobs, compute7 is drained.' : 'Waiting: another job comes first.', COMPLETED: 'Ended well in 58 % of the time asked for.', FAILED: 'Failed after a few seconds with exit status 1: a restart file was missing.', OUT_OF_MEMORY: 'Killed: a task on compute5 used more than the memory asked for.', TIMEOUT: 'Stopped at its time limit before it was done.', CANCELLED: 'Cancelled by its owner.' }[j.state],
       findings: this.findings().filter((f) => f.about === `Job:${full.key}` || (j.id === 61 && f.name === 'link-down')),
       placement: {
         sentence: hosts.length < 2 ? 'One host: no traffic over the fabric.' : far ? `${hosts.length} hosts on ${by.length} leaf switches: ${far} of ${hops.length} pairs are 4 hops apart.` : `All ${hosts.length} hosts on one leaf switch, every pair 2 hops apart.`,
