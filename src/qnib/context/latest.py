@@ -34,6 +34,15 @@ def latest(sources: Sources, cluster: str, metrics: Sequence[str], tag: str = "h
     return found
 
 
+def last_heard(sources: Sources, cluster: str) -> dict[str, datetime]:
+    """When each host last sent a number."""
+    rows = sources.engine.rows(
+        "SELECT host AS name, max(last_seen) AS heard FROM qnib.series WHERE cluster = {cluster:String} GROUP BY name",
+        {"cluster": cluster},
+    )
+    return {row["name"]: row["heard"] for row in rows}
+
+
 def rates(
     sources: Sources, cluster: str, metrics: Sequence[str], window: timedelta = timedelta(minutes=1)
 ) -> list[dict[str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from qnib.context.known import Sources, iso, not_here, things, ties, whole
-from qnib.context.latest import latest, newest
+from qnib.context.latest import last_heard, latest
 from qnib.context.viewer import Viewer, may_see
 from qnib.dashboards.findings import node_findings, port_findings
 from qnib.dashboards.jobs import jobs_on
@@ -30,7 +31,7 @@ def node_rows(sources: Sources, viewer: Viewer, cluster: str) -> list[dict[str, 
         job = known.get(tie.source.key) if tie.source else None
         if job and tie.target and tie.until is None and group_of(str(job.properties.get("state"))) == "running":
             jobs.setdefault(tie.target.key, []).append(job.key)
-    heard = iso(newest(sources, cluster))
+    heard = last_heard(sources, cluster)
     return [
         _row(
             fact,
@@ -38,7 +39,7 @@ def node_rows(sources: Sources, viewer: Viewer, cluster: str) -> list[dict[str, 
             partitions.get(fact.key, []),
             jobs.get(fact.key, []),
             leaves.get(fact.key),
-            heard,
+            heard.get(fact.key),
         )
         for fact in sorted(things(sources, cluster, "Node").values(), key=lambda fact: natural(fact.key))
         if may_see(viewer, cluster, Ref("Node", fact.key))
@@ -52,7 +53,7 @@ def natural(name: str) -> tuple[str, int]:
 
 
 def _row(
-    fact: Fact, values: dict[str, float], partitions: list[str], jobs: list[str], switch: str | None, heard: str | None
+    fact: Fact, values: dict[str, float], partitions: list[str], jobs: list[str], switch: str | None, heard: datetime | None
 ) -> dict[str, Any]:
     known = fact.properties
     cpus = whole(known.get("cpus"))
@@ -72,7 +73,7 @@ def _row(
         "memory_used": used,
         "memory_limit": limit,
         "memory_percent": 100 * used / limit if used is not None and limit else None,
-        "newest": heard if values else None,
+        "newest": iso(heard),
     }
 
 
