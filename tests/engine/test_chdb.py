@@ -179,7 +179,7 @@ def test_an_older_directory_is_upgraded_and_keeps_its_rows(opened: Callable[...,
     wider = Migration(
         9998,
         "wider",
-        "-- one more column; with a note\nALTER TABLE qnib.events ADD COLUMN IF NOT EXISTS extra String DEFAULT 'old';\n",
+        "-- one more; a note\nALTER TABLE qnib.events ADD COLUMN IF NOT EXISTS extra String DEFAULT 'old';\n",
     )
     copied = Migration(
         9999,

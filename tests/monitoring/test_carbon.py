@@ -61,7 +61,7 @@ def test_bad_lines_are_kept_with_their_reason_and_harm_nobody(plant: Plant) -> N
         f"{'x' * 3000} 1 {T}": "longer than 2000 octets",
     }
     writer = plant.carbon("\n".join(["", *bad, "   ", f"good.one 1 {T}", ""]))
-    assert dict((raw, why) for why, raw in plant.rejects()) == {line[:2048]: why for line, why in bad.items()}
+    assert {raw: why for why, raw in plant.rejects()} == {line[:2048]: why for line, why in bad.items()}
     assert values(plant, "good.one") == [(T, 1.0)]
     assert writer.counts["rejects"] == len(bad)
     assert plant.rows("SELECT DISTINCT cluster, sender, listener FROM qnib.rejects") == [
@@ -111,7 +111,8 @@ def test_declared_paths_become_names_and_tags(plant: Plant) -> None:
             "mtype": "counter", "host": "compute0",
         },
         "infiniband.SW1.3.xmit_data": {
-            "name": "ib.xmit_data", "tags": {"node": "SW1", "port": "3"}, "unit": "words", "mtype": "counter", "host": "",
+            "name": "ib.xmit_data", "tags": {"node": "SW1", "port": "3"}, "unit": "words", "mtype": "counter",
+            "host": "",
         },
         "servers.compute0.cpu.used.extra": {
             "name": "servers.compute0.cpu.used.extra", "tags": {}, "unit": "", "mtype": "gauge", "host": "",

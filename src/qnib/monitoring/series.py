@@ -117,7 +117,7 @@ def _reduce(
     window = (end - start).total_seconds()
     step = window / max(1, points)
     if keys:
-        own, rows = _interval(engine, source.replace("{final}", ""), {**params, "since": start, "end": end})
+        own, rows = interval(engine, source.replace("{final}", ""), {**params, "since": start, "end": end})
         step = max(step, math.ceil(own * _JITTER * 10) / 10)
         source = source.replace("{final}", "FINAL" if rows <= _EXACT else "")
     step = max(0.001, round(step, 3))
@@ -158,15 +158,19 @@ def _rates(source: str) -> str:
     """
 
 
-def _interval(engine: Engine, source: str, params: Mapping[str, Any]) -> tuple[float, int]:
-    """Seconds between neighbours, as most of the sources send them (0: unknown), and the number of points."""
+def interval(engine: Engine, source: str, params: Mapping[str, Any]) -> tuple[float, int]:
+    """Seconds between neighbours, as most of the sources send them (0: unknown), and the number of points.
+
+    `source` is a SELECT of ``key, time``. The median is taken over the first thousand points of each.
+    """
+    gaps = "arrayFilter(gap -> gap > 0, arrayPopFront(arrayDifference(arraySort(groupArray(1000)(millis)))))"
     row = engine.rows(
-        "SELECT quantileExactIf(0.5)(span / (n - 1), n > 1) AS seconds, sum(n) AS points FROM ("
-        " SELECT count() AS n, dateDiff('millisecond', min(time), max(time)) / 1000 AS span"
-        f" FROM ({source}) GROUP BY key)",
+        "SELECT quantileExactIf(0.5)(arrayReduce('quantileExact(0.5)', gaps), notEmpty(gaps)) / 1000 AS seconds,"
+        f" sum(n) AS points, countIf(notEmpty(gaps)) AS known FROM (SELECT {gaps} AS gaps, count() AS n"
+        f" FROM (SELECT key, toUnixTimestamp64Milli(time) AS millis FROM ({source})) GROUP BY key)",
         params,
     )[0]
-    return (0.0 if math.isnan(row["seconds"]) else float(row["seconds"])), int(row["points"])
+    return (float(row["seconds"]) if row["known"] else 0.0), int(row["points"])
 
 
 def series_answer(

@@ -17,7 +17,9 @@ from qnib.errors import TooMuch, WrongUse
 from qnib.monitoring.graphite.find import by_glob, by_tags, tagged_path
 from qnib.monitoring.graphite.functions import Line, Lines, Window, call, consolidated
 from qnib.monitoring.graphite.targets import Call, Node, Path, parse
+from qnib.monitoring.series import interval
 
+_LOOK_BACK = 600  # seconds in which a series' own interval is looked for when the window is shorter
 _MOST_SLOTS = 20_000  # per series; a longer window is read in coarser slots
 _MOST_VALUES = 50_000_000  # over all series of one target
 
@@ -61,7 +63,7 @@ def _fetch(
         "since": _moment(window.start),
         "until": _moment(window.end),
     }
-    own = _step(engine, where, params)
+    own = _step(engine, cluster, ids, window)
     step = own * max(1, math.ceil((window.end - window.start) / own / _MOST_SLOTS))
     start = window.start - window.start % step + step
     count = max(1, math.floor((window.end - start) / step) + 1)
@@ -88,15 +90,19 @@ def _fetch(
     ]
 
 
-def _step(engine: Engine, where: str, params: dict[str, Any]) -> int:
+def _step(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> int:
     """Whole seconds between neighbours, as most of the series have them; a minute when nobody can tell."""
-    seconds = engine.rows(
-        "SELECT quantileExactIf(0.5)(span / (n - 1), n > 1) AS seconds FROM ("
-        " SELECT count() AS n, dateDiff('millisecond', min(time), max(time)) / 1000 AS span"
-        f" FROM qnib.points WHERE {where} GROUP BY series)",
-        params,
-    )[0]["seconds"]
-    return 60 if math.isnan(seconds) else max(1, round(seconds))
+    source = (
+        "SELECT series AS key, time FROM qnib.points WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
+        " AND time > {since:DateTime64(3, 'UTC')} AND time <= {until:DateTime64(3, 'UTC')}"
+    )
+    since = min(window.start, window.end - _LOOK_BACK)
+    seconds, _ = interval(
+        engine,
+        source,
+        {"ids": list(ids), "cluster": cluster, "since": _moment(since), "until": _moment(window.end)},
+    )
+    return max(1, round(seconds)) if seconds else 60
 
 
 def _moment(seconds: float) -> datetime:
