@@ -53,7 +53,12 @@ def natural(name: str) -> tuple[str, int]:
 
 
 def _row(
-    fact: Fact, values: dict[str, float], partitions: list[str], jobs: list[str], switch: str | None, heard: datetime | None
+    fact: Fact,
+    values: dict[str, float],
+    partitions: list[str],
+    jobs: list[str],
+    switch: str | None,
+    heard: datetime | None,
 ) -> dict[str, Any]:
     known = fact.properties
     cpus = whole(known.get("cpus"))
