@@ -26,13 +26,17 @@ class Limits:
 
 
 class Engine(Protocol):
-    def rows(self, sql: str, params: Mapping[str, Any] | None = None, *, limits: Limits | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self, sql: str, params: Mapping[str, Any] | None = None, *, limits: Limits | None = None
+    ) -> list[dict[str, Any]]:
         """Rows as dictionaries; DateTime64 as aware datetimes in UTC. Raises TooMuch past the limits."""
 
     def table(self, sql: str, params: Mapping[str, Any] | None = None, *, limits: Limits | None = None) -> pa.Table:
         """The same as an Arrow table, for numbers by the million."""
 
-    def run(self, sql: str, params: Mapping[str, Any] | None = None, *, settings: Mapping[str, Any] | None = None) -> None:
+    def run(
+        self, sql: str, params: Mapping[str, Any] | None = None, *, settings: Mapping[str, Any] | None = None
+    ) -> None:
         """A statement that returns nothing."""
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]], *, token: str | None = None) -> int:
