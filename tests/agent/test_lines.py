@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 from tests.agent.server import frames
 
-from qnib.agent.lines import Tail, frame, from_file, from_socket
+from qnib.agent.lines import Tail, frame, from_file, from_socket, program
 
 NOW = 1795219200.25  # 2026-11-21T00:00:00.25Z
 
@@ -30,21 +31,29 @@ def test_frame_counts_octets_not_characters() -> None:
         (b"<13>Nov 21 00:00:00 slurm_42: progress 1/9", "<13>1 {t} n1 slurm_42 - - - progress 1/9", b"progress 1/9"),
         (b"<30>Nov  1 00:00:00 slurmd[77]: hello\n", "<30>1 {t} n1 slurmd 77 - - hello", b"hello"),
         (b"<11>sshd[1]: no time", "<11>1 {t} n1 sshd 1 - - no time", b"no time"),
-        (b"no priority at all", "<13>1 {t} n1 no - - - ", None),
+        (b"no priority at all", "<13>1 {t} n1 - - - - no priority at all", b"no priority at all"),
         (b"<999>x: y", "<13>1 {t} n1 x - - - y", b"y"),
+        (b"<30>Nov 21 00:17:32 : [5.0][278]: [5.0] done", "<30>1 {t} n1 - 278 - - [5.0] done", b"[5.0] done"),
+        (b"<30>Nov 21 00:17:32  \xf05?\xe9U[251]: [5.batch] x", "<30>1 {t} n1 - 251 - - [5.batch] x", b"[5.batch] x"),
         (b"<5>", "<5>1 {t} n1 - - - - ", b""),
         (b"\xff\xfe", "<13>1 {t} n1 - - - - \ufffd\ufffd", b"\xff\xfe"),
         (b"", "<13>1 {t} n1 - - - - ", b""),
     ],
 )  # fmt: skip
-def test_local_syslog(datagram: bytes, expected: str, message: bytes | None) -> None:
+def test_local_syslog(datagram: bytes, expected: str, message: bytes) -> None:
     record, found = from_socket(datagram, "n1", NOW)
     text = record.partition(b" ")[2].decode(errors="replace")
-    if message is None:
-        assert text.startswith("<13>1 ")
-        return
     assert text == expected.format(t="2026-11-21T00:00:00.250000Z")
     assert found == message
+
+
+def test_the_kernel_knows_who_speaks_where_the_name_is_spoilt() -> None:
+    own = program(os.getpid())
+    assert own
+    record, _ = from_socket(b"<30>Nov 21 00:17:32 \x01\x02[251]: text", "n1", NOW, os.getpid())
+    assert f" n1 {own} 251 - - text" in record.decode()
+    named, _ = from_socket(b"<13>slurm_42: text", "n1", NOW, os.getpid())
+    assert " n1 slurm_42 - - - text" in named.decode(), "a good name stays"
 
 
 def test_slurm_line_gives_its_time_and_level() -> None:

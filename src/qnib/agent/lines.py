@@ -10,10 +10,11 @@ from pathlib import Path
 LONGEST = 60_000
 """Octets of one message; what is longer is cut."""
 
-_LOCAL = re.compile(
-    rb"^<(\d{1,3})>(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\S+ )?"
-    rb"([^\s:\[]{1,48})(?:\[(\d+)\])?: ?(.*)$", re.DOTALL
-)
+_HEAD = re.compile(rb"^<(\d{1,3})>(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\S+ )?")
+_TAG = re.compile(rb"^([\w.@/+-]{1,48})(?:\[(\d+)\])?: ?")
+_SPOILT = re.compile(rb"^.{0,64}?\[(\d+)\]: ?", re.DOTALL)
+GARBLED = ("slurmd", "slurmstepd", "slurmctld")
+"""Programs that hand syslog a name whose memory they have freed: the kernel's word for who they are counts."""
 # Timestamps that programs write at the start of their own log files, in the machine's zone.
 _SLURM = re.compile(rb"^\[(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?\] ")
 _OPENSM = re.compile(
@@ -35,22 +36,33 @@ def frame(facility: int, severity: int, seconds: float, host: str, app: str, pid
     return b"%d %b" % (len(record), record)
 
 
-def from_socket(datagram: bytes, host: str, now: float) -> tuple[bytes, bytes]:
-    """A datagram of the syslog socket as (record, message); the time is its arrival, which is the same moment here."""
+def from_socket(datagram: bytes, host: str, now: float, sender: int = 0) -> tuple[bytes, bytes]:
+    """A datagram of the syslog socket as (record, message); the time is its arrival, which is the same moment here.
+
+    `sender` is the process the kernel saw sending it; it tells who that is where the datagram does not.
+    """
     datagram = datagram.rstrip(b"\n\0")
-    found = _LOCAL.match(datagram)
-    if not found:
-        priority, message = USER * 8 + 5, datagram
-        app, pid = "", ""
-        if datagram.startswith(b"<") and datagram[1:4].split(b">")[0].isdigit():
-            number, _, message = datagram[1:].partition(b">")
-            priority = int(number)
+    head = _HEAD.match(datagram)
+    priority = int(head[1]) if head and int(head[1]) <= 191 else USER * 8 + 5
+    rest = datagram[head.end():] if head else datagram
+    name, pid = program(sender), ""
+    if tag := _TAG.match(rest):
+        pid, message = (tag[2] or b"").decode(), rest[tag.end():]
+        app = name if name in GARBLED else tag[1].decode("ascii", "replace")
+    elif spoilt := _SPOILT.match(rest):
+        app, pid, message = name, spoilt[1].decode(), rest[spoilt.end():]
     else:
-        priority, message = int(found[1]), found[4]
-        app, pid = _token(found[2]), (found[3] or b"").decode()
-    if priority > 191:
-        priority = USER * 8 + 5
+        app, message = name, rest
     return frame(priority >> 3, priority & 7, now, host, app, pid, message), message
+
+
+def program(pid: int) -> str:
+    """The name of a running process; nothing when it has ended."""
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text(errors="replace") if pid > 0 else ""
+    except OSError:
+        return ""
+    return "".join(c if "!" <= c <= "~" else "_" for c in name.strip())[:48]
 
 
 def from_file(line: bytes, host: str, app: str, now: float) -> tuple[bytes, bytes]:
@@ -78,11 +90,6 @@ def _moment(parts: list[int], otherwise: float) -> float:
         return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
     except (ValueError, OverflowError):
         return otherwise
-
-
-def _token(name: bytes) -> str:
-    """A program's name as RFC 5424 allows it: printable, no blanks, at most 48 octets."""
-    return "".join(chr(c) if 33 <= c <= 126 else "_" for c in name)[:48]
 
 
 class Tail:

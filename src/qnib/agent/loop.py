@@ -31,6 +31,8 @@ LOOK = {"node": 0.5, "controller": 0.2, "fabric": 0.2}
 """Seconds between two looks at the log files."""
 SLOWEST = 60.0
 """A reading that takes long is called less often, down to once in this many seconds."""
+CREDENTIALS, CREDENTIAL = socket.CMSG_SPACE(12), socket.SCM_CREDENTIALS
+"""The kernel tells pid, uid and gid of whoever sent a datagram."""
 LAST_WORDS = 1.0
 """Seconds the agent takes to send what it has when it is told to end."""
 
@@ -154,6 +156,7 @@ class Loop:
             return None
         opened.setblocking(False)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 << 10)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         return opened
 
     def _start_connections(self, now: float) -> None:
@@ -191,10 +194,11 @@ class Loop:
     def _receive(self, now: float) -> None:
         for _ in range(500):  # then the others have their turn
             try:
-                datagram = self._log.recv(65536) if self._log else b""
+                datagram, told, _, _ = self._log.recvmsg(65536, CREDENTIALS) if self._log else (b"", [], 0, None)
             except OSError:
                 return
-            record, message = from_socket(datagram, self.config.host, time.time())
+            sender = next((int.from_bytes(data[:4], sys.byteorder) for _, kind, data in told if kind == CREDENTIAL), 0)
+            record, message = from_socket(datagram, self.config.host, time.time(), sender)
             self.syslog.add(record)
             for task in self.tasks:
                 task.notice(message, now)

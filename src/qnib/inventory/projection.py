@@ -25,7 +25,7 @@ FORMAT = f"1 ladybug {ladybug.__version__}"
 """Part of the mark: another format or another version of the database means to build again."""
 LIVE_POOL, INSTANT_POOL = 256 << 20, 64 << 20
 LARGEST = 1 << 34
-_STATE = "QnibProjection"
+_FILE = "graph.lbug"
 
 Confirmed = Callable[[Fact], datetime]
 
@@ -72,15 +72,14 @@ class Projection:
         connection = ladybug.Connection(database)
         execute = _executor(connection)
         schema.create(execute)
-        execute(f"CREATE NODE TABLE {_STATE}(uid STRING PRIMARY KEY, mark STRING)")
         nodes, ties = tables(facts, schema, confirmed, execute)
         for kind, table in nodes.items():
             execute(f"COPY {quoted(kind)} FROM $rows", {"rows": table})
         for (kind, source, target), table in ties.items():
             execute(f"COPY {quoted(kind)} FROM $rows (from='{source}', to='{target}')", {"rows": table})
-        execute(f"CREATE (:{_STATE} {{uid: 'state', mark: $mark}})", {"mark": f"{FORMAT} {mark}"})
         connection.close()
         if folder is not None and parent is not None:
+            _write_mark(folder, mark)
             (parent / "current.part").write_text(folder.name)
             (parent / "current.part").replace(parent / "current")
         return cls(folder, database, schema, len(facts))
@@ -97,21 +96,18 @@ class Projection:
                 shutil.rmtree(other)  # left behind by a process that was killed
         if folder is None or not folder.is_dir():
             return None
-        try:
-            database = _open(folder)
-            connection = ladybug.Connection(database)
-            found = _executor(connection)(f"MATCH (s:{_STATE}) RETURN s.mark").get_all()
-            schema = Schema(domains)
-            _read_schema(schema, _executor(connection))
-            connection.close()
-        except RuntimeError:  # what LadybugDB raises for a file it cannot read, whatever the reason
-            shutil.rmtree(folder)
-            return None
-        if found != [[f"{FORMAT} {mark}"]]:
-            database.close()
-            shutil.rmtree(folder)
-            return None
-        return cls(folder, database, schema, -1)
+        if _read_mark(folder) == _full(mark) and (folder / _FILE).is_file():
+            try:
+                database = _open(folder)
+                connection = ladybug.Connection(database)
+                schema = Schema(domains)
+                _read_schema(schema, _executor(connection))
+                connection.close()
+                return cls(folder, database, schema, -1)
+            except RuntimeError:  # what LadybugDB raises for a file it cannot read, whatever the reason
+                pass
+        shutil.rmtree(folder)
+        return None
 
     @contextmanager
     def borrowed(self) -> Iterator[Projection]:
@@ -158,7 +154,8 @@ class Projection:
             self._put_nodes(list(facts.values()), confirmed, execute)
             ties = [(fact, period in new) for period, fact in facts.items() if fact.form == "relation"]
             self._put_ties(ties, confirmed, execute)
-            execute(f"MATCH (s:{_STATE}) SET s.mark = $mark", {"mark": f"{FORMAT} {mark}"})
+        if self._folder is not None:  # killed in between: the mark is behind, and the graph is made again
+            _write_mark(self._folder, mark)
 
     @contextmanager
     def _transaction(self, facts: Iterable[Fact] = ()) -> Iterator[Callable[..., Any]]:
@@ -292,9 +289,26 @@ class Projection:
 
 def _open(folder: Path | None) -> ladybug.Database:
     return ladybug.Database(
-        str(folder / "graph.lbug") if folder else ":memory:", max_num_threads=2, max_db_size=LARGEST,
+        str(folder / _FILE) if folder else ":memory:", max_num_threads=2, max_db_size=LARGEST,
         buffer_pool_size=LIVE_POOL if folder else INSTANT_POOL,
     )
+
+
+def _full(mark: str) -> str:
+    """`mark` as it is kept: with the format, and the boot, since after a power failure files may be of any age."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{FORMAT} {boot.read_text().strip() if boot.exists() else ''} {mark}"
+
+
+def _write_mark(folder: Path, mark: str) -> None:
+    part = folder / "mark.part"
+    part.write_text(_full(mark))
+    part.replace(folder / "mark")
+
+
+def _read_mark(folder: Path) -> str:
+    mark = folder / "mark"
+    return mark.read_text() if mark.exists() else ""
 
 
 def _executor(connection: ladybug.Connection) -> Callable[..., Any]:
@@ -307,8 +321,6 @@ def _executor(connection: ladybug.Connection) -> Callable[..., Any]:
 def _read_schema(schema: Schema, execute: Callable[..., Any]) -> None:
     """Learn the tables that are there."""
     for _, name, kind, *_ in execute("CALL show_tables() RETURN *").get_all():
-        if name == _STATE:
-            continue
         columns = {row[1]: row[2] for row in execute(f"CALL table_info('{name}') RETURN *").get_all()}
         columns.pop("uid", None)
         if kind == "NODE":
