@@ -1,0 +1,213 @@
+"""What one look cannot know: the same cable, the same job, an end nobody saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.domains.golden import AT
+
+from qnib.domains.infiniband import identity as cables
+from qnib.domains.infiniband.collect import parse_topology
+from qnib.domains.slurm import identity as jobs
+from qnib.domains.slurm.collect import parse_jobs
+from qnib.model import Entity, Ref, Relation, Snapshot
+
+
+def at(seconds: float) -> datetime:
+    return AT + timedelta(seconds=seconds)
+
+
+class Record:
+    """A record in memory: as much of it as `settle` may ask for."""
+
+    def __init__(self) -> None:
+        self.held: dict[Ref, Entity] = {}
+        self.over: list[Entity] = []
+        self.relations: dict[tuple[str, Ref, Ref], Relation] = {}
+        self.past: list[Relation] = []
+
+    def open(self, kind: str) -> Sequence[Entity]:
+        return [entity for entity in self.held.values() if entity.kind == kind]
+
+    def ended(self, kind: str, since: datetime) -> Sequence[Entity]:
+        found = [entity for entity in self.over if entity.kind == kind and entity.until and entity.until > since]
+        return sorted(found, key=lambda entity: entity.until or since, reverse=True)
+
+    def entities(self, kind: str) -> Sequence[Entity]:
+        return [*self.ended(kind, at(-1e6)), *self.open(kind)]
+
+    def ties(self, kind: str) -> Sequence[Relation]:
+        return [tie for tie in (*self.past, *self.relations.values()) if tie.kind == kind]
+
+    def take(self, seen: Snapshot, when: datetime) -> None:
+        told = {entity.ref: entity for entity in seen.entities}
+        for ref in list(self.held):
+            if ref not in told and ref.kind in seen.complete:
+                self.over.append(replace(self.held.pop(ref), until=when))
+        for ref, entity in told.items():
+            if entity.until is None:
+                self.held[ref] = entity
+            else:
+                self.held.pop(ref, None)
+                self.over.append(entity)
+        ties = {(tie.kind, tie.source, tie.target): tie for tie in seen.relations}
+        for key in list(self.relations):
+            if key not in ties and key[0] in seen.complete:
+                self.past.append(replace(self.relations.pop(key), until=when))
+        self.relations.update({key: tie for key, tie in ties.items() if tie.until is None})
+
+
+def wires(*pairs: tuple[str, str]) -> Snapshot:
+    links = [Relation("LINK", Ref("PORT", a), Ref("PORT", b), {"width": "4x", "speed": "QDR"}) for a, b in pairs]
+    return Snapshot([], links, frozenset({"LINK", "CONNECTION", "CONNECTS", "USES", "CABLE"}))
+
+
+def look(record: Record, seconds: float, *pairs: tuple[str, str]) -> dict[tuple[str, str], Entity]:
+    """Settle one look and take it into the record; the cable of each pair of ports."""
+    seen = cables.settle(wires(*pairs), record, at(seconds))
+    record.take(seen, at(seconds))
+    found = {entity.key: entity for entity in seen.entities if entity.kind == "CABLE"}
+    return {
+        cables.ends_of(tie.source.key): found[tie.target.key] for tie in seen.relations if tie.kind == "USES"
+    }
+
+
+A, B, C, D = ("SW1/1", "h0/1"), ("SW1/2", "h1/1"), ("SW1/3", "h0/1"), ("SW1/4", "h1/1")
+
+
+def test_a_cable_that_stays_is_the_same() -> None:
+    record = Record()
+    first = look(record, 0, A, B)
+    assert look(record, 60, A, B) == first
+    assert {cable.properties["identity"] for cable in first.values()} == {"unknown"}
+    assert len({cable.key for cable in first.values()}) == 2
+
+
+@pytest.mark.parametrize("seconds", [10, 600])
+def test_one_end_moved_is_the_same_cable_inferred(seconds: float) -> None:
+    record = Record()
+    before = look(record, 0, A, B)
+    look(record, 5, B)
+    after = look(record, 5 + seconds, B, C)
+    assert after[C].key == before[A].key
+    assert after[C].properties["inferred"] is True
+
+
+def test_one_end_moved_between_two_looks() -> None:
+    record = Record()
+    before = look(record, 0, A, B)
+    assert look(record, 60, B, C)[C].key == before[A].key
+
+
+def test_too_late_is_unknown() -> None:
+    record = Record()
+    before = look(record, 0, A, B)
+    look(record, 5, B)
+    after = look(record, 5 + cables.SHORTLY.total_seconds() + 1, B, C)
+    assert after[C].key != before[A].key
+    assert after[C].properties["identity"] == "unknown"
+
+
+def test_the_same_place_again_is_unknown_but_says_which_it_may_be() -> None:
+    record = Record()
+    before = look(record, 0, A, B)
+    look(record, 5, B)
+    after = look(record, 15, A, B)
+    assert after[A].key != before[A].key
+    assert (after[A].properties["identity"], after[A].properties["maybe"]) == ("unknown", before[A].key)
+
+
+def test_both_ends_moved_is_unknown() -> None:
+    record = Record()
+    before = look(record, 0, A)
+    assert look(record, 30, ("SW2/7", "h9/1"))["SW2/7", "h9/1"].key != before[A].key
+
+
+def test_two_moved_at_once_are_told_apart_by_their_other_ends() -> None:
+    record = Record()
+    before = look(record, 0, A, B)
+    look(record, 5)
+    after = look(record, 20, C, D)
+    assert (after[C].key, after[D].key) == (before[A].key, before[B].key)
+
+
+def test_two_new_ones_that_could_both_be_it_are_unknown() -> None:
+    record = Record()
+    before = look(record, 0, A)
+    look(record, 5)
+    after = look(record, 20, ("SW1/1", "h5/1"), ("SW1/3", "h0/1"))
+    assert before[A].key not in {cable.key for cable in after.values()}
+
+
+def test_a_plug_makes_a_connection_of_its_own() -> None:
+    record = Record()
+    look(record, 0, A)
+    look(record, 5)
+    look(record, 15, A)
+    names = [entity.key for entity in record.entities("CONNECTION")]
+    assert len(set(names)) == 2 and {cables.ends_of(name) for name in names} == {A}
+
+
+def test_an_answer_with_time_outs_ends_nothing() -> None:
+    sample = Path(cables.__file__).parent / "samples/topology.cable_out.txt"
+    complaint = "src/query_smp.c:195; umad (DR path 0,1,2 Attr 0x11:0) bad status 110; Connection timed out\n"
+    assert parse_topology(complaint + sample.read_text(), AT).complete == frozenset()
+
+
+def queue(*records: dict[str, str]) -> str:
+    from qnib.domains.slurm.collect import JOB_FIELDS, RS, US
+
+    usual = dict.fromkeys(JOB_FIELDS, "") | {
+        "UserName": "alice", "Partition": "all", "NumNodes": "1", "NumCPUs": "1", "MinMemory": "50M", "Name": "gemm",
+        "exit_code": "0:0", "RestartCnt": "0", "EndTime": "NONE", "TimeLimit": "UNLIMITED",
+    }  # fmt: skip
+    return "".join(US.join({**usual, **record}.values()) + RS + "\n" for record in records)
+
+
+def seen(record: Record, seconds: float, *told: dict[str, str]) -> Snapshot:
+    snapshot = jobs.settle(parse_jobs(queue(*told), at(seconds)), record, at(seconds))
+    record.take(snapshot, at(seconds))
+    return snapshot
+
+
+RUNNING = {"JobID": "42", "SubmitTime": "1000", "State": "RUNNING", "StartTime": "1010", "NodeList": "n1"}
+REQUEUED = {"JobID": "42", "SubmitTime": "1500", "State": "PENDING", "StartTime": "1600", "RestartCnt": "1"}
+AGAIN = {**REQUEUED, "State": "RUNNING", "StartTime": "1700", "NodeList": "n2"}
+
+
+def test_a_requeued_job_is_the_same_job() -> None:
+    record = Record()
+    seen(record, 0, RUNNING)
+    snapshot = seen(record, 10, REQUEUED)
+    job = next(entity for entity in snapshot.entities if entity.kind == "Job" and entity.until is None)
+    assert job.key == "42@1000"
+    assert (job.properties["attempt"], job.properties["state"]) == (2, "PENDING")
+    assert job.properties["submit"] == "1970-01-01T00:16:40Z"
+    ended = next(tie for tie in snapshot.relations if tie.kind == "JOBCLIENT")
+    assert (ended.target.key, ended.until) == ("n1", at(10)), "the allocation of the first attempt is over"
+    snapshot = seen(record, 20, AGAIN)
+    assert {e.key for e in snapshot.entities if e.kind == "Attempt"} == {"42@1000#2"}
+    assert {str(t.source) for t in snapshot.relations if t.kind == "JOBCLIENT"} == {"Job:42@1000"}
+    assert len({entity.key for entity in record.entities("Job")}) == 1
+
+
+def test_the_number_of_another_job_is_another_job() -> None:
+    record = Record()
+    seen(record, 0, RUNNING)
+    seen(record, 10, {**RUNNING, "State": "COMPLETED", "EndTime": "1020"})
+    snapshot = seen(record, 20, {**RUNNING, "SubmitTime": "9000", "StartTime": "9010"})
+    assert "42@9000" in {entity.key for entity in snapshot.entities}
+
+
+def test_a_job_forgotten_before_its_end_was_seen_has_ended() -> None:
+    record = Record()
+    seen(record, 0, RUNNING)
+    snapshot = seen(record, 30)
+    (job,) = [entity for entity in snapshot.entities if entity.kind == "Job"]
+    assert (job.properties["state"], job.until) == ("UNKNOWN", at(30))
+    assert {tie.kind for tie in snapshot.relations} >= {"JOBCLIENT", "SUBMITTED"}
+    assert not seen(record, 60).entities
