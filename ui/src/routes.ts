@@ -18,12 +18,17 @@ const ROUTES: [RegExp, string, Screen['load']][] = [
   [/^\/style\/?$/, 'style', () => import('./screens/Style.svelte')],
 ]
 
+/** The network may change under a download (see api/client.ts): one more try before saying so. */
+function patient(load: Screen['load']): Screen['load'] {
+  return () => load().catch(() => new Promise((go) => setTimeout(go, 600)).then(load))
+}
+
 export function screenFor(path: string): Screen {
   for (const [shape, name, load] of ROUTES) {
     const match = shape.exec(path)
     if (!match) continue
     const id = match[1] === undefined ? null : decodeURIComponent(match[1])
-    return { key: `${name}/${id ?? ''}`, props: id === null ? {} : { id }, load }
+    return { key: `${name}/${id ?? ''}`, props: id === null ? {} : { id }, load: patient(load) }
   }
   return { key: path, props: { path }, load: () => import('./screens/Nowhere.svelte') }
 }

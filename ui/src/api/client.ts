@@ -15,16 +15,27 @@ export function apiUrl(path: string, params: Record<string, string | number | nu
   return url
 }
 
+// A browser drops all its requests whenever the machine's network changes, and each container that starts
+// or ends is such a change: ask again shortly before saying that nobody answers. Everything asked here is a read.
+const PATIENCE = [250, 700, 1500]
+
+async function persistent(url: URL, options: RequestInit, signal?: AbortSignal): Promise<Response> {
+  for (const wait of [...PATIENCE, null]) {
+    try {
+      return await fetch(url, options)
+    } catch (error) {
+      if (signal?.aborted) throw error
+      if (wait !== null) await new Promise((go) => setTimeout(go, wait))
+    }
+  }
+  throw new Failure('The server does not answer.', url.host, 'See whether it runs: qnib status. This page tries again by itself.')
+}
+
 export async function request(url: URL, signal?: AbortSignal, accept = 'application/json', body?: unknown): Promise<Response> {
   const headers: Record<string, string> = { accept, ...(body !== undefined && { 'content-type': 'application/json' }) }
   if (session.token) headers.authorization = `Bearer ${session.token}`
-  let response: Response
-  try {
-    response = await fetch(url, { headers, signal: signal ?? null, cache: 'no-store', ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }) })
-  } catch (error) {
-    if (signal?.aborted) throw error
-    throw new Failure('The server does not answer.', url.host, 'See whether it runs: qnib status. This page tries again by itself.')
-  }
+  const options: RequestInit = { headers, signal: signal ?? null, cache: 'no-store', ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }) }
+  const response = await persistent(url, options, signal)
   if (response.ok) return response
   if (response.status === 401) session.refuse()
   const told = (await response.json().catch(() => null)) as Partial<ApiError> | null

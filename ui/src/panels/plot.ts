@@ -10,7 +10,8 @@ import type { Span } from '../pure/window'
 export type Column = (number | null)[]
 /** One line that people can tell apart: its place in the plot's data, its colour, its values. */
 export interface Line { name: string; colour: string; dash?: number[]; column: number; values: Column; low: Column; high: Column }
-export interface Picture { lines: Line[]; data: uPlot.AlignedData; bands: uPlot.Band[]; shape: string; many: number }
+/** `sparse`: seconds between two numbers up to which a hole is only the pace of reading. */
+export interface Picture { lines: Line[]; data: uPlot.AlignedData; bands: uPlot.Band[]; shape: string; many: number; sparse: number }
 
 const BAND = 'grey'
 const ENVELOPES = 4
@@ -40,6 +41,22 @@ function bandOf(t: number[], series: Series[]): NonNullable<SeriesAnswer['band']
     band.max.push(values.at(-1) ?? null)
   })
   return band
+}
+
+/** Two and a half times the usual distance between two numbers: what is longer is a real hole. */
+export function sparse(t: number[], columns: Column[]): number {
+  const steps: number[] = []
+  for (const column of columns) {
+    let last: number | null = null
+    column.forEach((v, i) => {
+      const at = t[i]
+      if (v == null || at === undefined) return
+      if (last !== null) steps.push(at - last)
+      last = at
+    })
+  }
+  steps.sort((a, b) => a - b)
+  return 2.5 * Math.max(steps[Math.floor(steps.length * 0.75)] ?? 0, (t[1] ?? 0) - (t[0] ?? 0))
 }
 
 /** `rx_bytes` of `network.rx_bytes`, as people say it. */
@@ -92,7 +109,7 @@ export function picture(answer: SeriesAnswer, fold = 8): Picture {
       shade(data.length - 2, data.length - 1, ink, 15)
     }
   }
-  return { lines, data: data as uPlot.AlignedData, bands, shape: `${data.length}|${lines.map((l) => l.name + l.colour).join()}`, many: folded ? hosts.length : 0 }
+  return { lines, data: data as uPlot.AlignedData, bands, sparse: sparse(answer.t, lines.map((l) => l.values)), shape: `${data.length}|${lines.map((l) => l.name + l.colour).join()}`, many: folded ? hosts.length : 0 }
 }
 
 export interface Drawing {
@@ -158,11 +175,16 @@ export function plot(root: HTMLElement, p: Picture, unit: string, size: { width:
   const axis = { stroke: token('--axis'), font, ticks: { show: false }, grid: { stroke: token('--grid'), width: 1 } }
   const bytes = unitOf(unit).kind === 'bytes'
   const series: uPlot.Series[] = [{}]
+  const gaps: uPlot.Series.GapsRefiner = (u, _, __, ___, found) => {
+    const { min, max } = u.scales.x ?? {}
+    const second = u.bbox.width / ((max ?? 1) - (min ?? 0))
+    return found.filter(([from, to]) => to - from > p.sparse * second)
+  }
   for (let column = 1; column < p.data.length; column++) {
     const line = p.lines.find((l) => l.column === column)
     series.push(line
-      ? { label: line.name, width: 1.5, points: { show: false }, spanGaps: false, stroke: () => (d.lit() && d.lit() !== line.name ? `color-mix(in srgb, ${line.colour} 22%, transparent)` : line.colour), ...(line.dash && { dash: line.dash }) }
-      : { width: 0, stroke: 'transparent', points: { show: false } })
+      ? { label: line.name, width: 1.5, points: { show: false }, spanGaps: false, gaps, stroke: () => (d.lit() && d.lit() !== line.name ? `color-mix(in srgb, ${line.colour} 22%, transparent)` : line.colour), ...(line.dash && { dash: line.dash }) }
+      : { width: 0, stroke: 'transparent', points: { show: false }, gaps })
   }
   const options: uPlot.Options = {
     ...size,
