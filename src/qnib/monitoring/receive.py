@@ -23,6 +23,7 @@ _MAYBE_COUNTED = re.compile(rb"[1-9]\d{0,8} ?\Z")
 _COUNTED_LATER = re.compile(rb"\n[1-9]\d{0,8} <")
 _RAW_KEPT = 2048  # octets of a rejected record that are kept
 _BACKLOG = 512
+_STREAM_BUFFER = 256 << 10  # octets; what waits in the kernel is lost with the machine, so not megabytes
 _DATAGRAM_BUFFER = 4 << 20  # octets; a datagram has no other place to wait
 _IP_FREEBIND = 15  # Linux's number; Python has no name for it
 
@@ -122,6 +123,7 @@ def _bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
     try:
         if kind == socket.SOCK_STREAM:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STREAM_BUFFER)
         else:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAM_BUFFER)
         if family == socket.AF_INET:

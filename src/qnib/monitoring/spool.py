@@ -28,7 +28,7 @@ __all__ = ["Format", "Record", "Spool"]
 Format = Literal["carbon", "syslog", "capture", "reject"]
 _RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
 _BEHIND_FILES = 3  # files the writer may have before it: more, and files are handed over less often
-_BEHIND_SECONDS = 0.8  # below the second that may be lost when the process is killed
+_BEHIND_SECONDS = 0.6  # with the write that follows, below the second that may be lost when the process is killed
 
 
 @dataclass(slots=True)

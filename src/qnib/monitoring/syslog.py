@@ -48,34 +48,48 @@ _OLD_STAMP = (
 )
 _TAG = r"(?s)^([^\s:\[\]]{1,128})(?:\[([^\]\s]{0,128})\])?:(?:\s|$)(.*)$"
 _ELEMENT = r'\[(?:[^"\]]|"(?:[^"\\]|\\.)*")*\]'
-_MARK = "^\ufeff"  # some senders begin their text with a byte order mark
+_MARK = "\ufeff"  # some senders begin their text with a byte order mark
 _ELEMENT_ID = r"^\[([^\s\]]+)"
 _ESCAPED, _UNESCAPED = r'\\(["\\\]])', r"\1"
 _PARAMETER = r'([^\s="\]\[]+)="((?:[^"\\]|\\.)*)"'
 
 
-def parse(file: str, name: str, longest: int, sources: Mapping[str, Source]) -> str:
-    """Parse one spool file into the lines; `name` makes the events' ids unique."""
+def kinds(file: str) -> str:
+    """How many lines of a spool file are of RFC 5424 (`modern_lines`), how many are not (`older_lines`)."""
+    return f"SELECT countIf(modern) AS modern_lines, countIf(NOT modern) AS older_lines FROM ({_lines(file)})"
+
+
+def parse(file: str, name: str, longest: int, sources: Mapping[str, Source], modern: bool) -> str:
+    """Parse the lines of one kind; `name` makes the events' ids unique.
+
+    One statement for both kinds would take twice as long to plan, and planning is most of the cost of a small file.
+    """
+    parsed, checks = (_modern(file), _MODERN_CHECKS) if modern else (_older(file, sources), _OLDER_CHECKS)
     return f"""
         INSERT INTO qnib_staging.lines
-        SELECT cluster, cityHash64({literal(name)}, rowNumberInAllBlocks()) AS id,
+        SELECT cluster, cityHash64({literal(f"{name} {modern}")}, rowNumberInAllBlocks()) AS id,
             if(plausible, assumeNotNull(told), arrived) AS time, arrived AS received, sender, listener, host, app, pid,
             {literal(list(FACILITIES))}[intDiv(priority, 8) + 1] AS facility,
             {literal(list(SEVERITIES))}[priority % 8 + 1] AS severity, message,
-            arrayConcat(
-                data_fields, if(code IN ('', '-'), [], [('msgid', code)]),
-                if(plausible OR stamp IN ('', '-'), [], [('sent', stamp)])) AS sent_fields,
-            reason, if(reason = '', '', substring(line, 1, 2048)) AS raw
+            arrayConcat(more_fields, if(plausible OR stamp IN ('', '-'), [], [('sent', stamp)])) AS sent_fields,
+            multiIf(length(line) > {longest}, 'longer than {longest} octets',
+                    isNull(number), 'the priority is not 0 to 191', {checks}, '') AS reason,
+            if(reason = '', '', substring(line, 1, 2048)) AS raw
         FROM (
             SELECT *,
-                ifNull(told BETWEEN addSeconds(arrived, -{_BEHIND}) AND addSeconds(arrived, {_AHEAD}), 0) AS plausible
-            FROM ({_parsed(file, longest, sources)})
+                ifNull(told BETWEEN addSeconds(arrived, -{_BEHIND}) AND addSeconds(arrived, {_AHEAD}), 0) AS plausible,
+                ifNull(number, {_NO_PRIORITY}) AS priority
+            FROM ({parsed})
         )
     """
 
 
-def classify(rules: Sequence[EventRule]) -> str:
-    """What the parsed lines mean by these rules, into the stage of events."""
+def classify(rules: Sequence[EventRule], matched: bool) -> str:
+    """What the parsed lines mean, into the stage of events: of those that some of the rules match, or of the others.
+
+    The others are most of the lines, and need none of the work.
+    """
+    own, which = (rules, "notEmpty") if matched else ([], "empty")
     return f"""
         INSERT INTO qnib_staging.syslog
         SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,
@@ -85,7 +99,7 @@ def classify(rules: Sequence[EventRule]) -> str:
                     [('job', substring(app, 7))], [])),
                  'Map(LowCardinality(String), String)') AS fields,
             entities, hint, lane
-        FROM (SELECT *, {event_columns(rules)} FROM qnib_staging.lines WHERE reason = '')
+        FROM (SELECT *, {event_columns(own)} FROM qnib_staging.lines WHERE reason = '' AND {which}({hits(rules)}))
     """
 
 
@@ -94,59 +108,73 @@ def matching(rules: Sequence[EventRule]) -> str:
     return f"SELECT DISTINCT arrayJoin({hits(rules)}) AS number FROM qnib_staging.lines WHERE reason = ''"
 
 
-def _parsed(file: str, longest: int, sources: Mapping[str, Source]) -> str:
+def _lines(file: str) -> str:
+    """The lines that hold anything, each with its priority's `number` (NULL: a wrong one) and the `body` after it."""
     return f"""
-        SELECT *,
-            if(modern, words[2], old_stamp) AS stamp,
-            {_told(sources)} AS told,
-            arrayFlatten(arrayMap(
-                element -> arrayMap(
-                    pair -> (concat(extract(element, {literal(_ELEMENT_ID)}), '.', pair[1]),
-                             replaceRegexpAll(pair[2], {literal(_ESCAPED)}, {literal(_UNESCAPED)})),
-                    extractAllGroupsVertical(element, {literal(_PARAMETER)})),
-                extractAll(data, {literal(_ELEMENT)}))) AS data_fields,
-            multiIf(
-                length(line) > {longest}, 'longer than {longest} octets',
-                has_priority AND isNull(told_priority), 'the priority is not 0 to 191',
-                NOT has_priority AND old_stamp = '', 'neither priority nor time',
-                modern AND length(words) != 7, 'RFC 5424 fields are missing',
-                modern AND (data = '' OR substring(rest, length(data) + 1, 1) NOT IN ('', ' ')), 'bad structured data',
-                modern AND stamp != '-' AND isNull(told), 'bad RFC 5424 time',
-                '') AS reason
-        FROM (
-            SELECT *,
-                if(modern, words[7], '') AS rest,
-                multiIf(NOT modern, '', startsWith(rest, '['), extract(rest, {literal(f"^((?:{_ELEMENT})+)")}),
-                        startsWith(rest, '-'), '-', '') AS data,
-                if(modern, words[6], '') AS code,
-                if(modern, words[3], if(with_host, first_word, '')) AS named,
-                if(named IN ('', '-'), toString(sender), named) AS host,
-                if(with_host, trimLeft(substring(old_rest, length(first_word) + 2)), old_rest) AS tagged,
-                if(modern, [], extractGroups(tagged, {literal(_TAG)})) AS tag,
-                if(modern, if(words[4] = '-', '', words[4]), tag[1]) AS app,
-                if(modern, if(words[5] = '-', '', words[5]), tag[2]) AS pid,
-                multiIf(modern, replaceRegexpOne(substring(rest, length(data) + 2), {literal(_MARK)}, ''),
-                        empty(tag), tagged, trimLeft(tag[3])) AS message
+        SELECT *, match(body, {literal(_NEW_HEAD)}) AND has_priority AS modern FROM (
+            SELECT *, startsWith(line, '<') AS has_priority, position(line, '>') AS bracket,
+                if(has_priority, toUInt16OrNull(substring(line, 2, bracket - 2)), {_NO_PRIORITY}) AS told_number,
+                if(told_number <= 191, told_number, NULL) AS number,
+                if(has_priority, substring(line, bracket + 1), line) AS body
             FROM (
-                SELECT *,
-                    if(has_priority, toUInt16OrNull(substring(line, 2, bracket - 2)), {_NO_PRIORITY}) AS number,
-                    if(number <= 191, number, NULL) AS told_priority,
-                    ifNull(told_priority, {_NO_PRIORITY}) AS priority,
-                    if(has_priority, substring(line, bracket + 1), line) AS body,
-                    has_priority AND match(body, {literal(_NEW_HEAD)}) AS modern,
-                    if(modern, splitByChar(' ', body, 7), []) AS words,
-                    if(modern, '', extract(body, {literal(_OLD_STAMP)})) AS old_stamp,
-                    if(modern, '', trimLeft(substring(body, length(old_stamp) + 1), ': ')) AS old_rest,
-                    substringIndex(old_rest, ' ', 1) AS first_word,
-                    old_stamp != '' AND NOT endsWith(first_word, ':') AND position(first_word, '[') = 0 AS with_host
+                SELECT cluster, sender, listener, fromUnixTimestamp64Micro(received, 'UTC') AS arrived,
+                    trimRight(toValidUTF8(arrayJoin(if(framed, records, splitByChar('\\n', records[1])))),
+                              '\\n\\r\\0 ') AS line
+                FROM file({literal(file)}, 'RowBinary', {literal(COLUMNS)})
+            ) WHERE line != ''
+        )
+    """
+
+
+_MODERN_CHECKS = """
+    length(words) != 7, 'RFC 5424 fields are missing',
+    data = '' OR substring(rest, length(data) + 1, 1) NOT IN ('', ' '), 'bad structured data',
+    stamp != '-' AND isNull(told), 'bad RFC 5424 time'"""
+_OLDER_CHECKS = "NOT has_priority AND stamp = '', 'neither priority nor time'"
+
+
+def _modern(file: str) -> str:
+    return f"""
+        SELECT *, if(words[3] IN ('', '-'), toString(sender), words[3]) AS host,
+            if(words[4] = '-', '', words[4]) AS app, if(words[5] = '-', '', words[5]) AS pid,
+            parseDateTime64BestEffortOrNull(stamp, 6, 'UTC') AS told,
+            substring(rest, length(data) + 2) AS text,
+            if(startsWith(text, {literal(_MARK)}), substring(text, 4), text) AS message,
+            arrayConcat(
+                if(words[6] IN ('', '-'), [], [('msgid', words[6])]),
+                if(data IN ('', '-'), [], arrayFlatten(arrayMap(
+                    element -> arrayMap(
+                        pair -> (concat(extract(element, {literal(_ELEMENT_ID)}), '.', pair[1]),
+                                 replaceRegexpAll(pair[2], {literal(_ESCAPED)}, {literal(_UNESCAPED)})),
+                        extractAllGroupsVertical(element, {literal(_PARAMETER)})),
+                    extractAll(data, {literal(_ELEMENT)}))))) AS more_fields
+        FROM (
+            SELECT *, words[2] AS stamp,
+                multiIf(startsWith(rest, '['), extract(rest, {literal(f"^((?:{_ELEMENT})+)")}),
+                        startsWith(rest, '-'), '-', '') AS data
+            FROM (SELECT *, splitByChar(' ', body, 7) AS words, words[7] AS rest FROM ({_lines(file)}) WHERE modern)
+        )
+    """
+
+
+def _older(file: str, sources: Mapping[str, Source]) -> str:
+    return f"""
+        SELECT *, {_told(sources)} AS told FROM (
+            SELECT *, tag[1] AS app, tag[2] AS pid, if(empty(tag), tagged, trimLeft(tag[3])) AS message,
+                CAST([], 'Array(Tuple(String, String))') AS more_fields
+            FROM (
+                SELECT *, if(with_host, first_word, toString(sender)) AS host,
+                    if(with_host, trimLeft(substring(rest, length(first_word) + 2)), rest) AS tagged,
+                    extractGroups(tagged, {literal(_TAG)}) AS tag
                 FROM (
-                    SELECT cluster, sender, listener, fromUnixTimestamp64Micro(received, 'UTC') AS arrived,
-                        trimRight(toValidUTF8(arrayJoin(if(framed, records, splitByChar('\\n', records[1])))),
-                                  '\\n\\r\\0 ') AS line,
-                        startsWith(line, '<') AS has_priority,
-                        position(line, '>') AS bracket
-                    FROM file({literal(file)}, 'RowBinary', {literal(COLUMNS)})
-                ) WHERE line != ''
+                    SELECT *, substringIndex(rest, ' ', 1) AS first_word,
+                        stamp != '' AND NOT endsWith(first_word, ':') AND position(first_word, '[') = 0 AS with_host
+                    FROM (
+                        SELECT *, extract(body, {literal(_OLD_STAMP)}) AS stamp,
+                            trimLeft(substring(body, length(stamp) + 1), ': ') AS rest
+                        FROM ({_lines(file)}) WHERE NOT modern
+                    )
+                )
             )
         )
     """

@@ -44,6 +44,7 @@ _ONE_BLOCK = {
     "min_insert_block_size_rows": 1 << 40,
     "min_insert_block_size_bytes": 0,
     "optimize_on_insert": 0,  # replacing happens in merges; here it would cost three times the insert
+    "compile_expressions": 0,  # compiling takes longer than it saves on files of a few megabytes
     "query_plan_merge_expressions": 0,  # planning takes longer than reading a small file
     "splitby_max_substrings_includes_remaining_string": 1,
     "short_circuit_function_evaluation": "force_enable",
@@ -195,12 +196,19 @@ class Writer:
     def _insert_syslog(self, file: Path) -> None:
         self._engine.run("TRUNCATE TABLE qnib_staging.lines")
         self._engine.run("TRUNCATE TABLE qnib_staging.syslog")
-        self._run_once(syslog.parse(str(file), file.name, self._settings.syslog.max_line, self._settings.sources))
+        longest, sources = self._settings.syslog.max_line, self._settings.sources
+        lines = self._engine.rows(syslog.kinds(str(file)))[0]
+        for modern in (True, False):
+            if lines["modern_lines" if modern else "older_lines"]:
+                self._run_once(syslog.parse(str(file), file.name, longest, sources, modern))
         summary = self._engine.rows(syslog.SUMMARY)
         if any(row["events"] for row in summary):
             # A statement with all rules takes longer to plan than a small file to read: most lines match only a few
             found = {row["number"] for row in self._engine.rows(self._matching)}
-            self._run_once(syslog.classify([rule for n, rule in enumerate(self._rules, 1) if n in found]))
+            rules = [rule for n, rule in enumerate(self._rules, 1) if n in found]
+            self._run_once(syslog.classify(rules, matched=False))
+            if rules:
+                self._run_once(syslog.classify(rules, matched=True))
             self._run_once(syslog.EVENTS, f"{file.name}:events")
         if any(row["rejects"] for row in summary):
             self._run_once(syslog.REJECTS, f"{file.name}:rejects")
