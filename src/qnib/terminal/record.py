@@ -36,9 +36,7 @@ def labels(settings: Settings, name: str) -> dict[str, str]:
 
 
 def ours(settings: Settings, found: Found) -> bool:
-    if HOME_LABEL not in found.labels:
-        return (settings.clusters / found.labels.get(LABEL, "?") / "cluster.json").exists()
-    return found.labels[HOME_LABEL] == str(settings.home.resolve())
+    return found.labels.get(HOME_LABEL) == str(settings.home.resolve())
 
 
 def plan_of(cluster: Cluster) -> Blueprint:

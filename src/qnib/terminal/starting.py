@@ -166,7 +166,7 @@ def _start_jobs(engine: ContainerEngine, plan: Blueprint) -> None:
 
 
 def _await_controller(engine: ContainerEngine, plan: Blueprint) -> None:
-    """Until slurmctld answers: a slurmd that asks before that waits ten seconds for its second try."""
+    """Until slurmctld answers: nodes that ask for their configuration before that only have to ask again."""
     wait = "for i in $(seq 200); do scontrol ping 2>/dev/null | grep -q ' is UP' && exit 0; sleep 0.05; done; exit 1"
     status, _ = engine.run_inside(plan.container("controller"), ["bash", "-c", wait])
     if status:
