@@ -183,7 +183,8 @@ class _Steps:
     def _finish(self) -> None:
         if self._step:
             took = self._clock() - self._since
-            self._console.print(f"  [dim]{self._clock() - self._began:6.1f} s[/]  {self._step} [dim]({took:.1f} s)[/]")
+            line = f"  [dim]{self._clock() - self._began:6.1f} s[/]  {self._step} [dim]({took:.1f} s)[/]"
+            self._console.print(line, soft_wrap=True)
 
     def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         if self._status:
