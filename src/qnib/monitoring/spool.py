@@ -8,6 +8,7 @@ it can be replayed should the machine lose power. The name orders the files and 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import threading
@@ -24,6 +25,8 @@ from qnib.monitoring.frames import Origin, Record, micros, row
 from qnib.settings import Settings
 
 __all__ = ["Format", "Record", "Spool"]
+
+log = logging.getLogger("qnib.spool")
 
 Format = Literal["carbon", "syslog", "capture", "reject"]
 _RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
@@ -59,6 +62,7 @@ class Spool:
         self._in_memory = 0
         self._on_disk = 0
         self._full = False
+        self._stopping = False
         self._last_name = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._flights: set[asyncio.Task[None]] = set()
@@ -107,7 +111,8 @@ class Spool:
         await waiter
 
     async def stop(self) -> None:
-        """Write what is in memory. The edges must have been closed before."""
+        """Write what is in memory, unless the disk is full. The edges must have been closed before."""
+        self._stopping = True
         for format in list(self._open):
             self._rotate(format)
         while self._flights:
@@ -162,6 +167,9 @@ class Spool:
                 for waiter in batch.waiting:
                     if not waiter.done():
                         waiter.set_exception(told)
+                if self._stopping:
+                    log.error("%s What was not yet acknowledged is lost.", told)
+                    return
                 # The rows stay in memory, which fills and makes the senders wait
                 await asyncio.sleep(_RETRY_SECONDS)
         self._in_memory -= batch.size
