@@ -83,7 +83,7 @@ def settled(page: Page) -> None:
     """Wait until every part of the page shows data, emptiness or an error: no skeleton is left."""
     page.wait_for_selector("main h1")
     # A locator, for the page's policy rightly forbids what wait_for_function does.
-    expect(page.locator(".skeleton:not([data-sample] *)")).to_have_count(0, timeout=20_000)
+    expect(page.locator(".skeleton:not([data-sample] *)")).to_have_count(0, timeout=40_000)
 
 
 def axe(page: Page) -> list[str]:

@@ -127,7 +127,7 @@ def open_page(visit: Open, page_name: str, **looks: object) -> Page:
     settled(page)
     if page_name in lists:
         page.locator("[data-row]").first.click()
-        page.wait_for_url(re.compile(f"/{page_name}/"))
+        expect(page.get_by_role("region", name=f"The {page_name}", exact=True)).to_be_visible(timeout=20_000)
         settled(page)
     return page
 

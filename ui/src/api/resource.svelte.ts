@@ -33,6 +33,7 @@ export class Resource<T> {
   private params: Params = {}
   private window: Window | null = null
   private last = 0
+  private took = 0
   private stop: AbortController | null = null
   private timer = 0
   private readonly least: () => number
@@ -68,7 +69,9 @@ export class Resource<T> {
   /** Ask again as soon as the least pause allows. */
   private later(least = this.least()): void {
     if (this.timer) return
-    const wait = Math.max(0, this.last + least * 1000 - Date.now())
+    // An answer still on its way is looked for again a little later, never in a tight loop.
+    // A server that needs long is asked less often.
+    const wait = Math.max(this.loading ? 250 : 0, this.last + Math.max(least * 1000, 4 * this.took) - Date.now())
     this.timer = window.setTimeout(() => {
       this.timer = 0
       if (this.loading) this.later()
@@ -88,6 +91,7 @@ export class Resource<T> {
       const data = await get<T>(this.path, { ...this.params, ...(interval && { from: iso(interval.from), until: iso(interval.until) }) }, stop.signal)
       if (stop.signal.aborted) return
       this.data = data
+      this.took = Date.now() - this.last
       this.error = null
     } catch (error) {
       if (stop.signal.aborted) return

@@ -62,6 +62,8 @@ export function sparse(t: number[], columns: Column[]): number {
 /** `rx_bytes` of `network.rx_bytes`, as people say it. */
 const PARTS: Record<string, string> = { rx_bytes: 'in', tx_bytes: 'out', xmit_data: 'sent', rcv_data: 'received', xmit_wait: 'waiting' }
 const part = (s: Series): string => { const last = (s.tags.metric ?? '').split('.').at(-1) ?? ''; return PARTS[last] ?? last.replaceAll('_', ' ') }
+/** Whose numbers these are: the server's name of the series without the metric it may end with. */
+const owner = (s: Series): string => { const last = (s.tags.metric ?? '').split('.').at(-1) ?? ''; return last && s.name.endsWith(` ${last}`) ? s.name.slice(0, -last.length - 1) : s.name }
 const DASHES = [undefined, [5, 3], [2, 3]]
 
 /**
@@ -76,7 +78,7 @@ export function picture(answer: SeriesAnswer, fold = 8): Picture {
   const data: (number[] | Column)[] = [answer.t]
   const bands: uPlot.Band[] = []
   const metrics = [...new Set(answer.series.map(part))]
-  const hosts = [...new Set(answer.series.map((s) => s.tags.host ?? s.tags.port ?? s.name))]
+  const hosts = [...new Set(answer.series.map(owner))]
   const several = metrics.length > 1
   const folded = answer.band !== null || hosts.length > fold
   const shade = (upper: number, lower: number, of: string, percent: number) => bands.push({ series: [upper, lower], fill: `color-mix(in srgb, ${of} ${percent}%, transparent)` })
@@ -97,7 +99,7 @@ export function picture(answer: SeriesAnswer, fold = 8): Picture {
     })
   } else {
     for (const s of answer.series) {
-      const host = hosts.indexOf(s.tags.host ?? s.tags.port ?? s.name)
+      const host = hosts.indexOf(owner(s))
       const which = metrics.indexOf(part(s))
       const alone = several && hosts.length === 1
       const ink = colour(alone ? which : host)
