@@ -13,7 +13,7 @@ setup:
 
 demo: setup
 	@$(QNIB) serve --background
-	@$(QNIB) up --nodes 4 --demo
+	@$(QNIB) status --json | grep -q '"state": "ready"' || { $(QNIB) down >/dev/null && $(QNIB) up --nodes 4 --demo; }
 	@$(QNIB) tour
 
 down:

@@ -188,7 +188,7 @@ def _tour() -> None:
 
   Three things to look at
     1  A running job: Jobs, open `gemm`. Progress, its nodes' charts, and over them what the logs said.
-    2  A cable pulled: `.venv/bin/qnib fault cable-out SW1/1{named}`, then Fabric;
+    2  A cable pulled: `.venv/bin/qnib fault cable-out SW1/3{named}`, then Fabric;
        `.venv/bin/qnib fault clear{named}` puts it back.
     3  A job of your own: `.venv/bin/qnib exec{named} controller -- srun -N4 hostname`.
 
