@@ -32,7 +32,7 @@ KILLS = 20
 BLOCK = 500  # lines per write
 BUFFERS = 2 * (256 << 10) + 2 * (64 << 10)  # octets the kernel holds between us; it doubles what it is asked for
 LIVES = (0.2, 0.3, 0.2, 0.3, 1.6)  # seconds of load before each kill, in turn
-NUMBERS = {"carbon": re.compile(rb"load (\d+)"), "syslog": re.compile(rb"line n(\d+)")}
+NUMBERS = {"carbon": re.compile(rb"load (\d+)"), "syslog": re.compile(rb"line n(\d+) end")}
 
 
 @dataclass
@@ -89,7 +89,7 @@ def test_twenty_kills_under_full_load(tmp_path: Path) -> None:
     base = int(time.time()) - 50_000_000  # a slot of its own for each number, so that none replaces another
     senders = {
         "carbon": Sender(lambda n: f"load {n} {base + n}\n"),
-        "syslog": Sender(lambda n: f"<13>1 - loader app - - - line n{n}\n"),
+        "syslog": Sender(lambda n: f"<13>1 - loader app - - - line n{n} end\n"),
     }
     kept: dict[str, set[int]] = {"carbon": set(), "syslog": set()}
     seen: set[str] = set()
@@ -130,7 +130,7 @@ def test_twenty_kills_under_full_load(tmp_path: Path) -> None:
         writer.drain()  # everything once more: each line must still be there once
         stored = {
             "carbon": "SELECT toUInt64(value) AS n FROM qnib.points",
-            "syslog": "SELECT toUInt64(substring(message, 7)) AS n FROM qnib.events",
+            "syslog": "SELECT toUInt64(extract(message, '^line n([0-9]+) end$')) AS n FROM qnib.events",
         }
         for name, sql in stored.items():
             numbers = np.sort(engine.table(sql).column("n").to_numpy())
