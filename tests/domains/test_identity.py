@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ class Record:
         return sorted(found, key=lambda entity: entity.until or since, reverse=True)
 
     def entities(self, kind: str) -> Sequence[Entity]:
-        return [*self.ended(kind, at(-1e6)), *self.open(kind)]
+        return [*self.ended(kind, datetime.min.replace(tzinfo=UTC)), *self.open(kind)]
 
     def ties(self, kind: str) -> Sequence[Relation]:
         return [tie for tie in (*self.past, *self.relations.values()) if tie.kind == kind]
@@ -193,6 +193,15 @@ def test_a_requeued_job_is_the_same_job() -> None:
     assert {e.key for e in snapshot.entities if e.kind == "Attempt"} == {"42@1000#2"}
     assert {str(t.source) for t in snapshot.relations if t.kind == "JOBCLIENT"} == {"Job:42@1000"}
     assert len({entity.key for entity in record.entities("Job")}) == 1
+
+
+def test_a_requeued_job_cancelled_before_it_ran_again() -> None:
+    record = Record()
+    seen(record, 0, RUNNING)
+    seen(record, 10, REQUEUED)
+    seen(record, 20, {**REQUEUED, "State": "CANCELLED", "StartTime": "1550", "EndTime": "1550"})
+    (job,) = record.entities("Job")
+    assert (job.key, job.properties["state"]) == ("42@1000", "CANCELLED")
 
 
 def test_the_number_of_another_job_is_another_job() -> None:

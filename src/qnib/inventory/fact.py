@@ -100,6 +100,8 @@ class Changes:
     """The past told anew: an earlier start, an end or an outcome that came late. (what was believed, what is)."""
     first: bool = False
     """Nothing had been heard of this source before."""
+    mark: str = ""
+    """The record's mark when this was written; later changes have greater ones."""
     late: bool = False
     """The snapshot was older than the last one of its source, and was not applied."""
 

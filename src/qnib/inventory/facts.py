@@ -80,6 +80,7 @@ class Facts:
             self._recorded = recorded
             if diff.rows:
                 self._written = recorded
+            diff.changes.mark = self.mark()
             diff.commit()
             memory.forget(self.clock.now() - LATELY)
             return diff.changes
@@ -162,7 +163,12 @@ class Facts:
     def mark(self) -> str:
         """What the record's last change is known by: a projection with this mark has everything."""
         with self._lock:
-            return self._written.isoformat()
+            return self._written.isoformat(timespec="microseconds")
+
+    def picture(self, since: datetime) -> tuple[str, list[Fact]]:
+        """`everything` and the mark it belongs to."""
+        with self._lock:
+            return self.mark(), self.everything(since)
 
     def resolve(self, cluster: str, name: str, at: datetime | None = None) -> str | None:
         """The host that `name` means: its own name, a NodeName, FQDN, address, NodeDescription, a carbon segment."""

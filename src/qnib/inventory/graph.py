@@ -6,10 +6,11 @@ at one instant is a graph of its own, made when it is asked for.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,12 +26,17 @@ from qnib.inventory.schema import instant
 from qnib.model import Ref
 from qnib.settings import Settings
 
+log = logging.getLogger("qnib")
+
 KEEP = timedelta(days=30)
 """Ended facts older than this are asked for with a time (`--at`), not found in the live graph."""
 INSTANTS = 4
 """Graphs of other times kept at once."""
 BULK = 2000
-"""More changed facts than this are copied anew in bulk: one by one they would take longer."""
+"""More changed facts than this at once, or more snapshots queued than `MOST`, and the graph is made anew in bulk."""
+MOST = 500
+PATIENCE = 3.0
+"""Seconds a reader waits for what is queued."""
 _CONFIRM_EVERY = timedelta(seconds=5)
 
 
@@ -58,61 +64,110 @@ class Graph(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(slots=True)
-class _Instant:
-    at: datetime
-    projection: Projection
-
-
 class LadybugGraph:
-    """`Graph` over LadybugDB, in this process. Thread-safe."""
+    """`Graph` over LadybugDB, in this process. Thread-safe.
+
+    Changes are written by a thread of its own, many at once when they come quickly: planning a query costs the
+    database more than running it, and who records facts must not wait for that. Readers do wait for what is queued.
+    """
 
     def __init__(self, folder: Path, facts: Facts, clock: Clock) -> None:
         self._folder = folder
         self._facts = facts
         self._clock = clock
         self._lock = threading.RLock()
-        self._instants: OrderedDict[datetime, _Instant] = OrderedDict()
+        self._making = threading.Lock()
+        self._instants: OrderedDict[datetime, Projection] = OrderedDict()
         self._confirmed_at = clock.now()
+        self._queued = threading.Condition()
+        self._queue: list[Changes] = []
+        self._busy = self._anew = self._closing = False
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = Projection.reopen(folder, all_domains(), self._mark())
+        kept = Projection.reopen(folder, all_domains(), facts.mark())
         self.rebuilt = kept is None
         """Whether the graph had to be made again when it was opened."""
+        self._mark = facts.mark()
+        """The record's mark up to which the live graph is."""
         self._live = kept or self._build()
+        self._thread = threading.Thread(target=self._work, name="graph", daemon=True)
+        self._thread.start()
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
 
     def rebuild(self) -> int:
-        with self._lock:
-            before, self._live = self._live, self._build()
-            before.retire()
-            self._forget_instants(None)
-            return self._live.size
+        with self._making:
+            return self._replace()
 
     def update(self, changes: Changes) -> None:
         if not changes:
             return
+        facts = [*changes.opened, *changes.ended, *(after for _, after in [*changes.changed, *changes.corrected])]
+        touched = [fact.since for fact in facts] + [fact.until for fact in facts if fact.until]
         with self._lock:
-            facts = [*changes.opened, *changes.ended, *(after for _, after in [*changes.changed, *changes.corrected])]
-            touched = [fact.since for fact in facts] + [fact.until for fact in facts if fact.until]
-            if len(facts) > BULK:
-                self.rebuild()
-            else:
-                self._live.write(changes, self._facts.confirmed, self._mark())
             self._forget_instants(min(touched, default=None))
+        with self._queued:
+            self._queue.append(changes)
+            if len(facts) > BULK or len(self._queue) > MOST:  # made anew in bulk: one by one would take longer
+                self._queue.clear()
+                self._anew = True
+            self._queued.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._queued:
+                self._busy = False
+                self._queued.notify_all()
+                self._queued.wait_for(lambda: self._queue or self._anew or self._closing)
+                if self._closing and not self._queue and not self._anew:
+                    return
+                batch, self._queue = self._queue, []
+                anew, self._anew, self._busy = self._anew, False, True
+            try:
+                with self._making:
+                    self._take(batch, anew)
+            except Exception:
+                log.exception("the graph could not be brought up to date")
+                with self._queued:  # not at once again: whatever is wrong needs a moment
+                    self._queued.wait_for(lambda: self._closing, 1)
+                    self._anew = not self._closing
+
+    def _take(self, batch: list[Changes], anew: bool) -> None:
+        if not anew:
+            # What a rebuild has seen already is not to be written twice.
+            batch = [changes for changes in batch if changes.mark > self._mark]
+            if not batch:
+                return
+            try:
+                self._live.write(batch, self._facts.confirmed)
+                self._mark = batch[-1].mark
+                return
+            except RuntimeError:  # LadybugDB's word for anything that went wrong
+                log.warning("the graph did not take a change; it is made again", exc_info=True)
+        self._replace()
+
+    def _replace(self) -> int:
+        made = self._build()
+        with self._lock:
+            before, self._live = self._live, made
+            self._forget_instants(None)
+        before.retire()
+        return made.size
 
     def _build(self) -> Projection:
-        mark = self._mark()
-        facts = self._facts.everything(self._clock.now() - KEEP)
-        return Projection.build(self._folder, all_domains(), facts, self._facts.confirmed, mark)
+        mark, facts = self._facts.picture(self._clock.now() - KEEP)
+        made = Projection.build(self._folder, all_domains(), facts, self._facts.confirmed, mark)
+        self._mark = mark
+        return made
 
-    def _mark(self) -> str:
-        return self._facts.mark()
+    def _settled(self) -> None:
+        """Wait for what is queued; a moment only: an answer that is a second old is better than none."""
+        with self._queued:
+            self._queued.wait_for(lambda: not self._queue and not self._anew and not self._busy, PATIENCE)
 
     def _forget_instants(self, since: datetime | None) -> None:
         """The past was told anew from `since` on: graphs of later instants are not right any more."""
         for at in [at for at in self._instants if since is None or at >= since]:
-            self._instants.pop(at).projection.retire()
+            self._instants.pop(at).retire()
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
 
@@ -122,11 +177,11 @@ class LadybugGraph:
     ) -> Answer:
         if at is None and "confirmed" in query:
             self._confirm()
-        with self._projection(at).borrowed() as projection:
+        with self._borrow(at) as projection:
             return projection.ask(query, params or {}, limits or Limits())
 
     def neighbours(self, cluster: str, ref: Ref, *, at: datetime | None = None) -> list[dict[str, Any]]:
-        with self._projection(at).borrowed() as projection:
+        with self._borrow(at) as projection:
             if not projection.has(cluster, ref):
                 raise NotFound(
                     f"The graph knows no {ref.kind} {ref.key!r}.", where=f"cluster {cluster}",
@@ -135,31 +190,51 @@ class LadybugGraph:
             return projection.neighbours(cluster, ref)
 
     def shortest_path(self, cluster: str, source: Ref, target: Ref, *, at: datetime | None = None) -> list[Ref]:
-        with self._projection(at).borrowed() as projection:
+        with self._borrow(at) as projection:
             return projection.path(cluster, source, target)
 
     def close(self) -> None:
+        """Write what is queued and let go of the files. Closing twice is harmless."""
+        with self._queued:
+            if self._closing:
+                return
+            self._closing = True
+            self._queued.notify_all()
+        self._thread.join()
         with self._lock:
             self._forget_instants(None)
             self._live.retire()
 
-    def _projection(self, at: datetime | None) -> Projection:
+    @contextmanager
+    def _borrow(self, at: datetime | None) -> Iterator[Projection]:
+        if at is None:
+            self._settled()
+        with ExitStack() as held:
+            projection = None
+            while projection is None:
+                if at is not None:
+                    self._make(at)
+                with self._lock:  # taken while nobody can retire it in between
+                    found = self._live if at is None else self._instants.get(at)
+                    if found is not None:
+                        projection = held.enter_context(found.borrowed())
+            yield projection
+
+    def _make(self, at: datetime) -> None:
+        """See that the graph of an instant is there."""
         with self._lock:
-            if at is None:
-                return self._live
             if at in self._instants:
                 self._instants.move_to_end(at)
-                return self._instants[at].projection
+                return
         facts: list[Fact] = [fact for cluster in self._facts.clusters() for fact in self._facts.at(cluster, at)]
         made = Projection.build(None, all_domains(), facts, self._facts.confirmed, instant(at) or "")
         with self._lock:
-            if at not in self._instants:
-                self._instants[at] = _Instant(at, made)
-                while len(self._instants) > INSTANTS:
-                    self._instants.popitem(last=False)[1].projection.retire()
-            else:
+            if at in self._instants:
                 made.retire()
-            return self._instants[at].projection
+                return
+            self._instants[at] = made
+            while len(self._instants) > INSTANTS:
+                self._instants.popitem(last=False)[1].retire()
 
     def _confirm(self) -> None:
         """`confirmed` moves with every snapshot, so it is brought up to date when somebody asks for it."""

@@ -64,6 +64,11 @@ class Schema:
                 self.node(target, {}, execute)
                 self.relation(kind, source, target, {}, execute)
 
+    def size(self) -> int:
+        """How much there is of tables, columns and pairs: it grows with every change of them."""
+        parts = (*self.nodes.values(), *self.relations.values(), *self.pairs.values())
+        return len(self.nodes) + sum(len(part) for part in parts)
+
     def node(self, kind: str, properties: Mapping[str, Scalar], execute: Execute) -> None:
         """Make room for a node of this kind with these properties."""
         if kind not in self.nodes:

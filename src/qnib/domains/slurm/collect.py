@@ -134,7 +134,7 @@ def _job(record: dict[str, str], relations: list[Relation]) -> Iterator[Entity]:
     code, _, signal = record["exit_code"].partition(":")
     outcome = {"exit_code": whole(code), "signal": whole(signal)} if ended else {"exit_code": None, "signal": None}
     restarts = whole(record["RestartCnt"]) or 0
-    attempt = restarts + (1 if nodes or not restarts else 0) if ended else restarts + 1
+    attempt = restarts + 1
     cpus, count = whole(record["NumCPUs"]), whole(record["NumNodes"]) or 0
     memory = octets(record["MinMemory"])
     user, account = word(record["UserName"]), word(record["Account"])
