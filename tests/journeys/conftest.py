@@ -30,6 +30,7 @@ ARGS = [
     "--disable-sync",
 ]
 Open = Callable[..., Page]
+expect.set_options(timeout=20_000)  # a machine that runs a cluster, too, may be slow to answer
 NAMED = os.environ.get("QNIB_JOURNEY_URL", "")
 
 

@@ -27,6 +27,9 @@ function panels(metrics, scope, limit) {
   }))
 }
 
+/** `compute[0,2-3],compute7` as names. */
+const unfold = (text) => text.split(/,(?![^[]*\])/).flatMap((part) => { const m = /^(.*)\[(.*)\]$/.exec(part); return m ? m[2].split(',').flatMap((r) => { const [a, b = a] = r.split('-'); return Array.from({ length: b - a + 1 }, (_, i) => `${m[1]}${+a + i}`) }) : [part] })
+
 export class Answers {
   constructor(world) { this.world = world }
 
@@ -118,7 +121,7 @@ export class Answers {
   series(q, now) {
     const from = Date.parse(q.from) / 1000 || now - 3600, until = Math.min(Date.parse(q.until) / 1000 || now, now)
     const job = q.job && this.world.job(q.job)
-    const hosts = q.port ? [q.port] : job ? job.hosts : q.host && q.host !== '*' ? NODES.filter((n) => q.host.split('|').includes(n)) : NODES
+    const hosts = q.port ? [q.port] : job ? job.hosts : q.host && q.host !== '*' ? NODES.filter((n) => unfold(q.host).includes(n)) : NODES
     const step = Math.max(5, Math.ceil((until - from) / +(q.points ?? 600)))
     const names = q.metric.split(',')
     const t = [], series = names.flatMap((m) => hosts.map((h) => ({ name: names.length > 1 ? `${h} ${m.split('.').at(-1)}` : h, tags: { host: h, metric: m }, mean: [], min: [], max: [] })))
