@@ -72,6 +72,12 @@ class World:
         assert answer.status_code == 200, f"{path} {params}: {answer.status_code} {answer.text}"
         return answer.json()
 
+    def post(self, path: str, **body: Any) -> Any:
+        """Ask the API with a body."""
+        answer = httpx.post(self.url + path, json=body, headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
+        assert answer.status_code == 200, f"{path} {body}: {answer.status_code} {answer.text}"
+        return answer.json()
+
     def until(self, what: str, seen: Callable[[], Any], seconds: float) -> Any:
         """Wait until `seen()` gives something; fails with `what` after `seconds`."""
         deadline = time.monotonic() + seconds

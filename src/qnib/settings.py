@@ -56,7 +56,7 @@ class Spool(BaseModel):
 
 
 class EngineLimits(BaseModel):
-    memory: int = Field(1 << 30, description="Memory the embedded ClickHouse may use, in octets")
+    memory: int = Field(768 << 20, description="Memory the embedded ClickHouse may use, in octets")
     mark_cache: int = Field(64 << 20, description="ClickHouse mark cache, in octets")
     query_seconds: float = Field(30, description="Longest a person's query may run")
     query_rows: int = Field(100_000, description="Most rows a person's query may return")

@@ -93,7 +93,11 @@ def node_page(sources: Sources, viewer: Viewer, cluster: str, name: str) -> dict
     return {
         **row,
         "aliases": [
-            {"name": tie.source.key, "kind": str(tie.properties.get("kind") or "name"), "since": iso(tie.began)}
+            {
+                "name": tie.source.key.partition(":")[2],
+                "kind": tie.source.key.partition(":")[0],
+                "since": iso(tie.began),
+            }
             for tie in ties(sources, cluster, "ALIAS_OF")
             if tie.source and tie.target and tie.target.key == host
         ],

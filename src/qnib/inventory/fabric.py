@@ -206,7 +206,7 @@ def fabric_view(facts: Facts, cluster: str, at: datetime | None, job: str | None
     if job and not hosts:  # it is over: where it was
         hosts = _hosts_of(facts, cluster, job)
     routes = _on_routes(found, hosts) if job else set()
-    levels = _levels(found)
+    levels = _levels(found, {fact.key for fact in facts.entities(cluster, "Node", at)})
     places = _places(found, levels)
     broken = {end for link in found.down for end in (link.a, link.b)}
     nodes = [
@@ -256,14 +256,17 @@ def _hosts_of(facts: Facts, cluster: str, job: str) -> list[str]:
     return sorted({tie.target.key for tie in ties if tie.source and tie.target and tie.source.key == job}, key=natural)
 
 
-def _levels(found: Wiring) -> dict[str, int]:
-    """Adapters are level 0, switches are as high as their way down to an adapter is long."""
+def _levels(found: Wiring, nodes: set[str]) -> dict[str, int]:
+    """Adapters are level 0, switches are as high as their way down to a node is long.
+
+    Where nodes are known only their adapters count: the one that runs the subnet manager may hang on a spine.
+    """
     levels = dict.fromkeys(found.adapters, 0)
     beside = {name: dict(others) for name, others in found.beside.items()}
     for link in found.down:  # a switch stays where it is when its last cable is pulled
         beside.setdefault(link.a, {})[link.b] = None
         beside.setdefault(link.b, {})[link.a] = None
-    waiting = deque(found.adapters)
+    waiting = deque([a for a in found.adapters if found.host_of.get(a) in nodes] or found.adapters)
     while waiting:
         here = waiting.popleft()
         for other in beside.get(here, ()):

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -226,7 +227,10 @@ class LadybugGraph:
             if at in self._instants:
                 self._instants.move_to_end(at)
                 return
-        facts: list[Fact] = [fact for cluster in self._facts.clusters() for fact in self._facts.at(cluster, at)]
+        # What ended later had no end yet: a query that asks for `until IS NULL` means the same at any time.
+        facts: list[Fact] = [
+            replace(fact, until=None) for cluster in self._facts.clusters() for fact in self._facts.at(cluster, at)
+        ]
         made = Projection.build(None, all_domains(), facts, self._facts.confirmed, instant(at) or "")
         with self._lock:
             if at in self._instants:

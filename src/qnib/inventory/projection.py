@@ -23,7 +23,7 @@ from qnib.model import Domain, Ref, Scalar
 
 FORMAT = f"1 ladybug {ladybug.__version__}"
 """Part of the mark: another format or another version of the database means to build again."""
-LIVE_POOL, INSTANT_POOL = 256 << 20, 64 << 20
+LIVE_POOL, INSTANT_POOL = 128 << 20, 128 << 20
 LARGEST = 1 << 34
 _FILE = "graph.lbug"
 

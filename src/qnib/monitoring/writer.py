@@ -32,6 +32,7 @@ log = logging.getLogger("qnib.writer")
 
 _ATTEMPTS = 3
 _RETRY_SECONDS = 1.0
+_AT_ONCE = 4  # files before looking again whether a capture has come
 _LAST_SECONDS = 5.0  # how long files are still inserted after the word to stop
 _IDLE_SECONDS = 5.0  # how often to look for files that may be forgotten
 _NEWEST = 20  # events handed to those who watch live, per file and cluster
@@ -129,9 +130,14 @@ class Writer:
     def drain(self) -> int:
         """Insert what is ready, in this thread; for tests and benches. Returns the number of files."""
         files = self._spool.ready()
-        for done, file in enumerate(files):
-            if time.monotonic() > self._last_call:
-                return done
+        for file in files:
+            self._take(file)
+        return len(files)
+
+    def _some(self) -> int:
+        """Insert a few of the ready files, captures first: what is down must be known however many numbers wait."""
+        files = sorted(self._spool.ready(), key=lambda file: file.suffix != ".capture")[:_AT_ONCE]
+        for file in files:
             self._take(file)
         return len(files)
 
@@ -139,7 +145,7 @@ class Writer:
         while True:
             stopping = self._stopping.is_set()
             self._work.clear()
-            while self.drain():
+            while self._some():
                 if self._stopping.is_set() and (self.trouble or time.monotonic() > self._last_call):
                     return
             self._spool.forget_old()
