@@ -106,7 +106,8 @@ LINKS = "MATCH (:PORT {key: 'SW1/1'})-[l:LINK]->(p) RETURN p.key, l.since, l.unt
 
 def test_any_instant_can_be_asked(graph: Graph, facts: Facts) -> None:
     story(facts, graph)
-    assert [(row[0], row[2]) for row in graph.cypher(LINKS, at=at(50)).rows] == [("h0/1", None)], "no end was known then"
+    then = graph.cypher(LINKS, at=at(50)).rows
+    assert [(row[0], row[2]) for row in then] == [("h0/1", None)], "no end was known then"
     assert graph.cypher(LINKS, at=at(150)).rows == []
     assert len(graph.cypher(LINKS, at=at(250)).rows) == 1
     assert [row[2] for row in graph.cypher(LINKS).rows] == ["2026-11-20T12:01:40.000Z", None]
