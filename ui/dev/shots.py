@@ -25,6 +25,10 @@ ARGS = [
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 
 
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
 def pages(page: Page, start: str) -> dict[str, str]:
     """Names and addresses: the fixed ones, and a job of each kind as the list has them."""
     page.goto(urljoin(start, "/jobs"))
@@ -50,8 +54,8 @@ def main(address: str, out: Path, only: list[str]) -> None:
             for size, (width, height) in SIZES.items():
                 context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
                 page = context.new_page()
-                page.on("console", lambda m: m.type in ("error", "warning") and print("console:", m.text))
-                page.on("pageerror", lambda e: print("page error:", e))
+                page.on("console", lambda m: m.type in ("error", "warning") and say(f"console: {m.text}"))
+                page.on("pageerror", lambda e: say(f"page error: {e}"))
                 page.goto(address)
                 for name, path in pages(page, root).items():
                     if only and name not in only:
@@ -61,7 +65,7 @@ def main(address: str, out: Path, only: list[str]) -> None:
                     page.wait_for_timeout(350)  # let transitions end; a picture, not a test
                     wide = page.evaluate("document.documentElement.scrollWidth")
                     if wide > width:
-                        print(f"{name} {size}: {wide} px wide")
+                        say(f"{name} {size}: {wide} px wide")
                     page.screenshot(path=out / f"{name}-{size}-{theme}.png", full_page=size == "phone")
                 context.close()
         browser.close()
