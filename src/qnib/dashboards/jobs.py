@@ -134,10 +134,11 @@ def placement(sources: Sources, cluster: str, hosts: list[str], at: datetime | N
         {"name": name, "nodes": fold(found), "count": len(found)} for name, found in sorted(by_switch.items()) if name
     ]
     pairs = fabric.hops(sources.facts, cluster, hosts[:64], at)
+    unplaced = by_switch.get("", [])[:4]
     return {
         "switches": switches,
         "hops": [{"from": a, "to": b, "hops": n} for (a, b), n in sorted(pairs.items())],
-        "sentence": _placed(len(hosts), switches, by_switch.get("", []), pairs),
+        "sentence": _placed(len(hosts), switches, [_lost(sources, cluster, host, at) for host in unplaced], pairs),
     }
 
 
@@ -145,7 +146,7 @@ def _placed(count: int, switches: list[dict[str, Any]], unplaced: list[str], pai
     if not count:
         return "It has no nodes yet."
     if unplaced:
-        return f"{fold(unplaced)} {'is' if len(unplaced) == 1 else 'are'} not connected to the fabric that is known."
+        return f"{'; '.join(unplaced)}."
     where = " and ".join(f"{s['name']} ({s['nodes']})" for s in switches)
     if count == 1:
         return f"One node, on switch {where}."
@@ -156,6 +157,14 @@ def _placed(count: int, switches: list[dict[str, Any]], unplaced: list[str], pai
     return (
         f"{count} nodes on {len(switches)} switches: {where}; {crossing} of {len(pairs)} pairs are {far} links apart."
     )
+
+
+def _lost(sources: Sources, cluster: str, host: str, at: datetime | None) -> str:
+    """Why a host has no place in the fabric."""
+    port = fabric.port_of(sources.facts, cluster, host, at)
+    if port is None:
+        return f"{host} has no adapter in the fabric that is known"
+    return f"{host} has lost its link to {port['switch']} port {port['switch_port']}"
 
 
 def jobs_on(sources: Sources, cluster: str, host: str) -> list[dict[str, Any]]:

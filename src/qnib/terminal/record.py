@@ -15,7 +15,7 @@ from typing import Any
 
 from qnib import clusters
 from qnib.clusters import Cluster
-from qnib.errors import Conflict
+from qnib.errors import Conflict, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import topology
 from qnib.terminal.blueprint import HOME_LABEL, LABEL, Blueprint
@@ -40,7 +40,12 @@ def ours(settings: Settings, found: Found) -> bool:
 
 
 def plan_of(cluster: Cluster) -> Blueprint:
-    """The blueprint a running cluster was made from."""
+    """The blueprint a running cluster was made from. Raises WrongUse for a real cluster that was only recorded."""
+    if not cluster.engine:
+        raise WrongUse(
+            f"{cluster.name} is no virtual cluster.", where=f"cluster {cluster.name}",
+            try_next="name one that `qnib up` started; `qnib cluster list` tells them apart.",
+        )
     told = cluster.details
     return Blueprint(
         name=cluster.name, subnet=IPv4Network(told["subnet"]), node_cpus=told["node_cpus"],

@@ -70,9 +70,15 @@ def _refuse_second(settings: Settings, engine: ContainerEngine, name: str) -> No
     """A running cluster of that name is a conflict; the remains of one that never got ready are swept away."""
     found = engine.containers(f"{LABEL}={name}")
     try:
-        ready = clusters.load(settings.clusters, name).details.get("state") == "ready"
+        known = clusters.load(settings.clusters, name)
     except NotFound:
         ready = False
+    else:
+        ready = known.details.get("state") == "ready"
+        if not known.engine:
+            raise Conflict(
+                f"{name!r} is a real cluster's name.", where=known.gateway, try_next="give another --name.",
+            )
     if found and ready:
         raise Conflict(
             f"Cluster {name!r} is there already, with {len(found)} containers.", where=engine.name,

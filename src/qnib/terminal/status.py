@@ -16,9 +16,14 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
 
     Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
     nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start),
-    containers (host, role, address, state), faults (open ones).
+    containers (host, role, address, state), faults (open ones). Of a real cluster only the first four and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
+    if not cluster.engine:
+        return {
+            "name": cluster.name, "engine": "", "created": cluster.created, "gateway": cluster.gateway,
+            "state": "recorded",
+        }
     plan, rung, told = record.plan_of(cluster), record.rung_of(cluster), cluster.details
     engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
     try:
