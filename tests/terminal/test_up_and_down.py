@@ -17,12 +17,15 @@ from qnib.settings import Settings
 from qnib.terminal import access, engines, faults, image, package, record, scaling, starting, stopping
 from tests.terminal.fake import FakeEngine
 
+NAME = f"unit{os.getpid()}"
+"""The engine is in memory, cgroups are the machine's own: somebody's `demo` must not be touched."""
+
 READY = "registered 600\nsrun 400 0\nsrun 390 0\nsrun 380 0\nready 1900\n"
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path)
+    return Settings(home=tmp_path, cluster=NAME)
 
 
 @pytest.fixture
@@ -47,16 +50,16 @@ def test_up_makes_a_cluster_and_down_removes_it(engine: FakeEngine, settings: Se
     said: list[str] = []
     cluster = terminal.up(settings, nodes=3, say=said.append)
     hosts = ("compute0", "compute1", "compute2", "controller", "fabric")
-    assert sorted(engine.there) == [f"qnib-demo-{host}" for host in hosts]
+    assert sorted(engine.there) == [f"qnib-{NAME}-{host}" for host in hosts]
     assert all(found.state == "running" for found in engine.there.values())
-    assert clusters.load(settings.clusters, "demo").details["state"] == "ready"
+    assert clusters.load(settings.clusters, NAME).details["state"] == "ready"
     assert cluster.gateway.startswith("10.213.") and cluster.gateway.endswith(".1")
     assert cluster.details["ready"]["srun"] == [400, 390, 380]
     assert any("limits: node-limits" in step for step in said)
     assert terminal.status(settings)["state"] == "ready"
-    assert terminal.down(settings) == ["demo"]
+    assert terminal.down(settings) == [NAME]
     assert nothing_is_left(engine, settings)
-    assert not (settings.clusters / "demo").exists()
+    assert not (settings.clusters / NAME).exists()
     assert terminal.down(settings) == []
 
 
@@ -68,7 +71,7 @@ def test_secrets_reach_containers_as_files_only_root_reads(engine: FakeEngine, s
         config = next(Path(source) for source, inside, _ in container.binds if inside == "/etc/qnib/agent.json")
         assert config.stat().st_mode & 0o777 == 0o400
         assert json.loads(config.read_text())["token"] == cluster.ingest_token
-    key = settings.clusters / "demo/etc/munge.key"
+    key = settings.clusters / NAME / "etc/munge.key"
     assert key.stat().st_mode & 0o777 == 0o400
     first = key.read_bytes()
     terminal.down(settings)
@@ -94,7 +97,7 @@ def test_another_state_directorys_cluster_is_left_alone(engine: FakeEngine, sett
 
 
 def test_remains_of_a_killed_up_are_swept_away(engine: FakeEngine, settings: Settings) -> None:
-    engine.create_volume("qnib-demo-home", record.labels(settings, "demo"))
+    engine.create_volume(f"qnib-{NAME}-home", record.labels(settings, NAME))
     terminal.up(settings, nodes=1)
     assert len(engine.there) == 3
 
@@ -148,7 +151,7 @@ def test_steps_that_are_slow_but_work_are_ready_with_a_word(engine: FakeEngine, 
 
 
 def test_only_one_command_changes_a_cluster_at_a_time(engine: FakeEngine, settings: Settings) -> None:
-    with record.locked(settings, "demo"), pytest.raises(Conflict, match="Another command"):
+    with record.locked(settings, NAME), pytest.raises(Conflict, match="Another command"):
         terminal.up(settings, nodes=1)
 
 
@@ -184,7 +187,7 @@ def test_scale_plugs_in_and_out(engine: FakeEngine, settings: Settings) -> None:
     terminal.scale(settings, 1)
     told = " ".join(word for _, command in engine.ran for word in command)
     assert "state=drain" in told and "delete nodename=compute2" in told and 'Unlink "SW2"[3]' in told
-    assert sorted(engine.there) == ["qnib-demo-compute0", "qnib-demo-controller", "qnib-demo-fabric"]
+    assert sorted(engine.there) == [f"qnib-{NAME}-compute0", f"qnib-{NAME}-controller", f"qnib-{NAME}-fabric"]
 
 
 def test_scaling_down_busy_nodes_names_the_jobs(engine: FakeEngine, settings: Settings) -> None:
@@ -200,8 +203,8 @@ def test_a_new_node_that_does_not_come_is_removed_again(engine: FakeEngine, sett
     engine.answer = lambda name, command: (1, "compute2\n") if "srun" in " ".join(command) else (0, "")
     with pytest.raises(Unavailable, match="compute3"):
         terminal.scale(settings, 4)
-    assert "qnib-demo-compute3" not in engine.there
-    assert clusters.load(settings.clusters, "demo").details["nodes"] == 2
+    assert f"qnib-{NAME}-compute3" not in engine.there
+    assert clusters.load(settings.clusters, NAME).details["nodes"] == 2
 
 
 def test_faults_are_ground_truth(engine: FakeEngine, settings: Settings) -> None:
