@@ -89,7 +89,7 @@ def test_a_second_up_of_the_same_name_is_refused_and_harmless(engine: FakeEngine
 
 def test_another_state_directorys_cluster_is_left_alone(engine: FakeEngine, settings: Settings, tmp_path: Path) -> None:
     terminal.up(settings, nodes=1)
-    other = Settings(home=tmp_path / "other")
+    other = Settings(home=tmp_path / "other", cluster=NAME)
     with pytest.raises(Conflict, match="Another state directory"):
         terminal.up(other, nodes=1)
     assert terminal.down(other, every=True) == []
