@@ -26,6 +26,7 @@ test:
 lint: setup
 	.venv/bin/ruff check src tests bench
 	.venv/bin/mypy
+	@cd ui && PATH="$$PATH:$$PWD/../.make/tools/bin" npm run --silent check
 
 bench: setup
 	@for script in bench/*.py; do echo "== $$script"; $(ROOT) .venv/bin/python $$script --quick || exit 1; done
