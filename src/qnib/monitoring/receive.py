@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import cast
 
@@ -165,7 +166,7 @@ def _single(received: int, prefix: bytes, record: bytes) -> bytes:
     return row(received, prefix, [record])
 
 
-class _Stream(asyncio.Protocol):
+class _Stream(asyncio.Protocol, ABC):
     """What both dialects over TCP share: the rest of the last read, pausing, and skipping what is too long."""
 
     format: Format = "carbon"
@@ -209,9 +210,9 @@ class _Stream(asyncio.Protocol):
         if self._transport:
             self._transport.close()
 
+    @abstractmethod
     def take(self, data: bytes) -> bytes:
         """Spool the whole records of `data`; return what remains."""
-        raise NotImplementedError
 
     def ended_inside(self, rest: bytes) -> None:
         self.receiver.reject(self.origin, "connection ended inside the record", rest)
