@@ -13,7 +13,8 @@ setup:
 
 demo: setup
 	@$(QNIB) serve --background
-	@$(QNIB) status --json | grep -q '"state": "ready"' || { $(QNIB) down >/dev/null && $(QNIB) up --nodes 4 --demo; }
+	@case "$$($(QNIB) status --json --name $${QNIB_CLUSTER:-demo} 2>/dev/null | grep -m1 '"state"')" in \
+	  *ready*) ;; "") $(QNIB) up --nodes 4 --demo ;; *) $(QNIB) down >/dev/null && $(QNIB) up --nodes 4 --demo ;; esac
 	@$(QNIB) tour
 
 down:

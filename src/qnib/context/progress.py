@@ -14,13 +14,13 @@ SPARK = 24
 
 
 def progress_of(
-    sources: Sources, cluster: str, jobs: Iterable[tuple[int, datetime, datetime]]
-) -> dict[int, dict[str, Any]]:
-    """Per job id: done, total, fraction, rate (iterations per second), expected end, unit, spark of rates.
+    sources: Sources, cluster: str, jobs: Iterable[tuple[str, int, datetime, datetime]]
+) -> dict[str, dict[str, Any]]:
+    """Per job key: done, total, fraction, rate (iterations per second), expected end, unit, spark of rates.
 
-    `jobs` are (id, start, end or now); ids repeat over the years, so each is read within its own interval.
+    `jobs` are (key, id, start, end or now); ids repeat, so the lines of each are those within its own interval.
     """
-    wanted = {job: (start, end) for job, start, end in jobs}
+    wanted = list(jobs)
     if not wanted:
         return {}
     rows = sources.engine.rows(
@@ -30,17 +30,24 @@ def progress_of(
                toFloat64OrZero(fields['rate']) AS rate
         FROM qnib.events
         WHERE cluster = {cluster:String} AND kind = 'job.progress' AND time >= {start:DateTime64(3)}
-          AND job IN {jobs:Array(UInt64)}
+          AND job IN {jobs:Array(UInt64)} AND total > 0
         ORDER BY time
         """,
-        {"cluster": cluster, "start": min(start for start, _ in wanted.values()), "jobs": sorted(wanted)},
+        {
+            "cluster": cluster,
+            "start": min(start for _, _, start, _ in wanted) - timedelta(seconds=1),
+            "jobs": sorted({number for _, number, _, _ in wanted}),
+        },
     )
     lines: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        start, end = wanted[row["job"]]
-        if start - timedelta(seconds=1) <= row["time"] <= end + timedelta(seconds=5) and row["total"] > 0:
-            lines[row["job"]].append(row)
-    return {job: _summed(found) for job, found in lines.items()}
+        lines[row["job"]].append(row)
+    found: dict[str, dict[str, Any]] = {}
+    for key, number, start, end in wanted:
+        first, last = start - timedelta(seconds=1), end + timedelta(seconds=5)
+        if own := [line for line in lines[number] if first <= line["time"] <= last]:
+            found[key] = _summed(own)
+    return found
 
 
 def _summed(lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -48,10 +48,12 @@ def job_rows(
 def _rows(sources: Sources, cluster: str, facts: list[Fact]) -> list[dict[str, Any]]:
     now = sources.clock.now()
     started = [
-        (whole(f.properties["id"]), start, _time(f, "end") or now) for f in facts if (start := _time(f, "start"))
+        (fact.key, whole(fact.properties["id"]), start, _time(fact, "end") or now)
+        for fact in facts
+        if (start := _time(fact, "start"))
     ]
     progress = progress_of(sources, cluster, started)
-    return [job_row(fact, now, progress.get(whole(fact.properties["id"]))) for fact in facts]
+    return [job_row(fact, now, progress.get(fact.key)) for fact in facts]
 
 
 def job_row(fact: Fact, now: datetime, progress: dict[str, Any] | None = None) -> dict[str, Any]:
