@@ -12,8 +12,10 @@ setup:
 	@tools/setup run
 
 demo: setup
-	@$(QNIB) serve --background
-	@case "$$($(QNIB) status --json --name $${QNIB_CLUSTER:-demo} 2>/dev/null | grep -m1 '"state"')" in \
+	@$(QNIB) serve --background & serving=$$!; \
+	state=$$($(QNIB) status --json --name $${QNIB_CLUSTER:-demo} 2>/dev/null | grep -m1 '"state"'); \
+	wait $$serving || exit 1; \
+	case "$$state" in \
 	  *ready*) ;; "") $(QNIB) up --nodes 4 --demo ;; *) $(QNIB) down >/dev/null && $(QNIB) up --nodes 4 --demo ;; esac
 	@$(QNIB) tour
 

@@ -33,12 +33,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
     }  # fmt: skip
     world = World(home, "north", env, f"http://127.0.0.1:{http}", "")
-    world.qnib("cluster", "add", "north", "--listen", ADDRESSES["north"])
-    world.qnib("serve", "--background")
-    world.qnib("cluster", "add", "south", "--listen", ADDRESSES["south"])  # while the server runs
-    told = json.loads(world.qnib("status", "--json").stdout)
-    yield World(home, "north", env, told["url"], told["token"])
-    world.qnib("stop")
+    try:
+        world.qnib("cluster", "add", "north", "--listen", ADDRESSES["north"])
+        world.qnib("serve", "--background")
+        world.qnib("cluster", "add", "south", "--listen", ADDRESSES["south"])  # while the server runs
+        told = json.loads(world.qnib("status", "--json").stdout)
+        yield World(home, "north", env, told["url"], told["token"])
+    finally:
+        world.qnib("stop")
 
 
 def send(world: World, cluster: str, setting: str, line: str) -> None:
