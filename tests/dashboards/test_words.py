@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from qnib.dashboards.nodes import natural
 from qnib.dashboards.now import cell
 from qnib.dashboards.words import group_of, job_status, node_status, verdict
+from qnib.domains.paths import natural
 
 
 @pytest.mark.parametrize(

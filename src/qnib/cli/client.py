@@ -78,10 +78,6 @@ class Client:
     def post(self, path: str, body: Any = None) -> Any:
         return self._answer("POST", path, json=body)
 
-    def text(self, path: str, **params: Any) -> str:
-        """The answer as it came, for formats that are not JSON."""
-        return self._send("GET", path, params={k: v for k, v in params.items() if v not in (None, "")}).text
-
     def _answer(self, method: str, path: str, **options: Any) -> Any:
         return self._send(method, path, **options).json()
 

@@ -12,6 +12,7 @@ from qnib.dashboards.findings import node_findings, port_findings
 from qnib.dashboards.jobs import jobs_on
 from qnib.dashboards.panels import panels_of
 from qnib.dashboards.words import group_of, node_status
+from qnib.domains.paths import natural
 from qnib.inventory import fabric
 from qnib.inventory.facts import Fact
 from qnib.model import Ref
@@ -44,12 +45,6 @@ def node_rows(sources: Sources, viewer: Viewer, cluster: str) -> list[dict[str, 
         for fact in sorted(things(sources, cluster, "Node").values(), key=lambda fact: natural(fact.key))
         if may_see(viewer, cluster, Ref("Node", fact.key))
     ]
-
-
-def natural(name: str) -> tuple[str, int]:
-    """compute2 before compute10."""
-    stem = name.rstrip("0123456789")
-    return stem, int(name[len(stem) :] or 0)
 
 
 def _row(

@@ -1,6 +1,8 @@
-"""Dotted carbon paths: how a tag value becomes one segment of them."""
+"""Names: how they sort as people count, and how one becomes a segment of a dotted carbon path."""
 
 from __future__ import annotations
+
+import re
 
 _UNSAFE = str.maketrans(dict.fromkeys(". \t\r\n;~/\\*?{}[]()<>|&'\"=,", "_"))
 
@@ -12,3 +14,8 @@ def segment(value: str) -> str:
     'eth0_100'
     """
     return value.translate(_UNSAFE) or "_"
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts SW2 before SW10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]

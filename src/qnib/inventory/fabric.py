@@ -6,7 +6,6 @@ Positions are computed here: levels of a tree are known, so the picture stays st
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import combinations, pairwise
 from typing import Any
 
+from qnib.domains.paths import natural
 from qnib.inventory.facts import Fact, Facts
 
 LATELY = timedelta(days=7)
@@ -324,8 +324,3 @@ def _changes(facts: Facts, cluster: str, at: datetime | None) -> list[dict[str, 
         {"time": time.isoformat(), "sentence": f"{sentence}.", "link": str(fact.properties.get("name")), "what": what}
         for time, what, sentence, fact in rows[:CHANGES]
     ]
-
-
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts SW2 before SW10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from qnib.domains.infiniband.happened import events
 from qnib.domains.infiniband.identity import settle
-from qnib.domains.paths import segment
+from qnib.domains.paths import natural, segment
 from qnib.model import Capture, Entity, Metric, Reading, Ref, Relation, Scalar, Snapshot
 
 Points = Sequence[tuple[str, float]]
@@ -80,11 +80,6 @@ def _read_nodes(text: str) -> tuple[dict[str, _Node], bool]:
 
 def _guid(text: str) -> str:
     return f"0x{int(text, 16):016x}"
-
-
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts SW2 before SW10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def parse_topology(text: str, at: datetime) -> Snapshot:
