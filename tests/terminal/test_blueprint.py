@@ -26,11 +26,16 @@ def test_examples_in_docstrings(module: object) -> None:
 
 
 def test_addresses_are_fixed_and_differ() -> None:
-    addresses = list(PLAN.hosts().values())
+    addresses = [address for address in PLAN.hosts().values() if address != "0.0.0.0"]
     assert len(set(addresses)) == len(addresses) == MAX_NODES + 2
     assert PLAN.gateway not in addresses
     assert PLAN.address("compute0") == "10.213.7.10"
     assert PLAN.address("controller") == "10.213.7.2"
+
+
+def test_the_address_slurmd_listens_on_has_a_name() -> None:
+    """Else it asks the DNS for one before it registers, and waits five seconds for each lost answer (decision 2)."""
+    assert "0.0.0.0" in PLAN.hosts().values()
 
 
 def test_a_subnet_that_the_host_routes_elsewhere_is_not_taken() -> None:

@@ -74,7 +74,8 @@ class Blueprint:
     def hosts(self) -> dict[str, str]:
         """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
         names = ["controller", "fabric", *node_names(MAX_NODES)]
-        return {name: self.address(name) for name in names}
+        # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
+        return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}
 
 
 def node_names(count: int) -> list[str]:

@@ -46,6 +46,9 @@ PropagateResourceLimitsExcept=MEMLOCK,NOFILE,NPROC
 
 KillWait=5
 CompleteWait=0
+# With an epilog every node reports the end of a job by a message of its own, and the last of them wakes the scheduler.
+# Without one some answer "already over" at once, which wakes nobody: the next job waits for the next full second.
+Epilog=/bin/true
 InactiveLimit=0
 MinJobAge=600
 JobRequeue=1

@@ -2,13 +2,14 @@
 # Runs the controller: munge, slurmctld and the agent. Users' homes are made on the shared volume.
 . "${0%/*}/common.sh"
 
+# Before anything that asks SLURM: without this file its tools look for a controller in the DNS.
+cp /etc/qnib/slurm.conf /etc/qnib/cgroup.conf /etc/slurm/
 start_agent
 for entry in $(getent passwd | awk -F: '$6 ~ "^/home/" { print $1 ":" $4 ":" $6 }'); do
     IFS=: read -r user group home <<<"$entry"
     folder 0700 "$user:$group" "$home"
 done
 folder 0755 slurm:slurm /run/slurm
-cp /etc/qnib/slurm.conf /etc/qnib/cgroup.conf /etc/slurm/
 rm -f /etc/slurm/plugstack.conf # includes a folder in a way SLURM complains about
 start_munge
 # Without state of an earlier life there is nothing to recover, and nothing to report missing.
