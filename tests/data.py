@@ -1,4 +1,4 @@
-"""Captures of other people's systems. They are not part of the product: tests that use them look beside the checkout."""
+"""Captures of other people's systems: not part of the product, tests that use them look beside the checkout."""
 
 from __future__ import annotations
 
