@@ -68,6 +68,16 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """A switch's forwarding table: ``ports[lid]`` is the port to send out on, 255: none. Kept as an array, for as
+    relations the tables of 10,000 hosts would be tens of millions. `guid` tells switches of one name apart."""
+
+    switch: str
+    ports: bytes
+    guid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What one capture of one source says.
 
@@ -78,6 +88,7 @@ class Snapshot:
     entities: Sequence[Entity] = ()
     relations: Sequence[Relation] = ()
     complete: frozenset[str] = frozenset()
+    tables: Sequence[Table] = ()
 
 
 # ── numbers and lines ─────────────────────────────────────────────────────────────────────────
@@ -208,9 +219,13 @@ class Capture:
     command: Sequence[str]
     parse: Callable[[str, datetime], Snapshot]
     interval: float
-    role: Literal["node", "controller", "fabric"]
+    role: Literal["node", "controller", "fabric", "file"]
+    """Whose agent runs it; "file": none does, it is brought by ``qnib load``."""
     triggers: Sequence[str] = ()
     timeout: float = 20.0
+    source: str = ""
+    """Captures of one source (default: the capture's name) tell of the same things: what one of them no longer lists
+    has ended, although another told of it before."""
     settle: Callable[[Snapshot, Known, datetime], Snapshot] | None = None
     """Pure: what one look cannot know (is it the same cable, the same job?), told from what the record knows."""
     events: Callable[[Sequence[Change], Known, datetime], Sequence[Event]] | None = None
