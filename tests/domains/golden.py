@@ -63,6 +63,7 @@ def plain(value: Any) -> Any:
                 f"{r.source} -{r.kind}-> {r.target} {json.dumps(plain(r.properties))} {plain(r.since)} {plain(r.until)}"
                 for r in value.relations
             ),
+            **({"tables": {f"{t.switch} {t.guid}": t.ports.hex(" ") for t in value.tables}} if value.tables else {}),
         }
     if isinstance(value, datetime):
         return value.isoformat()

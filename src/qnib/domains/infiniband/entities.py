@@ -7,15 +7,24 @@ from qnib.model import EntityKind, RelationKind
 ENTITIES = (
     EntityKind(
         "HCA", "A host channel adapter", key="NodeDescription, with its GUID where that is not unique",
-        properties={"name": "string", "guid": "string", "ports": "int", "vendor": "string", "device": "string"},
+        properties={
+            "name": "string", "guid": "string", "ports": "int", "vendor": "string", "device": "string",
+            "problem": "string",
+        },
     ),
     EntityKind(
         "SW", "A switch", key="NodeDescription, with its GUID where that is not unique",
-        properties={"name": "string", "guid": "string", "ports": "int", "vendor": "string", "device": "string"},
+        properties={
+            "name": "string", "guid": "string", "ports": "int", "vendor": "string", "device": "string",
+            "problem": "string",
+        },
     ),
     EntityKind(
         "PORT", "A port of an adapter or a switch", key="name of the adapter or switch / port number",
-        properties={"name": "string", "number": "int", "node": "string", "guid": "string", "lid": "int"},
+        properties={
+            "name": "string", "number": "int", "node": "string", "guid": "string", "lid": "int", "lmc": "int",
+            "could_width": "string", "could_speed": "string",
+        },
     ),
     EntityKind(
         "CABLE", "A cable: by its serial, else the same one when exactly one end moved (inferred), else unknown",
