@@ -29,7 +29,8 @@ ENTITIES = (
             "partition": "string", "qos": "string", "state": "string", "reason": "string", "submit": "time",
             "start": "time", "end": "time", "limit": "int", "nodes": "string", "node_count": "int", "cpus": "int",
             "min_memory": "int", "exit_code": "int", "signal": "int", "attempt": "int", "work_dir": "string",
-            "command": "string", "array_job": "int", "array_task": "string",
+            "command": "string", "array_job": "int", "array_task": "string", "het_job": "int", "het_offset": "int",
+            "tres": "string", "sluid": "string",
         },
     ),
     EntityKind(
@@ -38,6 +39,17 @@ ENTITIES = (
             "number": "int", "state": "string", "start": "time", "end": "time", "nodes": "string",
             "exit_code": "int", "signal": "int",
         },
+    ),
+    EntityKind(
+        "Step", "A step of an attempt: what one srun started, or batch, or extern", key="attempt key . step id",
+        properties={
+            "id": "string", "name": "string", "state": "string", "start": "time", "end": "time", "nodes": "string",
+            "tasks": "int", "exit_code": "int", "signal": "int", "max_memory": "int",
+        },
+    ),
+    EntityKind(
+        "Script", "A batch script, stored once however many jobs ran it", key="first 16 hex digits of its SHA-256",
+        properties={"text": "string", "lines": "int"},
     ),
     EntityKind("User", "Who submits jobs", key="login name", properties={"name": "string", "group": "string"}),
     EntityKind("Account", "What a job is charged to", key="name", properties={"name": "string"}),
@@ -51,6 +63,8 @@ RELATIONS = (
     RelationKind("CHARGED_TO", "Job", "Account", "The job is charged to the account"),
     RelationKind("QUEUED_IN", "Job", "Partition", "The job waits or runs in the partition"),
     RelationKind("ATTEMPT_OF", "Attempt", "Job", "A run of the job"),
+    RelationKind("STEP_OF", "Step", "Attempt", "A step of this run"),
+    RelationKind("RAN", "Job", "Script", "The job's batch script"),
     RelationKind(
         "JOBCLIENT", "Job", "Host", "The job had an allocation on the host, for this interval",
         properties={"attempt": "int", "cpus": "int", "memory": "int"},

@@ -1,4 +1,5 @@
-"""What one look at the queue cannot know: that a requeued job is the same job, and how a forgotten one ended.
+"""What one look at the queue cannot know: that a requeued job is the same job, how a forgotten one ended, since when
+a resized one has a node, and which job another source means.
 
 SLURM gives a requeued job a new submit time, and we key jobs by that. A job it forgot before we saw its end
 (a controller without state, a very short MinJobAge) has ended all the same.
@@ -6,19 +7,77 @@ SLURM gives a requeued job a new submit time, and we key jobs by that. A job it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from qnib.model import Entity, Known, Ref, Relation, Snapshot
+from qnib.model import Entity, Known, Ref, Relation, Scalar, Snapshot
 
 
 def settle(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
-    """`seen` with every requeued job under the key of its first submission; pure.
+    """`seen`, a list of all jobs, with every requeued job under the key of its first submission; pure.
 
     A job whose first run we never saw keeps the key it has: there is nothing to join it to.
     """
     seen = _same_jobs(seen, known)
-    return _ended(seen, known, at)
+    return _ended(_resized(seen, known), known, at)
+
+
+def join(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
+    """`seen`, some jobs of another source than the queue, under the keys the record knows them by; pure.
+
+    The same job is: the same number and submit time; else the same SLUID; else the same number with a run that began
+    at the same second; else, where the source tells no submit time, the open job of that number, or its last.
+    """
+    jobs = [entity for entity in seen.entities if entity.kind == "Job"]
+    record = known.entities("Job")
+    keys = {entity.key for entity in record}
+    strange = [job for job in jobs if job.key not in keys]
+    if not strange or not keys:
+        return seen
+    by_number: dict[str, list[Entity]] = {}
+    by_sluid = {str(job.properties["sluid"]): job.key for job in record if job.properties.get("sluid")}
+    for job in sorted(record, key=lambda job: (job.until is None, _submit(job.key))):
+        by_number.setdefault(job.key.partition("@")[0], []).append(job)
+        if array := job.properties.get("array_job"):
+            by_number.setdefault(f"{array}_{job.properties.get('array_task')}", []).append(job)
+    runs = {(run.key.partition("@")[0], run.properties.get("start")): run.key for run in known.entities("Attempt")}
+    new: dict[str, str] = {}
+    for job in strange:
+        number = job.key.partition("@")[0]
+        same = by_number.get(number, [])
+        if (sluid := str(job.properties.get("sluid") or "")) in by_sluid:
+            new[job.key] = by_sluid[sluid]
+        elif _submit(job.key) == 0 and same:
+            new[job.key] = same[-1].key
+    for run in (entity for entity in seen.entities if entity.kind == "Attempt"):
+        other = runs.get((run.key.partition("@")[0], run.properties.get("start")))
+        job_key = run.key.partition("#")[0]
+        if other and job_key not in keys:
+            new.setdefault(job_key, other.partition("#")[0])
+            new[run.key] = other
+    submits = {job.key: job.properties.get("submit") for job in record}
+    return _renamed(seen, new, submits)
+
+
+def _resized(seen: Snapshot, known: Known) -> Snapshot:
+    """A node that a running attempt did not have before has joined it now, not when the attempt began."""
+    before = {run.key: run for run in known.open("Attempt")}
+    grown = {
+        run.key for run in seen.entities
+        if run.kind == "Attempt" and run.until is None and run.key in before
+        and before[run.key].properties.get("nodes") != run.properties.get("nodes")
+    }
+    if not grown:
+        return seen
+    had = {(tie.source, tie.target) for tie in known.ties("JOBCLIENT") if tie.until is None}
+
+    def tie(old: Relation) -> Relation:
+        run = f"{old.source.key}#{old.properties.get('attempt')}"
+        new = old.kind == "JOBCLIENT" and run in grown and (old.source, old.target) not in had
+        return replace(old, since=None) if new else old
+
+    return replace(seen, relations=[tie(old) for old in seen.relations])
 
 
 def _ended(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
@@ -35,7 +94,7 @@ def _ended(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
         for tie in known.ties(kind):
             if tie.until is None and (tie.kind, tie.source, tie.target) not in ties:
                 relations.append(replace(tie, since=None, until=at))
-    return Snapshot(entities, relations, seen.complete)
+    return replace(seen, entities=entities, relations=relations)
 
 
 def _same_jobs(seen: Snapshot, known: Known) -> Snapshot:
@@ -45,29 +104,43 @@ def _same_jobs(seen: Snapshot, known: Known) -> Snapshot:
     first: dict[str, Entity] = {}
     for job in sorted(known.entities("Job"), key=lambda job: _submit(job.key)):
         first.setdefault(job.key.partition("@")[0], job)
-    keys: dict[str, Entity] = {}
+    keys: dict[str, str] = {}
+    submits: dict[str, Scalar] = {}
     for job in again:
         former = first.get(job.key.partition("@")[0])
         if former and _submit(former.key) < _submit(job.key) and _attempt(former) <= _attempt(job):
-            keys[job.key] = former
+            keys[job.key] = former.key
+            submits[former.key] = former.properties.get("submit")
+    return _renamed(seen, keys, submits)
+
+
+def _renamed(seen: Snapshot, keys: Mapping[str, str], submits: Mapping[str, Scalar]) -> Snapshot:
+    """`seen` with the keys of jobs and attempts, and of what hangs on them, replaced; jobs keep their first submit
+    time."""
+    if not keys:
+        return seen
 
     def ref(old: Ref) -> Ref:
+        if old.kind not in ("Job", "Attempt", "Step"):
+            return old
+        run, dot, step = old.key.partition(".")
+        if run in keys:
+            return Ref(old.kind, keys[run] + dot + step)
         base, mark, rest = old.key.partition("#")
-        if old.kind in ("Job", "Attempt") and base in keys:
-            return Ref(old.kind, keys[base].key + mark + rest)
-        return old
+        return Ref(old.kind, keys[base] + mark + rest) if base in keys else old
 
     def entity(old: Entity) -> Entity:
         new = replace(old, key=ref(old.ref).key)
-        if old.kind == "Job" and old.key in keys:
-            submit = keys[old.key].properties.get("submit", old.properties.get("submit"))
-            new = replace(new, properties={**old.properties, "submit": submit})
+        if old.kind == "Job" and new.key != old.key and submits.get(new.key):
+            new = replace(new, properties={**old.properties, "submit": submits[new.key]})
         return new
 
     def relation(old: Relation) -> Relation:
         return replace(old, source=ref(old.source), target=ref(old.target))
 
-    return Snapshot([entity(e) for e in seen.entities], [relation(r) for r in seen.relations], seen.complete)
+    return replace(
+        seen, entities=[entity(e) for e in seen.entities], relations=[relation(r) for r in seen.relations]
+    )
 
 
 def _attempt(job: Entity) -> int:
