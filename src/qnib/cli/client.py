@@ -78,6 +78,11 @@ class Client:
     def post(self, path: str, body: Any = None) -> Any:
         return self._answer("POST", path, json=body)
 
+    def send(self, path: str, raw: bytes, **params: Any) -> Any:
+        """Post raw octets; what it may take long to take in is waited for."""
+        wanted = {name: value for name, value in params.items() if value not in (None, "")}
+        return self._answer("POST", path, params=wanted, content=raw, timeout=600)
+
     def _answer(self, method: str, path: str, **options: Any) -> Any:
         return self._send(method, path, **options).json()
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from qnib.clock import Clock
+from qnib.discovery.outcomes import MOST, Outcome, waiting
 from qnib.domains import all_domains
 from qnib.engine import Engine
+from qnib.inventory import forwarding
+from qnib.inventory.earlier import known_at
 from qnib.inventory.facts import Changes, Facts, canonical
 from qnib.inventory.graph import Graph
-from qnib.model import Capture, Event
+from qnib.model import Capture, Change, Event, Relation, Snapshot
 from qnib.monitoring import events
 from qnib.monitoring.spool import Record
 
@@ -38,6 +42,8 @@ class Source:
     capture: Capture
     told_by: str
     at: datetime
+    id: str = ""
+    """By which somebody waits for the outcome; empty: nobody does."""
 
 
 def apply_capture(
@@ -49,10 +55,19 @@ def apply_capture(
     """
     head, _, text = record.body.partition(b"\n")
     source = read_head(head, record)
-    cluster = record.cluster
-    known = facts.known(cluster)
-    snapshot = source.capture.parse(text.decode("utf-8", "replace"), source.at)
-    snapshot = canonical(facts, cluster, snapshot)
+    try:
+        return _apply(engine, facts, graph, record.cluster, source, text.decode("utf-8", "replace"), publish)
+    except Exception as error:
+        waiting.tell(source.id, Outcome(refused=str(error) or type(error).__name__))
+        raise
+
+
+def _apply(
+    engine: Engine, facts: Facts, graph: Graph, cluster: str, source: Source, text: str, publish: Publish | None
+) -> Changes:
+    known = known_at(facts, engine, cluster, source.at)
+    snapshot = source.capture.parse(text, source.at)
+    snapshot = replace(canonical(facts, cluster, snapshot), tables=snapshot.tables)
     if source.capture.settle is not None:
         snapshot = source.capture.settle(snapshot, known, source.at)
     told: list[Event] = []
@@ -64,15 +79,40 @@ def apply_capture(
         events.record(engine, cluster, rows, token=f"{source.told_by}:{source.at.isoformat()}")
 
     changes = facts.apply(cluster, source.told_by, source.at, snapshot, tell)
+    tables: list[str] = []
+    if snapshot.tables and not changes.late:
+        tables = forwarding.store(engine, cluster, source.told_by, source.at, facts.now(), snapshot.tables)
     graph.update(changes)
     if publish is not None:
         kinds = changes.kinds()
         for topic, concerned in TOPICS.items():
             if kinds & concerned:
                 publish(topic, cluster, source.at)
+        if tables and not kinds & TOPICS["fabric"]:
+            publish("fabric", cluster, source.at)
         if told:
             publish("events", cluster, source.at)
+    if source.id:
+        waiting.tell(source.id, _outcome(snapshot, changes, tables, len(told)))
     return changes
+
+
+def _outcome(snapshot: Snapshot, changes: Changes, tables: Sequence[str], events: int) -> Outcome:
+    told = [] if changes.late else changes.told()
+    count = Counter(change.what for change in told)
+    listed = [_listed(change) for change in told[:MOST]]
+    listed += [{"what": "changed", "kind": "table", "key": switch} for switch in tables[: MOST - len(listed)]]
+    return Outcome(
+        entities=len(snapshot.entities), relations=len(snapshot.relations), tables=len(snapshot.tables),
+        began=count["began"], changed=count["changed"], ended=count["ended"], tables_changed=len(tables),
+        events=events, first=changes.first, late=changes.late, changes=listed,
+    )
+
+
+def _listed(change: Change) -> dict[str, str]:
+    thing = change.after
+    key = f"{thing.source.key} → {thing.target.key}" if isinstance(thing, Relation) else thing.key
+    return {"what": change.what, "kind": thing.kind, "key": key}
 
 
 def read_head(head: bytes, record: Record) -> Source:
@@ -88,7 +128,8 @@ def read_head(head: bytes, record: Record) -> Source:
         raise ValueError(f"no domain declares a capture {domain}/{name}")
     at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     # A sender's clock that is ahead would make all that follows from it look old.
-    return Source(capture, f"{domain}.{name}@{host}", min(at, record.received))
+    at = min(at, record.received)
+    return Source(capture, f"{domain}.{capture.source or name}@{host}", at, str(told.get("id", "")))
 
 
 def _row(event: Event) -> dict[str, Any]:

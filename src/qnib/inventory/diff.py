@@ -53,6 +53,8 @@ class Diff:
         self._at = at
         self._recorded = recorded
         self._seen: set[Identity] = set()
+        self._unheard: set[Identity] = set()
+        """Told before, not now, and not ended by that: the next complete snapshot may end it."""
         self._puts: list[Fact] = []
         self._drops: list[Fact] = []
         self.rows: list[Fact] = []
@@ -93,7 +95,9 @@ class Diff:
                 ended = replace(held, until=max(self._at, held.since), recorded=self._recorded, silent=None)
                 self._write(ended)
                 self.changes.ended.append(ended)
-            elif held.silent is None:
+                continue
+            self._unheard.add(identity)
+            if held.silent is None:
                 heard = self._memory.heard.get(self._told_by, held.recorded)
                 self._write(replace(held, silent=heard, recorded=self._recorded))
 
@@ -102,7 +106,7 @@ class Diff:
             self._memory.drop(fact)
         for fact in self._puts:
             self._memory.put(fact)
-        self._memory.tell(self._told_by, self._seen)
+        self._memory.tell(self._told_by, self._seen | self._unheard)
         self._memory.heard[self._told_by] = self._at
 
     def _known(self, held: Fact, told: Statement) -> None:

@@ -1,0 +1,89 @@
+"""Captures brought by people: a file of today or of last year, told apart from what agents send by nothing but its way.
+
+It goes through the same spool, parser and record; the answer waits until it is taken in and says what it changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+
+from qnib import clusters
+from qnib.api.collect import LARGEST
+from qnib.api.viewer import Seeing, must_see
+from qnib.discovery.outcomes import waiting
+from qnib.domains import all_domains
+from qnib.errors import NotFound, TooMuch, Unavailable, WrongUse
+
+SECONDS = 300
+"""How long a capture may take to be taken in before the answer says that it is still under way."""
+
+router = APIRouter()
+
+
+@router.get("/api/load")
+def kinds(request: Request, viewer: Seeing) -> dict[str, Any]:
+    """The captures that can be loaded: {domain, capture, command}."""
+    must_see(viewer, request.app.state.qnib.settings.cluster)
+    return {
+        "kinds": [
+            {"domain": domain.name, "capture": capture.name, "command": " ".join(capture.command)}
+            for domain in all_domains()
+            for capture in domain.captures
+        ]
+    }
+
+
+@router.post("/api/load/{domain}/{capture}")
+async def load(
+    domain: str,
+    capture: str,
+    request: Request,
+    viewer: Seeing,
+    cluster: str = "",
+    at: Annotated[datetime | None, Query(description="When it was captured; default: now.")] = None,
+    host: Annotated[str, Query(description="Who captured it: files of one host follow one another.")] = "file",
+    content_length: Annotated[int, Header()] = 0,
+) -> dict[str, Any]:
+    """Take in the body, a capture's raw text. The cluster need not be known. Raises WrongUse when it is refused."""
+    parts = request.app.state.qnib
+    name = clusters.check_name(cluster or parts.settings.cluster)
+    must_see(viewer, name)
+    if (domain, capture) not in {(d.name, c.name) for d in all_domains() for c in d.captures}:
+        raise NotFound(
+            f"No domain declares a capture {domain}/{capture}.",
+            where=request.url.path,
+            try_next="`qnib load` without a file lists them.",
+        )
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if max(len(body), content_length) > LARGEST:
+            raise TooMuch(
+                f"A capture may have {LARGEST} octets.", where=f"{domain}/{capture}", try_next="split the capture."
+            )
+    number = secrets.token_hex(8)
+    told = {
+        "domain": domain, "capture": capture, "host": host, "id": number, "at": (at or parts.clock.now()).isoformat(),
+    }  # fmt: skip
+    waiting.expect(number)
+    await parts.spool.put("capture", name, host, "load", json.dumps(told).encode() + b"\n" + bytes(body))
+    outcome = await asyncio.to_thread(waiting.wait, number, SECONDS)
+    if outcome is None:
+        raise Unavailable(
+            f"It is acknowledged, but was not taken in within {SECONDS} s.",
+            where=f"{domain}/{capture}",
+            try_next="look at `qnib status`; it will be taken in when the server comes to it.",
+        )
+    if outcome.refused:
+        raise WrongUse(
+            f"This is no {domain}/{capture} that could be taken in: {outcome.refused[:300]}",
+            where=f"cluster {name}",
+            try_next="nothing was changed; the text is among the rejects. Is it the whole output of the tool?",
+        )
+    return {"cluster": name, "capture": f"{domain}/{capture}", "at": told["at"], **outcome.told(), "rejected": 0}
