@@ -24,16 +24,35 @@ LARGEST = 64 << 20
 SOON, AFTERWARDS = 0.15, 3.0
 """Seconds from a log line to the capture it triggers, and to a second one for what was still under way."""
 GENTLE = 20
-"""A triggered command may run again after this many times the duration of its last run, at least `LEAST` seconds."""
+"""A command may run again after this many times the duration of its last run, at least `LEAST` seconds."""
 LEAST = 2.0
+SLICE, LONGEST = 16 << 10, 60.0
+"""The larger the answers, the more there is to work for who gives them: a command of the domain runs once in as many
+seconds as its largest answer has slices of 16 KiB, at most once a minute for the largest of sites."""
+
+
+class Pace:
+    """How quickly the captures of one domain may follow each other: a small answer of a big site is still that site's,
+    so the largest of them decides."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}
+
+    def told(self, name: str, octets: int) -> None:
+        self._sizes[name] = octets
+
+    def pause(self, took: float) -> float:
+        """Seconds from the end of a run that took so long to the next one."""
+        return max(LEAST, GENTLE * took, min(LONGEST, max(self._sizes.values(), default=0) / SLICE))
 
 
 class Task:
     """One capture of one domain and its running command, if any."""
 
-    def __init__(self, name: str, capture: Capture, now: float) -> None:
+    def __init__(self, name: str, capture: Capture, now: float, pace: Pace | None = None) -> None:
         self.name = name
         self.capture = capture
+        self.pace = pace or Pace()
         self.due = now
         self.process: subprocess.Popen[bytes] | None = None
         self.answer = bytearray()
@@ -106,7 +125,10 @@ class Task:
         if process.stdout:
             process.stdout.close()
         self.process = None
-        self._next_allowed = now + max(LEAST, GENTLE * (now - self._started))
+        if status == 0:
+            self.pace.told(self.name, len(self.answer))
+        self._next_allowed = now + self.pace.pause(now - self._started)
+        self.due = max(self.due, self._next_allowed)
         if self._again > now:
             self.due = min(self.due, max(self._again, self._next_allowed))
         return status

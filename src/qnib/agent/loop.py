@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qnib.agent.captures import Task
+from qnib.agent.captures import Pace, Task
 from qnib.agent.lines import Tail, frame, from_file, from_socket
 from qnib.agent.post import Post
 from qnib.agent.wire import Line
@@ -55,8 +55,9 @@ class Loop:
         headers = {"Authorization": f"Bearer {config.token}", "X-Qnib-Host": config.host}
         self.post = Post((config.server, config.http_port), headers)
         self.tails = [Tail(*entry) for entry in config.tail]
+        paces = {domain.name: Pace() for domain in domains}
         self.tasks = [
-            Task(f"{domain.name}/{capture.name}", capture, now)
+            Task(f"{domain.name}/{capture.name}", capture, now, paces[domain.name])
             for domain in domains for capture in domain.captures if capture.role in config.roles
         ]
         self.clocks: list[_Clock] = []

@@ -1,5 +1,9 @@
 """What to ask the controller, and what its answers mean.
 
+Gently: a run of `jobs` is one request to slurmctld, of `nodes` two, of `partitions` one, and the agent's pace
+(`qnib.agent.captures`) lets none of them run more than once a minute where answers are large: four requests a minute
+at most, whatever happens there.
+
 Formatted text, never bulk JSON: its fields have not changed since 22.05. Fields end with US and records
 with RS, control characters that no name of SLURM's can hold, so that blanks, '=', '|' and newlines in a
 job's name do no harm. Times are asked for as epoch seconds, which makes the controller's zone irrelevant.
@@ -8,16 +12,19 @@ job's name do no harm. Times are asked for as epoch seconds, which makes the con
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from qnib.domains.slurm import jobs, nodes
 from qnib.domains.slurm.accounting import start_jobs
+from qnib.domains.slurm.files import FILES
 from qnib.domains.slurm.happened import job_events, node_events
 from qnib.domains.slurm.identity import settle
 from qnib.domains.slurm.jobs import Job, Run
 from qnib.domains.slurm.nodes import Node
+from qnib.domains.slurm.show import parse_show
 from qnib.domains.slurm.values import ENDED, code, duration, iso, moment, octets, whole, word
-from qnib.model import Capture, Entity, Metric, Reading, Scalar, Snapshot
+from qnib.model import Capture, Metric, Reading, Scalar, Snapshot
 
 US, RS = "\x1f", "\x1e"
 
@@ -30,7 +37,6 @@ NODE_FIELDS = (
     "NodeList", "NodeHost", "NodeAddr", "StateComplete", "CPUsState", "Memory", "AllocMem", "Version", "Features",
     "Gres", "PartitionName", "Timestamp", "User", "Reason",
 )
-PARTITION_FIELDS = ("%P", "%a", "%l", "%D", "%N")
 
 def output_format(fields: Sequence[str]) -> str:
     """The argument of -O for these fields, each in full and ended by a control character."""
@@ -99,7 +105,11 @@ def parse_nodes(text: str, at: datetime) -> Snapshot:
             node = told[record["NodeList"]] = _node(record)
         if partition := word(record["PartitionName"]):
             node.partitions.append(partition)
-    return nodes.snapshot(told.values(), cluster.split("#")[0].strip(), nodes.OWN)
+    # slurm.conf may go on after the name, and write it large; SLURM itself knows it small.
+    own = cluster.partition("#")[0].split()
+    if not own:
+        raise ValueError(f"an empty ClusterName in the first line: {head[:200]!r}")
+    return nodes.snapshot(told.values(), own[0].lower(), nodes.OWN)
 
 
 def _node(record: dict[str, str]) -> Node:
@@ -117,14 +127,10 @@ def _node(record: dict[str, str]) -> Node:
 
 def parse_partitions(text: str, at: datetime) -> Snapshot:
     """The partitions, those without nodes too."""
-    entities = []
-    for record in records(text, PARTITION_FIELDS):
-        name = record["%P"].removesuffix("*")
-        entities.append(Entity("Partition", name, {
-            "name": name, "state": record["%a"].upper(), "limit": duration(record["%l"]), "nodes": word(record["%N"]),
-            "node_count": whole(record["%D"]), "default": record["%P"].endswith("*"),
-        }))
-    return Snapshot(entities, complete=frozenset({"Partition"}))
+    seen = parse_show(text, at)
+    if other := {entity.kind for entity in seen.entities} - {"Partition"}:
+        raise ValueError(f"these are no partitions but {', '.join(sorted(other))}: {text[:100]!r}")
+    return replace(seen, complete=frozenset({"Partition"}))
 
 
 METRICS = (
@@ -156,11 +162,13 @@ CAPTURES = (
     Capture(
         "nodes",
         ("env", "SLURM_TIME_FORMAT=%s", "sh", "-c",
-         'scontrol show config | grep "^ClusterName" && exec sinfo -a -N -h -O "$0"', output_format(NODE_FIELDS)),
+         # The name of the cluster is in a file here; only where it is not the controller is asked for it.
+         'grep -his -m1 "^ *ClusterName" "${SLURM_CONF:-/etc/slurm/slurm.conf}" || scontrol show config | '
+         'grep "^ClusterName"; exec sinfo -a -N -h -O "$0"', output_format(NODE_FIELDS)),
         parse_nodes, 60, "controller", (*_NODE_CHANGES, *_JOB_CHANGES), events=node_events,
     ),
     Capture(
-        "partitions", ("sinfo", "-a", "-h", "-o", US.join(PARTITION_FIELDS) + RS), parse_partitions, 300, "controller",
-        _NODE_CHANGES,
+        "partitions", ("scontrol", "-a", "show", "partition"), parse_partitions, 300, "controller", _NODE_CHANGES,
     ),
+    *FILES,
 )

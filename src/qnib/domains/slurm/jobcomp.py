@@ -60,7 +60,8 @@ def _job(one: dict[str, Any]) -> Job:
         "id": number, "name": str(one.get("job_name") or ""), "user": str(one.get("username") or ""),
         "group": str(one.get("groupname") or ""), "account": str(one.get("account") or ""),
         "partition": str(one.get("partition") or ""), "qos": str(one.get("qos") or ""), "start": iso(start),
-        "end": iso(end), "limit": _whole(limit), "nodes": nodes, "node_count": _whole(one.get("total_nodes")) or 0,
+        "end": iso(end) if now in ENDED else None, "limit": _whole(limit), "nodes": nodes,
+        "node_count": _whole(one.get("total_nodes")) or 0,
         "cpus": cpus, **outcome, "work_dir": str(one.get("work_dir") or ""), "tres": str(one.get("tres_alloc") or ""),
     }
     if (array := _whole(one.get("array_job_id"))) is not None:

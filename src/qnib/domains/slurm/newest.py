@@ -108,10 +108,10 @@ def past(one: Record) -> Job:
     told: dict[str, Scalar] = {
         "id": id_, "name": _text(one, "name"), "user": _text(one, "user"), "account": _text(one, "account"),
         "group": _text(one, "group"), "partition": _text(one, "partition"), "qos": _text(one, "qos"),
-        "reason": word(str(current.get("reason") or "")), "start": iso(start), "end": iso(end),
-        "limit": limit * 60 if limit is not None else None, "nodes": folded,
-        "node_count": plain(one.get("allocation_nodes")) or 0, "cpus": cpus, **outcome, "attempt": attempt,
-        "work_dir": _text(one, "working_directory"),
+        "reason": word(str(current.get("reason") or "")), "start": iso(start),
+        "end": iso(end if state in ENDED else None), "limit": limit * 60 if limit is not None else None,
+        "nodes": folded, "node_count": plain(one.get("allocation_nodes")) or 0, "cpus": cpus, **outcome,
+        "attempt": attempt, "work_dir": _text(one, "working_directory"),
     }
     if plain(array.get("job_id")):
         told |= {"array_job": plain(array["job_id"]), "array_task": _digits(array.get("task_id"))}

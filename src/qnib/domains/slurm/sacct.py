@@ -123,7 +123,8 @@ def _job(row: Row, name: str, zone: tzinfo) -> Job:
     cpus = _first(row, "ncpus", "alloccpus") or whole(got.get("cpu", "")) or _first(row, "reqcpus")
     count = _first(row, "nnodes", "allocnodes") or whole(got.get("node", "")) or _first(row, "reqnodes")
     outcome = code(row.get("exitcode", "")) if end else {"exit_code": None, "signal": None}
-    told: dict[str, Scalar] = {"start": iso(start), "end": iso(end), "cpus": cpus, "node_count": count, **outcome}
+    over = end if now in ENDED else None
+    told: dict[str, Scalar] = {"start": iso(start), "end": iso(over), "cpus": cpus, "node_count": count, **outcome}
     columns = {
         "jobname": "name", "user": "user", "group": "group", "account": "account", "partition": "partition",
         "qos": "qos", "reason": "reason", "nodelist": "nodes", "workdir": "work_dir", "submitline": "command",
@@ -143,7 +144,7 @@ def _job(row: Row, name: str, zone: tzinfo) -> Job:
         told["id"] = int(name)
     attempt = (_first(row, "restarts") or 0) + 1
     told["attempt"] = attempt
-    job = Job(name, submit, now, told, end if now in ENDED else None)
+    job = Job(name, submit, now, told, over)
     if start is not None:
         memory = octets(got["mem"]) if "mem" in got else None
         share: dict[str, Scalar] = {"cpus": cpus, "memory": memory // max(1, count or 1) if memory else None, **outcome}
@@ -239,5 +240,6 @@ def _join(chain: Sequence[Job]) -> Job:
             number = max(number + 1, int(str(record.told.get("attempt") or 1)))
         runs += [replace(run, attempt=number) for run in record.runs]
         steps += [replace(step, attempt=number) for step in record.steps]
-    told = {**last.told, "attempt": number}
+    began = next((run.start for run in runs if run.attempt == number), None)
+    told = {**last.told, "attempt": number, "start": iso(began)}
     return replace(last, submit=first.submit, told=told, runs=runs, steps=steps, script=last.script or first.script)

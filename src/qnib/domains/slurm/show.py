@@ -14,10 +14,24 @@ from datetime import datetime, tzinfo
 from qnib.domains.slurm import jobs, nodes
 from qnib.domains.slurm.jobs import Job, Run
 from qnib.domains.slurm.nodes import Node
-from qnib.domains.slurm.values import ENDED, code, duration, iso, moment, octets, state, tres, whole, word, zone_of
+from qnib.domains.slurm.values import (
+    ENDED,
+    code,
+    duration,
+    iso,
+    moment,
+    node_state,
+    octets,
+    state,
+    tres,
+    whole,
+    word,
+    zone_of,
+)
 from qnib.model import Scalar, Snapshot
 
 _FIELD = re.compile(r"(?:^|[ \t]+)([A-Z][A-Za-z0-9_/:]*)=", re.MULTILINE)
+_AFTER_NAME = re.compile(r"\n| HetJobIdSet=| UserId=")
 _SHARE = re.compile(r"Nodes=(\S+) CPU_IDs=(\S+) Mem=(\d+)")
 _WHO = re.compile(r"(\S+?)\((\d+)\)")
 _REASON = re.compile(r"(?P<why>.*?)(?: \[(?P<who>[^@\]]+)@(?P<when>[^\]]+)\])?$", re.DOTALL)
@@ -42,7 +56,7 @@ def shown(text: str) -> Iterator[tuple[str, dict[str, str], str]]:
     for block in re.split(r"^(?=(?:JobId|NodeName|PartitionName)=)", text, flags=re.MULTILINE):
         if not block.strip():
             continue
-        marks = list(_FIELD.finditer(block))
+        marks = _marks(block)
         if not marks or marks[0].start() != 0:
             raise ValueError(f"not what scontrol shows: {block[:100]!r}")
         fields: dict[str, str] = {}
@@ -50,6 +64,17 @@ def shown(text: str) -> Iterator[tuple[str, dict[str, str], str]]:
             value = block[mark.end():after.start() if after else len(block)].strip()
             fields.setdefault(mark[1], value)
         yield marks[0][1], fields, block
+
+
+def _marks(block: str) -> list[re.Match[str]]:
+    """Where fields begin; what looks like one in a job's name is none."""
+    marks = list(_FIELD.finditer(block))
+    name = next((mark for mark in marks if mark[1] == "JobName"), None)
+    if name is None:
+        return marks
+    after = _AFTER_NAME.search(block, name.end())
+    end = after.start() if after else len(block)
+    return [mark for mark in marks if mark.start() <= name.start() or mark.start() >= end]
 
 
 def _need(fields: dict[str, str], *names: str) -> None:
@@ -115,7 +140,7 @@ def _node(fields: dict[str, str], zone: tzinfo) -> Node:
     why = _REASON.match(fields.get("Reason", ""))
     since = why["when"] if why and why["when"] else ""
     told: dict[str, Scalar] = {
-        "state": fields["State"].upper(), "reason": word(why["why"]) if why else "",
+        "state": node_state(fields["State"]), "reason": word(why["why"]) if why else "",
         "reason_by": (why["who"] or "") if why else "", "reason_since": iso(moment(since, zone)),
         "cpus": whole(fields.get("CPUTot", "")), "cpus_allocated": whole(fields.get("CPUAlloc", "")),
         "memory": octets(fields.get("RealMemory", "")), "memory_allocated": octets(fields.get("AllocMem", "")),

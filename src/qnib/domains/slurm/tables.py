@@ -16,7 +16,19 @@ from qnib.domains.slurm import jobs, nodes
 from qnib.domains.slurm.jobs import Job, Run
 from qnib.domains.slurm.nodes import Node
 from qnib.domains.slurm.sacct import job_name
-from qnib.domains.slurm.values import ENDED, code, duration, iso, moment, octets, state, whole, word, zone_of
+from qnib.domains.slurm.values import (
+    ENDED,
+    code,
+    duration,
+    iso,
+    moment,
+    node_state,
+    octets,
+    state,
+    whole,
+    word,
+    zone_of,
+)
 from qnib.model import Scalar, Snapshot
 
 Row = Mapping[str, str]
@@ -194,9 +206,8 @@ def _nodes(row: Row) -> list[str]:
 
 def _node(row: Row, zone: tzinfo) -> dict[str, Scalar]:
     told: dict[str, Scalar] = {}
-    now = row.get("statecomplete") or row.get("statelong") or row.get("statecompact")
-    if now:
-        told["state"] = now.upper()
+    if now := row.get("statecomplete") or row.get("statelong") or row.get("statecompact"):
+        told["state"] = node_state(now, short="statecomplete" not in row)
     for theirs, ours in (("reason", "reason"), ("user", "reason_by"), ("version", "version"), ("features", "features"),
                          ("gres", "gres")):
         if theirs in row:

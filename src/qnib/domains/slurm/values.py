@@ -123,6 +123,24 @@ def state(value: str) -> str:
     return SHORT.get(first, first)
 
 
+_NODE_STATES = {
+    "ALLOC": "ALLOCATED", "BOOT": "REBOOT", "COMP": "COMPLETING", "DRAIN": "DRAINED", "DRNG": "DRAINING",
+    "FAILG": "FAILING", "FUTR": "FUTURE", "MIX": "MIXED", "PLND": "PLANNED", "RESV": "RESERVED", "UNK": "UNKNOWN",
+}
+
+
+def node_state(value: str, short: bool = False) -> str:
+    """A node's state in long words joined by +; a star after one means that the node does not answer. `short`: it
+    is of sinfo's column of abbreviations, where drain means drained.
+
+    >>> node_state("DOWN*+DRAIN"), node_state("mix", short=True)
+    ('DOWN+DRAIN+NOT_RESPONDING', 'MIXED')
+    """
+    words = [word.rstrip("*~#!%$@^-") for word in value.upper().split("+")]
+    silent = ["NOT_RESPONDING"] if "*" in value and "NOT_RESPONDING" not in words else []
+    return "+".join([*(_NODE_STATES.get(one, one) if short else one for one in words), *silent])
+
+
 def tres(value: str) -> dict[str, str]:
     """``cpu=4,mem=8G,gres/gpu:a100=2`` as amounts by name."""
     return dict(part.partition("=")[::2] for part in value.split(",") if "=" in part)
