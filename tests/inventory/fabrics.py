@@ -49,7 +49,7 @@ def jobs(facts: Facts, at: datetime, cluster: str = "lab", **hosts: str) -> None
 def tree(pods: int, leaves: int, hosts: int, cores: int) -> tuple[str, list[Table]]:
     """A three-level tree as ibnetdiscover prints it, and its forwarding tables by destination modulo.
 
-    `pods` × `leaves` leaf switches of `hosts` hosts each; a pod has `cores` middle switches, each joined to all its
+    `pods` times `leaves` leaf switches of `hosts` hosts each; a pod has `cores` middle switches, each joined to all its
     leaves and to `cores` cores of its own. LIDs count devices from 1, switches first.
     """
     ends: dict[str, list[tuple[int, str, int]]] = {}

@@ -91,7 +91,7 @@ def test_ports_hosts_and_what_is_none(wired: Nets) -> None:
 
 def test_without_tables_a_shortest_way_and_it_says_so(wired: Nets) -> None:
     wired.engine.run("TRUNCATE TABLE qnib.forwarding")
-    (route,) = routes(wired, "lab", "n00", "n31")
+    (route,) = routes(Nets(wired.engine, wired.facts), "lab", "n00", "n31")
     assert route.complete and route.by == "shortest" and len(route.hops) == 6
     assert {hop.by for hop in route.hops[1:]} == {"shortest"}
     assert route.tables_since is None

@@ -122,13 +122,13 @@ class Nets:
         """The fabric of a cluster at `at` (None: now)."""
         with self._lock:
             if at is None:
-                mark = (_mark(self.facts, cluster), forwarding.mark(self.engine, cluster))
+                mark = (_mark(self.facts, cluster), forwarding.mark(cluster))
                 held = self._now.get(cluster)
                 if held is None or held[0] != mark:
                     held = self._now[cluster] = (mark, build(self.engine, self.facts, cluster, None))
                 return held[1]
             # A late record changes the past: what was written since makes another past of it.
-            key = (cluster, at, self.facts.mark(), forwarding.mark(self.engine, cluster))
+            key = (cluster, at, self.facts.mark(), forwarding.mark(cluster))
             net = self._past.pop(key, None) or build(self.engine, self.facts, cluster, at)
             self._past[key] = net
             while len(self._past) > MOST_PAST:

@@ -7,17 +7,19 @@ two ports were joined before: somebody may have replaced it in place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from qnib.model import Entity, Known, Ref, Relation, Snapshot
 
+Ends = tuple[str, str]
+"""Two ports, as a link names them."""
+
 SHORTLY = timedelta(minutes=15)
 """How long a cable may hang loose and still be taken for the same one."""
 
 
-def ends_of(connection: str) -> tuple[str, str]:
+def ends_of(connection: str) -> Ends:
     """The two ports in a connection's key.
 
     >>> ends_of("SW1/3--compute2/1@1795216670")
@@ -28,28 +30,19 @@ def ends_of(connection: str) -> tuple[str, str]:
 
 
 def settle(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
-    """`seen` with a CONNECTION and a CABLE for every LINK; pure."""
-    open_now = {ends_of(entity.key): entity for entity in known.open("CONNECTION")}
-    cables = {relation.source.key: relation.target.key for relation in known.ties("USES")}
-    about = {entity.key: entity for entity in known.entities("CABLE")}
-    links = [relation for relation in seen.relations if relation.kind == "LINK"]
+    """`seen` with a CONNECTION and a CABLE for every LINK; pure. Its time grows with the number of links."""
+    links = sorted((link for link in seen.relations if link.kind == "LINK"), key=lambda link: link.source.key)
     pairs = {(link.source.key, link.target.key) for link in links}
-    # What is loose: ended a short while ago, or ending with this very look.
-    loose = [entity for ends, entity in open_now.items() if ends not in pairs]
-    loose += [entity for entity in known.ended("CONNECTION", at - SHORTLY) if ends_of(entity.key) not in pairs]
-    # A cable that is plugged in is not loose, whatever it was part of before.
-    taken = {cables.get(entity.key, "") for ends, entity in open_now.items() if ends in pairs}
-    loose = [entity for entity in loose if cables.get(entity.key) and cables[entity.key] not in taken]
-    new = [pair for pair in pairs if pair not in open_now]
+    past = _Past(known, pairs, at)
     entities, relations = list(seen.entities), list(seen.relations)
-    for link in sorted(links, key=lambda link: link.source.key):
+    for link in links:
         ends = link.source.key, link.target.key
-        if ends in open_now:
-            connection = open_now[ends].key
-            cable = about.get(cables.get(connection, "")) or Entity("CABLE", f"cable {connection}")
+        if ends in past.open_now:
+            connection = past.open_now[ends].key
+            cable = past.about.get(past.cables.get(connection, "")) or Entity("CABLE", f"cable {connection}")
         else:
             connection = f"{ends[0]}--{ends[1]}@{int(at.timestamp())}"
-            cable = _cable(connection, ends, loose, new, cables, about, known, at)
+            cable = past.cable(connection, ends)
         entities.append(Entity("CONNECTION", connection, {
             "name": f"{ends[0]}--{ends[1]}", "a": ends[0], "b": ends[1],
             "width": link.properties.get("width", ""), "speed": link.properties.get("speed", ""),
@@ -63,26 +56,52 @@ def settle(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
     return Snapshot(entities, relations, seen.complete)
 
 
-def _cable(
-    connection: str, ends: tuple[str, str], loose: Sequence[Entity], new: Sequence[tuple[str, str]],
-    cables: dict[str, str], about: dict[str, Entity], known: Known, at: datetime,
-) -> Entity:
-    candidates = {cables[entity.key] for entity in loose if _one_end(ends_of(entity.key), ends)}
-    # Two new connections that could both be the same cable leave it open which one is.
-    rivals = [
-        other for other in new if other != ends
-        and any(_one_end(ends_of(entity.key), other) for entity in loose if cables[entity.key] in candidates)
-    ]
-    if len(candidates) == 1 and not rivals:
-        key = candidates.pop()
-        return Entity("CABLE", key, {"name": key, "identity": "inferred", "inferred": True, "serial": "", "maybe": ""})
-    before = next((
-        cables[entity.key] for entity in known.ended("CONNECTION", at - SHORTLY)
-        if ends_of(entity.key) == ends and entity.key in cables
-    ), "")
-    key = f"cable {connection}"
-    return Entity("CABLE", key, {"name": key, "identity": "unknown", "inferred": False, "serial": "", "maybe": before})
+class _Past:
+    """What was plugged where until this look, by port."""
+
+    def __init__(self, known: Known, pairs: set[Ends], at: datetime) -> None:
+        self.open_now = {ends_of(entity.key): entity for entity in known.open("CONNECTION")}
+        self.cables = {relation.source.key: relation.target.key for relation in known.ties("USES")}
+        self.about = {entity.key: entity for entity in known.entities("CABLE")}
+        ended = known.ended("CONNECTION", at - SHORTLY)
+        self._last: dict[Ends, str] = {}
+        for entity in ended:  # the latest first
+            if entity.key in self.cables:
+                self._last.setdefault(ends_of(entity.key), self.cables[entity.key])
+        # What is loose: ended a short while ago, or ending with this very look. A cable that is plugged in is not,
+        # whatever it was part of before.
+        taken = {self.cables.get(entity.key, "") for ends, entity in self.open_now.items() if ends in pairs}
+        loose = [*(entity for ends, entity in self.open_now.items() if ends not in pairs), *ended]
+        self._loose: dict[str, list[tuple[Ends, str]]] = {}
+        for entity in loose:
+            ends, cable = ends_of(entity.key), self.cables.get(entity.key, "")
+            if cable and cable not in taken and ends not in pairs:
+                for end in ends:
+                    self._loose.setdefault(end, []).append((ends, cable))
+        self._new: dict[str, list[Ends]] = {}
+        for ends in pairs - self.open_now.keys():
+            for end in ends:
+                self._new.setdefault(end, []).append(ends)
+
+    def cable(self, connection: str, ends: Ends) -> Entity:
+        """The cable of a connection that is new."""
+        was = [one for end in ends for one in self._loose.get(end, ()) if _one_end(one[0], ends)]
+        candidates = {cable for _, cable in was}
+        # Two new connections that could both be the same cable leave it open which one is.
+        rivals = any(
+            other != ends and _one_end(before, other)
+            for before, _ in was for end in before for other in self._new.get(end, ())
+        )
+        if len(candidates) == 1 and not rivals:
+            key = candidates.pop()
+            return Entity(
+                "CABLE", key, {"name": key, "identity": "inferred", "inferred": True, "serial": "", "maybe": ""}
+            )
+        key, before = f"cable {connection}", self._last.get(ends, "")
+        return Entity(
+            "CABLE", key, {"name": key, "identity": "unknown", "inferred": False, "serial": "", "maybe": before}
+        )
 
 
-def _one_end(before: tuple[str, str], now: tuple[str, str]) -> bool:
+def _one_end(before: Ends, now: Ends) -> bool:
     return len({*before} & {*now}) == 1
