@@ -125,13 +125,17 @@ class Task:
         if process.stdout:
             process.stdout.close()
         self.process = None
+        self.settled(now, status)
+        return status
+
+    def settled(self, now: float, status: int) -> None:
+        """Decide when the next run may be, from what this one took and gave."""
         if status == 0:
             self.pace.told(self.name, len(self.answer))
         self._next_allowed = now + self.pace.pause(now - self._started)
         self.due = max(self.due, self._next_allowed)
         if self._again > now:
             self.due = min(self.due, max(self._again, self._next_allowed))
-        return status
 
     def kill(self) -> None:
         if self.process is not None:

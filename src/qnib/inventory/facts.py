@@ -271,12 +271,18 @@ def canonical(facts: Facts, cluster: str, snapshot: Snapshot) -> Snapshot:
     def ref(old: Ref) -> Ref:
         if old.kind != "Host":
             return old
-        return Ref("Host", facts.resolve(cluster, old.key) or old.key)
+        name = names.get(old.key)
+        if name is None:
+            name = names[old.key] = facts.resolve(cluster, old.key) or old.key
+        return old if name == old.key else Ref("Host", name)
 
+    def relation(old: Relation) -> Relation:
+        source, target = ref(old.source), ref(old.target)
+        return old if source is old.source and target is old.target else replace(old, source=source, target=target)
+
+    names: dict[str, str] = {}
     return Snapshot(
-        snapshot.entities,
-        [replace(r, source=ref(r.source), target=ref(r.target)) for r in snapshot.relations],
-        snapshot.complete,
+        snapshot.entities, [relation(one) for one in snapshot.relations], snapshot.complete,
     )
 
 

@@ -82,17 +82,20 @@ def _resized(seen: Snapshot, known: Known) -> Snapshot:
 
 def _ended(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
     """`seen` with an end for every job, attempt and allocation that is open in the record and not told any more."""
-    told = {entity.ref for entity in seen.entities}
-    ties = {(tie.kind, tie.source, tie.target) for tie in seen.relations}
+    told = {(entity.kind, entity.key) for entity in seen.entities}
     entities, relations = list(seen.entities), list(seen.relations)
+    gone = False
     for kind in ("Job", "Attempt"):
         for entity in known.open(kind):
-            if entity.ref not in told:
+            if (kind, entity.key) not in told:
+                gone = True
                 lost = {"state": "UNKNOWN", "end": at.isoformat().replace("+00:00", "Z")}
                 entities.append(replace(entity, properties={**entity.properties, **lost}, since=None, until=at))
-    for kind in ("JOBCLIENT", "ATTEMPT_OF", "SUBMITTED", "CHARGED_TO", "QUEUED_IN"):
+    # Who submitted it, and what it is charged to, ends with a job only.
+    for kind in ("JOBCLIENT", "ATTEMPT_OF", "QUEUED_IN", *(("SUBMITTED", "CHARGED_TO") if gone else ())):
+        ties = {(tie.source.key, tie.target.key) for tie in seen.relations if tie.kind == kind}
         for tie in known.ties(kind):
-            if tie.until is None and (tie.kind, tie.source, tie.target) not in ties:
+            if tie.until is None and (tie.source.key, tie.target.key) not in ties:
                 relations.append(replace(tie, since=None, until=at))
     return replace(seen, entities=entities, relations=relations)
 
