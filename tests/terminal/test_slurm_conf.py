@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 
 from qnib.terminal.blueprint import Blueprint
-from qnib.terminal.cgroups import NODES_ONLY, V1
+from qnib.terminal.cgroups import NODES_ONLY, V1, V2
 from qnib.terminal.slurm_conf import cgroup_conf, node_line, slurm_conf
 
 PLAN = Blueprint("demo", IPv4Network("10.213.7.0/24"), node_cpus=2, node_memory=512, leaf=2)
@@ -35,6 +35,10 @@ def test_the_rung_decides_how_jobs_are_held() -> None:
     assert held["TaskPlugin"] == "task/cgroup"
     assert free["ProctrackType"] == "proctrack/linuxproc"
     assert "ConstrainRAMSpace=yes" in cgroup_conf(V1)
+    assert settings(slurm_conf(PLAN, V2))["Prolog"].endswith("inside/prolog.sh")
+    assert settings(cgroup_conf(V2))["IgnoreSystemd"] == "yes"
+    for rung in (V1, NODES_ONLY):
+        assert "Prolog" not in settings(slurm_conf(PLAN, rung))
     assert cgroup_conf(NODES_ONLY) == "CgroupPlugin=disabled\n"
 
 

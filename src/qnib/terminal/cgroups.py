@@ -1,8 +1,8 @@
 """Chooses how memory and CPU limits of nodes and jobs are enforced on this host, and makes the cgroups for it.
 
-On cgroup v1 (and hybrid) each node gets a directory of its own below every controller, which is bound into
+Each node gets a directory of its own, on cgroup v1 (and hybrid) one below every controller, which is bound into
 its container, so that slurmd can make cgroups for jobs without any privilege. The node's limit sits one
-level above what is bound: root inside the container cannot reach it.
+level above what is bound: root inside the container cannot reach it. docs/limits.md has the whole ladder.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from qnib.errors import Unavailable
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "freezer")
 """What slurmd's cgroup/v1 plugin asks for, and `cpu` for the node's own limit."""
+
+V2_CONTROLLERS = ("cpu", "memory", "pids")
+"""The same on cgroup v2. No cpuset: it would put the one-core jobs of all nodes on the same core of the host."""
 
 INNER = "in"
 
@@ -35,15 +38,29 @@ class Rung:
 
 
 V1 = Rung("cgroup-v1", True, "SLURM holds each job to its memory in cgroups of its own; nodes are limited above them")
+V2 = Rung(
+    "cgroup-v2", True,
+    "SLURM holds each job to its memory and cores in cgroups of its own; nodes are limited above them",
+)
 NODES_ONLY = Rung("node-limits", False, "the engine limits each node; jobs share their node's limit")
 
 
 def choose(cgroup_driver: str, root: Path = ROOT) -> Rung:
     """The best rung this host allows. `cgroup_driver` is the engine's: with systemd it owns the tree, not we."""
+    if cgroup_driver != "cgroupfs":
+        return NODES_ONLY
     writable = all((root / c).is_dir() and os.access(root / c, os.W_OK) for c in CONTROLLERS)
-    if writable and (root / "memory" / "memory.limit_in_bytes").exists() and cgroup_driver == "cgroupfs":
+    if writable and (root / "memory" / "memory.limit_in_bytes").exists():
         return V1
+    # Anywhere but at the real root (which has no type) controllers can be handed on only where no process lives.
+    given = root / ("cgroup.subtree_control" if (root / "cgroup.type").exists() else "cgroup.controllers")
+    if os.access(root, os.W_OK) and set(V2_CONTROLLERS) <= _words(given):
+        return V2
     return NODES_ONLY
+
+
+def _words(file: Path) -> set[str]:
+    return set(file.read_text().split()) if file.exists() else set()
 
 
 def parent(cluster: str, host: str) -> str:
@@ -51,14 +68,31 @@ def parent(cluster: str, host: str) -> str:
     return f"/qnib-{cluster}/{host}/{INNER}"
 
 
-def binds(cluster: str, host: str) -> list[tuple[str, str, str]]:
+def binds(rung: Rung, cluster: str, host: str) -> list[tuple[str, str, str]]:
     """(host path, path inside, mode) of the directories slurmd may write to."""
     inner = parent(cluster, host).lstrip("/")
+    if rung is V2:
+        # At the very path it has outside: slurmd puts together the mount point and what /proc/1/cgroup says.
+        return [(str(ROOT / inner), str(ROOT / inner), "rw")]
     return [(str(ROOT / c / inner), str(ROOT / c), "rw") for c in CONTROLLERS]
 
 
-def make(cluster: str, host: str, *, memory: int, cpus: float, root: Path = ROOT) -> None:
-    """Directories and limits of one container; `memory` in bytes (0: none), `cpus` in cores (0: none)."""
+def make(
+    rung: Rung, cluster: str, host: str, *, memory: int, cpus: float, slurmd: bool = True, root: Path = ROOT,
+) -> None:
+    """Directories and limits of one container; `memory` in bytes (0: none), `cpus` in cores (0: none).
+
+    `slurmd`: jobs will run in it.
+    """
+    if rung is V2:
+        _make_v2(cluster, host, memory, cpus, root)
+        if slurmd:
+            _make_scope(root / parent(cluster, host).lstrip("/"), host)
+    else:
+        _make_v1(cluster, host, memory, cpus, root)
+
+
+def _make_v1(cluster: str, host: str, memory: int, cpus: float, root: Path) -> None:
     outer, inner = f"qnib-{cluster}/{host}", parent(cluster, host).lstrip("/")
     for controller in CONTROLLERS:
         (root / controller / inner).mkdir(parents=True, exist_ok=True)
@@ -76,6 +110,36 @@ def make(cluster: str, host: str, *, memory: int, cpus: float, root: Path = ROOT
         for part in (outer, inner):
             (root / "cpu" / part / "cpu.cfs_period_us").write_text("100000")
             (root / "cpu" / part / "cpu.cfs_quota_us").write_text(str(int(cpus * 100_000)))
+
+
+def _make_v2(cluster: str, host: str, memory: int, cpus: float, root: Path) -> None:
+    outer, inner = root / f"qnib-{cluster}" / host, root / parent(cluster, host).lstrip("/")
+    _hand_on(root)
+    for part in (outer.parent, outer, inner):
+        part.mkdir(exist_ok=True)
+        _hand_on(part)
+    for part in (outer, inner):  # as above: a wall, and its height for the agent to read
+        if memory:
+            (part / "memory.max").write_text(str(memory))
+            if (part / "memory.swap.max").exists():
+                # A job over its memory would else be moved to the host's swap instead of being ended.
+                (part / "memory.swap.max").write_text("0")
+        if cpus:
+            (part / "cpu.max").write_text(f"{int(cpus * 100_000)} 100000")
+
+
+def _hand_on(part: Path) -> None:
+    """Let the children have the controllers. Only a cgroup without processes of its own can, which all of ours are."""
+    if not set(V2_CONTROLLERS) <= _words(part / "cgroup.subtree_control"):
+        (part / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in V2_CONTROLLERS))
+
+
+def _make_scope(inner: Path, host: str) -> None:
+    """Where slurmd puts its jobs. Left to it, slurmd complains of each part of the tree it cannot write to."""
+    place = inner / "system.slice"
+    place.mkdir(exist_ok=True)
+    _hand_on(place)
+    (place / f"{host}_slurmstepd.scope").mkdir(exist_ok=True)
 
 
 def remove(cluster: str, host: str = "", *, patience: float = 10.0, root: Path = ROOT) -> None:

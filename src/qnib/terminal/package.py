@@ -43,7 +43,8 @@ def ensure(settings: Settings, engine: str, image: str) -> Path:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
         for path in [part, *part.rglob("*")]:
-            path.chmod(0o755 if path.is_dir() else 0o644)
+            # slurmd starts prolog.sh itself; the other scripts are given to a shell.
+            path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
         _compile(settings, engine, image, part)
         part.rename(target)
     except BaseException:

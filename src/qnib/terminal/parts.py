@@ -56,16 +56,16 @@ def _container(settings: Settings, cluster: Cluster, plan: Blueprint, rung: Rung
     parent = ""
     if rung.jobs_limited:
         # The wall stands around the cgroup that holds the container and its jobs' cgroups alike.
-        cgroups.make(plan.name, host, memory=memory, cpus=cpus)
+        cgroups.make(rung, plan.name, host, memory=memory, cpus=cpus, slurmd=role == "node")
         parent = cgroups.parent(plan.name, host)
         limits = {}
-        binds += cgroups.binds(plan.name, host)
+        binds += cgroups.binds(rung, plan.name, host)
     return Container(
         name=plan.container(host), image=image, hostname=host, network=plan.network, address=plan.address(host),
         command=["/usr/bin/tini", "-g", "--", "/bin/bash", f"{INSIDE}/qnib/terminal/inside/{role}.sh"],
         labels={**record.labels(settings, plan.name), "qnib.role": role, "qnib.host": host},
         binds=binds, hosts=plan.hosts(),
-        environment=environment, cgroup_parent=parent,
+        environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
     )
 

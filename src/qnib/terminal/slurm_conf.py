@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from qnib.terminal.blueprint import MAX_NODES, Blueprint
-from qnib.terminal.cgroups import Rung
+from qnib.terminal.cgroups import V1, V2, Rung
+from qnib.terminal.package import INSIDE
 
 SLURM_CONF = """\
 ClusterName={name}
@@ -49,7 +50,7 @@ CompleteWait=0
 # With an epilog every node reports the end of a job by a message of its own, and the last of them wakes the scheduler.
 # Without one some answer "already over" at once, which wakes nobody: the next job waits for the next full second.
 Epilog=/bin/true
-InactiveLimit=0
+{prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
 JobCompType=jobcomp/none
@@ -78,7 +79,25 @@ ConstrainDevices=no
 MinRAMSpace=8
 """
 
+CGROUP_V2 = """\
+CgroupPlugin=cgroup/v2
+# There is no systemd in the node, and the controllers are handed on already.
+IgnoreSystemd=yes
+# By cores it would be the first core of every node, which are all one core of the host: prolog.sh sets a quota.
+ConstrainCores=no
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=no
+ConstrainDevices=no
+MinRAMSpace=8
+"""
+
 CGROUP_NONE = "CgroupPlugin=disabled\n"
+
+
+PROLOG = f"""\
+# Holds the job to its share of the node's CPU time before its first process starts.
+Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
+"""
 
 
 def slurm_conf(plan: Blueprint, rung: Rung) -> str:
@@ -89,11 +108,12 @@ def slurm_conf(plan: Blueprint, rung: Rung) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
+        prolog=PROLOG if rung is V2 else "",
     )
 
 
 def cgroup_conf(rung: Rung) -> str:
-    return CGROUP_V1 if rung.jobs_limited else CGROUP_NONE
+    return {V1: CGROUP_V1, V2: CGROUP_V2}.get(rung, CGROUP_NONE)
 
 
 def node_line(plan: Blueprint, number: int) -> str:

@@ -38,6 +38,8 @@ class Container:
     memory: int = 0
     cpus: float = 0
     cgroup_parent: str = ""
+    own_cgroup_namespace: bool = True
+    """False: it sees the host's tree, to read. The kernel moves no process across the border of a namespace."""
     capabilities: Sequence[str] = CAPABILITIES
 
 

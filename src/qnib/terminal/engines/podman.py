@@ -19,6 +19,7 @@ from docker.errors import DockerException
 
 from qnib.errors import NotAllowed, Unavailable
 from qnib.settings import Settings
+from qnib.terminal import cgroups
 from qnib.terminal.engines import command_line
 from qnib.terminal.engines.socket import SocketEngine, client
 
@@ -76,15 +77,20 @@ def _conf(run: Path) -> Path:
 
 def _write_conf(run: Path) -> None:
     """The few settings the service needs; the distribution's own file is not touched."""
-    lines = ["[engine]"]
+    # The cgroups below ours are ours to lay out (terminal/cgroups.py), which systemd would do its own way.
+    lines = ["[engine]", 'cgroup_manager = "cgroupfs"']
     unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    if not unified:
-        if not shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
-            raise Unavailable(
-                "This host has cgroup v1 or a hybrid tree, which needs runc.", where="/sys/fs/cgroup",
-                try_next="apt-get install runc",
-            )
-        lines += ['runtime = "runc"', 'cgroup_manager = "cgroupfs"']
+    sbin = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    if shutil.which("runc", path=sbin):
+        lines += ['runtime = "runc"']  # on every kind of host: one runtime to know
+    elif not unified:
+        raise Unavailable(
+            "This host has cgroup v1 or a hybrid tree, which needs runc.", where="/sys/fs/cgroup",
+            try_next="apt-get install runc",
+        )
+    if cgroups.choose("cgroupfs") is cgroups.V2:
+        # The API has a field for it, which podman before 5.6 does not read.
+        lines = ["[containers]", 'cgroupns = "host"', *lines]
     if not Path("/run/systemd/journal/socket").exists():
         lines += ['events_logger = "file"']
     part = run / "containers.conf.part"

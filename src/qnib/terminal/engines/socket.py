@@ -94,6 +94,7 @@ class SocketEngine:
                 binds=[f"{source}:{inside}:{mode}" for source, inside, mode in container.binds],
                 cap_drop=["ALL"], cap_add=list(container.capabilities), security_opt=["no-new-privileges"],
                 cgroup_parent=container.cgroup_parent or None,
+                cgroupns=None if container.own_cgroup_namespace else "host",
                 extra_hosts=dict(container.hosts),
                 ulimits=[Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in ULIMITS],
                 network_mode=container.network, **limits,
@@ -177,7 +178,7 @@ def _absent_is_fine() -> Iterator[None]:
 
 def client(url: str) -> Any:
     """A docker client with patience for sixteen containers at once on two cores."""
-    return docker.DockerClient(base_url=url, version="1.40", timeout=120, max_pool_size=32)
+    return docker.DockerClient(base_url=url, version="1.41", timeout=120, max_pool_size=32)
 
 
 def _last(text: str) -> str:

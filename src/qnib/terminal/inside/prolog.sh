@@ -1,0 +1,41 @@
+#!/bin/bash
+# slurmd's Prolog on cgroup v2: makes the job's cgroup before slurmstepd does, with a quota of as many cores as the job
+# has on this node. SLURM tells them in the order of the node list, folded: 2, 1(x3), 2,1(x2) for compute3, compute[0-2,5].
+# Every job waits for this, so it starts no process that it can do without.
+
+# Where this node stands in the list.
+mine=${SLURMD_NODENAME##*[!0-9]} place=0
+IFS=,
+if [[ $SLURM_JOB_NODELIST == *"["* ]]; then
+    list=${SLURM_JOB_NODELIST#*[}
+    for part in ${list%]}; do
+        first=${part%-*} last=${part#*-}
+        if ((10#$mine <= 10#$last)); then
+            place=$((place + 10#$mine - 10#$first))
+            break
+        fi
+        place=$((place + 10#$last - 10#$first + 1))
+    done
+fi
+
+# The count at that place.
+cpus=
+for part in $SLURM_JOB_CPUS_PER_NODE; do
+    times=1
+    [[ $part == *"(x"* ]] && times=${part#*(x} times=${times%)}
+    if ((place < times)); then
+        cpus=${part%%(*}
+        break
+    fi
+    place=$((place - times))
+done
+if [ -z "$cpus" ]; then
+    echo "no CPUs of $SLURMD_NODENAME in $SLURM_JOB_CPUS_PER_NODE for $SLURM_JOB_NODELIST" >&2
+    exit 1
+fi
+
+# The scope is as the host made it (terminal/cgroups.py). A job comes back here under its number when it is requeued.
+tree=${QNIB_CGROUPS:-/sys/fs/cgroup}
+job=$tree/qnib-$SLURM_CLUSTER_NAME/$SLURMD_NODENAME/in/system.slice/${SLURMD_NODENAME}_slurmstepd.scope/job_$SLURM_JOB_ID
+[ -d "$job" ] || mkdir "$job" || exit 1
+echo "$((cpus * 100000)) 100000" >"$job/cpu.max"
