@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,16 +137,13 @@ class Nets:
             return net
 
 
-_KINDS = ("CONNECTION", "PORT", "SW", "HCA", "BELONGS_TO", "USES")
-
-
 def _mark(facts: Facts, cluster: str) -> tuple[object, ...]:
-    """What changes whenever the fabric does; jobs that come and go do not."""
-    found: list[object] = []
-    for kind in _KINDS:
-        held = facts.current(cluster, kind)
-        found += [len(held), max((fact.recorded for fact in held), default=None)]
-    return tuple(found)
+    """What changes whenever the fabric does; jobs that come and go do not. Made for each question: it must be quick."""
+    recorded = attrgetter("recorded")
+    held = [facts.current(cluster, kind) for kind in ("CONNECTION", "PORT")]
+    newest = [max(map(recorded, one), default=None) for one in held]
+    counts = [len(facts.current(cluster, kind)) for kind in ("SW", "HCA", "BELONGS_TO")]
+    return (*map(len, held), *newest, *counts)
 
 
 def build(engine: Engine, facts: Facts, cluster: str, at: datetime | None) -> Net:
