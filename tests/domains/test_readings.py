@@ -32,6 +32,19 @@ def test_mounts_of_all_kinds() -> None:
     }  # fmt: skip
 
 
+def test_a_virtual_nodes_own_part_of_the_v2_tree_is_found() -> None:
+    """As a node on Debian 13 sees it: the host's tree to read, its own part over itself to write."""
+    seen = (
+        "377 364 0:30 / /sys/fs/bpf ro - bpf bpf rw\n"
+        "378 364 0:27 / /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw\n"
+        "379 378 0:27 /qnib-demo/compute0/in /sys/fs/cgroup/qnib-demo/compute0/in rw,nosuid,nodev,noexec,relatime"
+        " - cgroup2 cgroup2 rw\n"
+    )
+    assert cgroup.mounts(seen) == {"unified": "/sys/fs/cgroup/qnib-demo/compute0/in"}
+    elsewhere = "390 1 0:27 / /srv/chroot/sys/fs/cgroup rw - cgroup2 cgroup rw\n"
+    assert cgroup.mounts(seen + elsewhere) == cgroup.mounts(seen)
+
+
 def v1(root: Path) -> dict[str, str]:
     memory, cpu = root / "memory", root / "cpuacct"
     write(memory, memory__usage_in_bytes="300\n", memory__stat="cache 1\ntotal_cache 120\ntotal_inactive_file 100\n"

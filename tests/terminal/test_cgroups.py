@@ -86,7 +86,7 @@ def test_the_wall_of_v2_stands_above_what_is_bound(unified: Path) -> None:
     assert (node / "memory.max").read_text() == (node / "in/memory.max").read_text() == str(512 << 20)
     assert (node / "cpu.max").read_text() == "150000 100000"
     for part in (unified, unified / "qnib-demo", node, node / "in", node / "in/system.slice"):
-        assert (part / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+        assert (part / "cgroup.subtree_control").read_text() == "+cpu +memory +pids +cpuset"
     assert (node / "in/system.slice/compute0_slurmstepd.scope").is_dir()
     inside = str(cgroups.ROOT / "qnib-demo/compute0/in")
     assert cgroups.binds(V2, "demo", "compute0") == [(inside, inside, "rw")]

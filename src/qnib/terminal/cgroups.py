@@ -20,7 +20,7 @@ CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "freezer")
 """What slurmd's cgroup/v1 plugin asks for, and `cpu` for the node's own limit."""
 
 V2_CONTROLLERS = ("cpu", "memory", "pids")
-"""The same on cgroup v2. No cpuset: it would put the one-core jobs of all nodes on the same core of the host."""
+"""The same on cgroup v2."""
 
 INNER = "in"
 
@@ -130,8 +130,17 @@ def _make_v2(cluster: str, host: str, memory: int, cpus: float, root: Path) -> N
 
 def _hand_on(part: Path) -> None:
     """Let the children have the controllers. Only a cgroup without processes of its own can, which all of ours are."""
-    if not set(V2_CONTROLLERS) <= _words(part / "cgroup.subtree_control"):
-        (part / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in V2_CONTROLLERS))
+    # cpuset limits nothing here, but slurmd calls it an error three times over when it is not there.
+    for wanted in ((*V2_CONTROLLERS, "cpuset"), V2_CONTROLLERS):
+        if set(wanted) <= _words(part / "cgroup.subtree_control"):
+            return
+        try:
+            (part / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in wanted))
+        except OSError:
+            if wanted == V2_CONTROLLERS:
+                raise
+        else:
+            return
 
 
 def _make_scope(inner: Path, host: str) -> None:

@@ -1,7 +1,7 @@
 """Where this machine's own cgroup files are: v1, hybrid and v2, inside a container and outside.
 
 The root of the *visible* mount is what we want in every case: in a container it is the container's (or,
-where the engine binds a node's own directory there, the node's) cgroup, on a real host it is the host.
+where a node's own directory is bound there, the node's) cgroup, on a real host it is the host.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ V1 = ("memory", "cpuacct")
 def mounts(mountinfo: str) -> dict[str, str]:
     """Mount points by v1 controller name, the v2 tree under ``"unified"``, from the text of mountinfo.
 
+    A part of the v2 tree that is mounted again below the whole is this machine's own: a virtual node's.
+
     >>> mounts("30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw")
     {'unified': '/sys/fs/cgroup'}
     """
@@ -24,7 +26,8 @@ def mounts(mountinfo: str) -> dict[str, str]:
         if not dash or len(fields) < 5 or len(kind) < 3:
             continue
         if kind[0] == "cgroup2":
-            found["unified"] = fields[4]
+            if fields[4].startswith(found.get("unified", "")):
+                found["unified"] = fields[4]
         elif kind[0] == "cgroup":
             for controller in kind[2].split(","):
                 if controller in V1:
