@@ -138,6 +138,16 @@ def test_the_meaning_itself() -> None:
     assert (one.properties["state"], one.properties["features"]) == ("MIXED+DRAIN", "ib,fast")
 
 
+def test_nodes_told_by_index_are_in_the_order_written() -> None:
+    told = job(37)
+    told["nodes"] = told["job_resources"]["nodes"] = "n[2,1]"
+    seen = rest.parse_jobs(document(37, "jobs", [told]), AT)
+    assert {tie.target.key: tie.properties["cpus"] for tie in seen.relations if tie.kind == "JOBCLIENT"} == {
+        "n2": 2, "n1": 1,
+    }  # fmt: skip
+    assert {e.properties["nodes"] for e in seen.entities if e.kind in ("Job", "Attempt")} == {"n[1-2]"}
+
+
 def test_there_is_a_step_for_every_version_and_none_changes_its_input() -> None:
     assert set(STEPS) == set(range(OLDEST, NEWEST))
     for version in VERSIONS:

@@ -1,6 +1,7 @@
 """What to ask the controller, and what its answers mean.
 
-Gently: a run of `jobs` is one request to slurmctld, of `nodes` two, of `partitions` one, and the agent's pace
+Gently: a run of `jobs` is one request to slurmctld (without --local it asks for the federation, too), of `nodes` two,
+of `partitions` one, and the agent's pace
 (`qnib.agent.captures`) lets none of them run more than once a minute where answers are large: four requests a minute
 at most, whatever happens there.
 
@@ -184,7 +185,7 @@ _NODE_CHANGES = (
 CAPTURES = (
     Capture(
         "jobs",
-        ("env", "SLURM_TIME_FORMAT=%s", "squeue", "-a", "-t", "all", "-h", "-O", output_format(JOB_FIELDS)),
+        ("env", "SLURM_TIME_FORMAT=%s", "squeue", "-a", "--local", "-t", "all", "-h", "-O", output_format(JOB_FIELDS)),
         parse_jobs, 30, "controller", _JOB_CHANGES, settle=settle, events=job_events,
     ),
     Capture(

@@ -15,7 +15,7 @@ from typing import Any
 from qnib.domains.slurm import jobs
 from qnib.domains.slurm.jobs import Job, Run
 from qnib.domains.slurm.sacct import gather
-from qnib.domains.slurm.values import ENDED, code, iso, moment, octets, state, tres, word
+from qnib.domains.slurm.values import ENDED, code, fold, iso, moment, octets, state, tres, word
 from qnib.model import Scalar, Snapshot
 
 _NO_VALUE = 0xFFFFFFFE
@@ -51,7 +51,7 @@ def _job(one: dict[str, Any]) -> Job:
     if now not in ENDED | {"RESIZING", "REQUEUED"}:
         raise ValueError(f"job {number} is {now or 'without state'}: only finished jobs are pushed")
     start, end = moment(str(one.get("@start") or "")), moment(str(one.get("@end") or ""))
-    nodes = word(str(one.get("nodes") or ""))
+    nodes = fold(word(str(one.get("nodes") or "")))
     if not nodes or (start and end and start > end):
         start = None  # cancelled before it ran
     outcome = code(str(one.get("exit_code") or ""))

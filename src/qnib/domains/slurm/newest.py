@@ -8,7 +8,7 @@ from typing import Any
 
 from qnib.domains.slurm.jobs import Job, Run, Step
 from qnib.domains.slurm.nodes import Node
-from qnib.domains.slurm.values import ENDED, iso, word
+from qnib.domains.slurm.values import ENDED, fold, iso, word
 from qnib.domains.slurm.versions import Record, number
 from qnib.model import Scalar
 
@@ -47,7 +47,7 @@ def job(one: Record) -> Job:
     id_, submit = plain(one.get("job_id")), _time(one.get("submit_time"))
     if not id_ or submit is None:
         raise ValueError(f"a job without id or submit time: {one.get('job_id')!r} {one.get('submit_time')!r}")
-    state, folded = base_state(one.get("job_state") or []), str(one.get("nodes") or "")
+    state, folded = base_state(one.get("job_state") or []), fold(str(one.get("nodes") or ""))
     ended = state in ENDED
     end = _time(one.get("end_time")) if ended else None
     start = _time(one.get("start_time")) if folded and state != "PENDING" else None
@@ -96,7 +96,7 @@ def past(one: Record) -> Job:
     if not id_ or submit is None:
         raise ValueError(f"a job without id or submit time: {one.get('job_id')!r} {times.get('submission')!r}")
     current = one.get("state") or {}
-    state, folded = base_state(current.get("current") or []), word(_text(one, "nodes"))
+    state, folded = base_state(current.get("current") or []), fold(word(_text(one, "nodes")))
     end, start = _time(times.get("end")), _time(times.get("start"))
     if start is not None and (not folded or state == "PENDING" or (end is not None and start > end)):
         start = None

@@ -19,6 +19,7 @@ from qnib.domains.slurm.values import (
     SHORT,
     code,
     duration,
+    fold,
     iso,
     moment,
     octets,
@@ -116,7 +117,7 @@ def _job(row: Row, name: str, zone: tzinfo) -> Job:
     if not now:
         raise ValueError(f"job {name} without State")
     start, end = moment(row.get("start", ""), zone), moment(row.get("end", ""), zone)
-    nodes = word(row.get("nodelist", ""))
+    nodes = fold(word(row.get("nodelist", "")))
     if now == "PENDING" or ("nodelist" in row and not nodes) or (start and end and start > end):
         start = None  # never ran; then Start is an estimate, or the moment it was cancelled
     got = tres(row.get("alloctres", ""))
@@ -127,10 +128,12 @@ def _job(row: Row, name: str, zone: tzinfo) -> Job:
     told: dict[str, Scalar] = {"start": iso(start), "end": iso(over), "cpus": cpus, "node_count": count, **outcome}
     columns = {
         "jobname": "name", "user": "user", "group": "group", "account": "account", "partition": "partition",
-        "qos": "qos", "reason": "reason", "nodelist": "nodes", "workdir": "work_dir", "submitline": "command",
+        "qos": "qos", "reason": "reason", "workdir": "work_dir", "submitline": "command",
         "alloctres": "tres", "sluid": "sluid",
     }
     told |= {ours: word(row[theirs]) for theirs, ours in columns.items() if theirs in row}
+    if "nodelist" in row:
+        told["nodes"] = nodes
     if "timelimitraw" in row:
         told["limit"] = 60 * minutes if (minutes := whole(row["timelimitraw"])) is not None else None
     elif "timelimit" in row:

@@ -18,6 +18,7 @@ from qnib.domains.slurm.values import (
     ENDED,
     code,
     duration,
+    fold,
     iso,
     moment,
     node_state,
@@ -89,7 +90,7 @@ def _job(fields: dict[str, str], raw: str, zone: tzinfo) -> Job:
     number, submit = whole(fields["JobId"]), moment(fields["SubmitTime"], zone)
     if number is None or submit is None:
         raise ValueError(f"a job without id or submit time: {fields['JobId']!r} {fields['SubmitTime']!r}")
-    now, folded = state(fields["JobState"]), word(fields.get("NodeList", ""))
+    now, folded = state(fields["JobState"]), fold(word(fields.get("NodeList", "")))
     ended = now in ENDED
     start = moment(fields.get("StartTime", ""), zone) if folded and now != "PENDING" else None
     end = moment(fields.get("EndTime", ""), zone) if ended else None

@@ -14,6 +14,7 @@ _NOTHING = frozenset({
     "", "(null)", "N/A", "n/a", "NONE", "None", "none", "Unknown", "NOT_SET", "INVALID", "None assigned",
 })
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_PARTS = re.compile(r"(?:[^,\[]|\[[^\]]*\])+")
 _SPAN = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?(?:\.\d+)?")
 
 ENDED = frozenset({
@@ -163,3 +164,29 @@ def expand(nodes: str) -> list[str]:
         return list(_expand(nodes))
     except Exception as error:  # ClusterShell has an error family of its own
         raise ValueError(f"not a set of nodes: {nodes!r} ({error})") from error
+
+
+def fold(nodes: str) -> str:
+    """The shortest way to write a set of nodes: where nodes joined at runtime SLURM's JSON lists them in their order,
+    ``n[3,2,1]``, and its tables sorted, ``n[1-3]``."""
+    if "," not in nodes and "[" not in nodes:
+        return nodes
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+
+    expand(nodes)  # says in words what is wrong
+    return str(NodeSet(nodes, resolver=RESOLVER_NOGROUP))
+
+
+def in_order(nodes: str) -> list[str]:
+    """The names in a folded set in the order they are written.
+
+    >>> in_order("n[3,1-2],m7")
+    ['n3', 'n1', 'n2', 'm7']
+    """
+    found: list[str] = []
+    for part in _PARTS.findall(nodes):
+        head, bracket, rest = part.partition("[")
+        inside, _, tail = rest.partition("]")
+        for one in inside.split(",") if bracket else [""]:
+            found += expand(f"{head}[{one}]{tail}" if bracket else part)
+    return found

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from qnib.domains.slurm.values import in_order
+
 Record = dict[str, Any]
 Step = Callable[[str, Record], Record]
 """From the kind ("job", "past", "node", "partition") and a record to the record in the next version's shape."""
@@ -197,13 +199,11 @@ def _past_step(step: Record) -> Record:
 def _nodes_listed(record: Record) -> object:
     """Until v0.0.38 the nodes of an allocation are an object by index, without names: they are in the order of the
     folded set beside them."""
-    from qnib.domains.slurm.values import expand
-
     told = record.get("job_resources")
     by_index = told.get("allocated_nodes") if isinstance(told, dict) else None
     if not isinstance(told, dict) or not isinstance(by_index, dict):
         return told
-    names = expand(str(told.get("nodes") or ""))
+    names = in_order(str(told.get("nodes") or ""))
     found = [
         {"nodename": names[int(index)], "cpus_allocated": one.get("cpus"), "memory_allocated": one.get("memory")}
         for index, one in by_index.items() if str(index).isdigit() and int(index) < len(names)
