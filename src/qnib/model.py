@@ -110,6 +110,13 @@ class Metric:
     mtype: Literal["gauge", "counter", "rate"] = "gauge"
     source: str = ""
     """Where the number comes from, as people would say it: "cgroup of the node"."""
+    on: str = ""
+    """The entity on which the graph keeps its newest value: ``PORT:{node}/{port}``; empty: on none."""
+
+    @property
+    def column(self) -> str:
+        """Its name on that entity: what follows the path's last tag, ``cpu_used``."""
+        return self.path.rpartition("}.")[2].replace(".", "_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +275,24 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a question wants to know first: ``$name`` in its Cypher. `kind` is the entity it is the key of, or empty."""
+
+    name: str
+    about: str = ""
+    kind: str = ""
+    type: Literal["string", "int"] = "string"
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """A question the graph answers: shipped Cypher with a name people can remember."""
+    """A question the graph answers: shipped Cypher with a name people can remember. See questions.toml."""
 
     name: str
     ask: str
     cypher: str
-    columns: Sequence[str]
+    why: str = ""
+    params: Sequence[Parameter] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,5 +320,4 @@ class Domain:
     captures: Sequence[Capture] = ()
     readings: Sequence[Reading] = ()
     panels: Sequence[Panel] = ()
-    questions: Sequence[Question] = ()
     checks: Sequence[Check] = ()

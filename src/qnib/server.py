@@ -26,6 +26,7 @@ from qnib.api.collect import edge_app
 from qnib.api.live import Live
 from qnib.cli.client import running, start_ticks
 from qnib.clock import Clock, SystemClock
+from qnib.context.latest import values_of_entities
 from qnib.discovery import apply_capture
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
@@ -164,7 +165,7 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
         engine = open_engine(settings, clock)
         cleanup.callback(engine.close)
         facts = Facts(engine, clock)
-        graph = open_graph(settings, facts)
+        graph = open_graph(settings, facts, clock, lambda at: values_of_entities(engine, facts, at))
         cleanup.callback(graph.close)
         live = Live()
         live.attach(loop)

@@ -16,7 +16,7 @@ from qnib.domains import all_domains
 from qnib.engine import Limits
 from qnib.errors import NotAllowed, NotFound, TooMuch, WrongUse
 from qnib.inventory.facts import Facts
-from qnib.inventory.graph import Graph, LadybugGraph, open_graph
+from qnib.inventory.graph import Graph, KuzuGraph, open_graph
 from qnib.model import Entity, Ref, Relation, Snapshot
 from qnib.settings import Settings
 
@@ -83,22 +83,11 @@ def test_one_change_after_the_other_gives_what_a_rebuild_gives(graph: Graph, fac
     assert content(graph) == before
 
 
-def test_failed_jobs_that_share_a_node(graph: Graph, facts: Facts) -> None:
-    story(facts, graph)
-    story(facts, graph, "other")
-    question = next(q for d in all_domains() for q in d.questions if q.name == "failed_jobs_sharing_a_node")
-    answer = graph.cypher(question.cypher, {"cluster": "demo"})
-    assert tuple(answer.columns) == tuple(question.columns)
-    assert [(row[0], row[1], row[5]) for row in answer.rows] == [("h0", 13, 17)]
-
-
-def test_every_shipped_query_is_understood(graph: Graph) -> None:
+def test_every_query_of_a_panel_is_understood(graph: Graph) -> None:
     given = {"cluster": "demo", "switch": "SW1", "host": "h0", "key": "x"}
-    for domain in all_domains():
-        shipped = [(question.cypher, question.columns) for question in domain.questions]
-        for query, columns in [*shipped, *((panel.query, panel.columns) for panel in domain.panels if panel.query)]:
-            params = {name: value for name, value in given.items() if f"${name}" in query}
-            assert tuple(graph.cypher(query, params).columns) == tuple(columns)
+    for panel in (panel for domain in all_domains() for panel in domain.panels if panel.query):
+        params = {name: value for name, value in given.items() if f"${name}" in panel.query}
+        assert tuple(graph.cypher(panel.query, params).columns) == tuple(panel.columns)
 
 
 LINKS = "MATCH (:PORT {key: 'SW1/1'})-[l:LINK]->(p) RETURN p.key, l.since, l.until ORDER BY l.since"
@@ -189,11 +178,11 @@ def test_nodes_come_as_plain_values(graph: Graph, facts: Facts) -> None:
 
 
 def test_reopened_as_it_was_left(settings: Settings, facts: Facts, clock: FrozenClock) -> None:
-    graph = LadybugGraph(settings.home / "graph", facts, clock)
+    graph = KuzuGraph(settings.home / "graph", facts, clock)
     story(facts, graph)
     before = content(graph)
     graph.close()
-    again = LadybugGraph(settings.home / "graph", facts, clock)
+    again = KuzuGraph(settings.home / "graph", facts, clock)
     assert not again.rebuilt
     assert content(again) == before
     again.update(facts.apply("demo", "names", at(290), Snapshot([Entity("Host", "h9", {"name": "h9"})])))
@@ -204,20 +193,20 @@ def test_reopened_as_it_was_left(settings: Settings, facts: Facts, clock: Frozen
 @pytest.mark.parametrize("harm", ["torn", "missing", "behind", "garbage pointer"])
 def test_made_again_when_in_doubt(settings: Settings, facts: Facts, clock: FrozenClock, harm: str) -> None:
     folder = settings.home / "graph"
-    graph = LadybugGraph(folder, facts, clock)
+    graph = KuzuGraph(folder, facts, clock)
     story(facts, graph)
     before = content(graph)
     graph.close()
     live = folder / (folder / "current").read_text()
     if harm == "torn":
-        (live / "graph.lbug").write_bytes(os.urandom(8192))
+        (live / "graph.kuzu").write_bytes(os.urandom(8192))
     elif harm == "missing":
-        (live / "graph.lbug").unlink()
+        (live / "graph.kuzu").unlink()
     elif harm == "behind":
         facts.apply("demo", "names", at(290), Snapshot([Entity("Host", "h9", {"name": "h9"})]))
     else:
         (folder / "current").write_text("live.999")
-    again = LadybugGraph(folder, facts, clock)
+    again = KuzuGraph(folder, facts, clock)
     assert again.rebuilt
     assert content(again) == before or harm == "behind"
     assert ("h9" in str(content(again))) == (harm == "behind")

@@ -17,7 +17,7 @@ from qnib.context.known import iso, unfold, whole
 from qnib.context.latest import newest, rates
 from qnib.dashboards import jobs, jump, nodes, now
 from qnib.errors import WrongUse
-from qnib.inventory import fabric as wiring
+from qnib.inventory.picture import fabric_view
 from qnib.model import Ref
 from qnib.monitoring import events as event_store
 
@@ -159,7 +159,7 @@ def fabric(request: Request, viewer: Seeing, cluster: str = "", at: str = "", jo
     parts, name = _scope(request, viewer, cluster)
     when = moment(at, parts.clock.now(), "at") if at else None
     key = jobs.find_job(parts, name, job).key if job else None
-    view = wiring.fabric_view(parts.facts, name, when, key)
+    view = fabric_view(parts.facts, name, when, key)
     if when is None:
         _weigh(
             view,

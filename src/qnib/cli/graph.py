@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
-from qnib.errors import NotFound, WrongUse
+from qnib.errors import WrongUse
 
 At = Annotated[str, typer.Option("--at", help="What held then: ISO 8601, in UTC when no zone is given.")]
 Params = Annotated[list[str] | None, typer.Option("--param", help="name=value for $name in the query; repeatable.")]
@@ -29,8 +29,11 @@ def register(app: typer.Typer) -> None:
     @group.command("questions")
     def questions(as_json: Json = False, as_csv: Csv = False) -> None:
         """The questions QNIB ships."""
-        rows = [{**question, "columns": ", ".join(question["columns"])} for question in _shipped()]
-        show_rows(rows, ("name", "ask"), as_json=as_json, as_csv=as_csv, empty="There are none.")
+        rows = [
+            {**question, "params": " ".join(f"{one['name']}={one['type']}" for one in question["params"])}
+            for question in _get("/api/graph/questions")["questions"]
+        ]
+        show_rows(rows, ("name", "params", "ask"), as_json=as_json, as_csv=as_csv, empty="There are none.")
 
     @group.command("ask")
     def ask(
@@ -38,21 +41,65 @@ def register(app: typer.Typer) -> None:
         at: At = "", param: Params = None, cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
     ) -> None:
         """Ask a shipped question, for example: qnib graph ask hosts_on_switch --param switch=SW1."""
-        shipped = {question["name"]: question for question in _shipped()}
-        if name not in shipped:
-            raise NotFound(
-                f"There is no question {name!r}.", where="qnib graph ask",
-                try_next=f"known: {', '.join(sorted(shipped))}.",
-            )
-        _print(_ask(shipped[name]["cypher"], _params(param), at, cluster), as_json, as_csv)
+        _print(_ask("", _params(param), at, cluster, question=name), as_json, as_csv)
+
+    @group.command("neighbours")
+    def neighbours(
+        entity: Annotated[str, typer.Argument(help="Kind and key: Host:compute0, PORT:SW1/3, Job:42@….")],
+        at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+    ) -> None:
+        """What is tied to an entity, and for how long."""
+        found = _get("/api/graph/neighbours", entity=entity, at=_moment(at), cluster=cluster)["neighbours"]
+        show_rows(found, ("relation", "direction", "ref", "since", "until"), as_json=as_json, as_csv=as_csv,
+                  empty="Nothing is tied to it.")
+
+    @group.command("changes")
+    def changes(
+        since: Annotated[str, typer.Option("--since", help="From when: ISO 8601, in UTC when no zone is given.")],
+        until: Annotated[str, typer.Option("--until", help="Until when; else now.")] = "",
+        kind: Annotated[str, typer.Option("--kind", help="Only these kinds, as CONNECTION,Node.")] = "",
+        cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+    ) -> None:
+        """What began, changed and ended between two times, and what was learnt then about the time before."""
+        found = _get("/api/graph/changes", since=_moment(since), until=_moment(until), kind=kind, cluster=cluster)
+        show_rows(found["rows"], ("time", "what", "kind", "key", "before"), as_json=as_json, as_csv=as_csv,
+                  empty="Nothing changed.")
+        if not as_json and not as_csv:
+            for name, counts in found["counts"].items():
+                typer.echo(f"{name}: " + ", ".join(f"{number} {what}" for what, number in counts.items()), err=True)
+
+    @group.command("blast")
+    def blast(
+        entity: Annotated[str, typer.Argument(help="What fails: SW:SW1, PORT:SW1/3, CABLE:…, HCA:…, Host:compute0.")],
+        at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+    ) -> None:
+        """The blast radius: which hosts, jobs and users are concerned when this fails."""
+        found = _get("/api/graph/blast", entity=entity, at=_moment(at), cluster=cluster)
+        rows = [{**job, "effect": "stops"} for job in found["jobs"]]
+        rows += [{**job, "effect": "goes on with fewer routes"} for job in found["rerouted"]]
+        if as_json:
+            typer.echo(json.dumps(found))
+            return
+        show_rows(rows, ("id", "name", "user", "effect", "nodes"), as_json=False, as_csv=as_csv,
+                  empty="No running job is concerned.")
+        typer.echo(f"Hosts lost: {found['nodes'] or 'none'}. Users: {', '.join(found['users']) or 'none'}.", err=True)
+
+    @group.command("rebuild")
+    def rebuild() -> None:
+        """Make the graph again from the facts. Needed only when somebody doubts it; nothing is lost."""
+        from qnib.cli.client import Client
+        from qnib.settings import load
+
+        done = Client(load()).post("/api/graph/rebuild", {})
+        typer.echo(f"Made again from {done['facts']} facts in {done['elapsed_ms'] / 1000:.1f} s.")
 
 
-def _shipped() -> list[dict[str, Any]]:
+def _get(path: str, **params: Any) -> dict[str, Any]:
     from qnib.cli.client import Client
     from qnib.settings import load
 
-    questions: list[dict[str, Any]] = Client(load()).get("/api/graph/questions")["questions"]
-    return questions
+    answer: dict[str, Any] = Client(load()).get(path, **{name: value for name, value in params.items() if value})
+    return answer
 
 
 def _params(told: list[str] | None) -> dict[str, Any]:
@@ -68,11 +115,11 @@ def _params(told: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def _ask(query: str, params: dict[str, Any], at: str, cluster: str) -> dict[str, Any]:
+def _ask(query: str, params: dict[str, Any], at: str, cluster: str, question: str = "") -> dict[str, Any]:
     from qnib.cli.client import Client
     from qnib.settings import load
 
-    body = {"query": query, "params": params, "at": _moment(at), "cluster": cluster}
+    body = {"query": query, "question": question, "params": params, "at": _moment(at), "cluster": cluster}
     answer: dict[str, Any] = Client(load()).post("/api/graph/cypher", body)
     return answer
 

@@ -1,12 +1,19 @@
-"""The newest value of a few metrics per host or port: what a map or a table colours by."""
+"""The newest value of a few metrics per host or port: what a map or a table colours by, and the graph is asked with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from qnib.context.known import Sources
+from qnib.domains.paths import segment
+from qnib.engine import Engine
+from qnib.inventory.facts import Facts
+from qnib.inventory.schema import instant
+from qnib.model import Metric, Ref, Scalar
+from qnib.monitoring.series import declared_metrics
 
 FRESH = timedelta(minutes=2)
 """An older value is no longer the latest state; it is told as unknown."""
@@ -87,3 +94,75 @@ def newest(sources: Sources, cluster: str) -> datetime | None:
         {"cluster": cluster, "since": since},
     )[0]["newest"]
     return row if row and row > since else None
+
+
+# ── values of metrics on entities ─────────────────────────────────────────────────────────────
+
+HOUR = timedelta(hours=1)
+
+
+def values_of_entities(engine: Engine, facts: Facts, at: datetime) -> Iterator[tuple[str, Ref, dict[str, Scalar]]]:
+    """What metrics that are declared `on` an entity said last within the hour before `at`: (cluster, entity, columns).
+
+    Columns are the value, its time as ``…_at``, and of a counter what it grew in that hour as ``…_hour``.
+    """
+    metrics = {name: metric for name, metric in declared_metrics().items() if metric.on}
+    for cluster in facts.clusters():
+        found: dict[Ref, dict[str, Scalar]] = {}
+        names = _Names(facts, cluster, at)
+        for row in _newest_values(engine, cluster, list(metrics), at):
+            metric = metrics[row["name"]]
+            if (ref := names.entity(metric, row["tags"])) is None:
+                continue
+            columns = found.setdefault(ref, {})
+            columns |= {metric.column: float(row["value"]), f"{metric.column}_at": instant(row["time"])}
+            if metric.mtype == "counter":
+                columns[f"{metric.column}_hour"] = float(row["increase"])
+        for ref, columns in found.items():
+            yield cluster, ref, columns
+
+
+def _newest_values(engine: Engine, cluster: str, names: list[str], at: datetime) -> list[dict[str, Any]]:
+    known = "SELECT {what} FROM qnib.series WHERE cluster = {{cluster:String}} AND name IN {{names:Array(String)}}"
+    return engine.rows(
+        f"""
+        SELECT s.metric AS name, s.owner AS tags, p.value AS value, p.newest AS time, p.increase AS increase
+        FROM (
+            SELECT series, argMax(value, time) AS value, max(time) AS newest,
+                   deltaSumTimestamp(value, toUnixTimestamp64Milli(time)) AS increase
+            FROM qnib.points
+            WHERE cluster = {{cluster:String}} AND time > {{since:DateTime64(3)}} AND time <= {{at:DateTime64(3)}}
+              AND series IN ({known.format(what='series')})
+            GROUP BY series
+        ) AS p
+        INNER JOIN (
+            {known.format(what='series, anyLast(name) AS metric, anyLast(tags) AS owner')} GROUP BY series
+        ) AS s ON p.series = s.series
+        """,
+        {"cluster": cluster, "names": names, "since": at - HOUR, "at": at},
+    )
+
+
+class _Names:
+    """Entities by the tags of a series: a tag is a name as a path's segment, which is not always the name itself."""
+
+    def __init__(self, facts: Facts, cluster: str, at: datetime) -> None:
+        self._facts = facts
+        self._cluster = cluster
+        self._at = at
+        self._keys: dict[str, dict[str, str]] = {}
+
+    def entity(self, metric: Metric, tags: Mapping[str, str]) -> Ref | None:
+        kind, _, template = metric.on.partition(":")
+        told = re.sub(r"\{(\w+)\}", lambda tag: tags.get(tag[1], ""), template)
+        if kind not in self._keys:
+            known = self._facts.entities(self._cluster, kind)
+            self._keys[kind] = {_as_path(fact.key): fact.key for fact in known}
+        key = self._keys[kind].get(_as_path(told))
+        if key is None and kind == "Host":
+            key = self._facts.resolve(self._cluster, told)
+        return Ref(kind, key) if key else None
+
+
+def _as_path(key: str) -> str:
+    return "/".join(segment(part) for part in key.split("/"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from qnib.context.known import Sources, fold, iso, not_here, things, ties, unfold, whole
+from qnib.context.known import Sources, iso, not_here, things, ties, unfold, whole
 from qnib.context.progress import progress_of
 from qnib.context.viewer import Viewer, may_see
 from qnib.dashboards.findings import job_findings
 from qnib.dashboards.panels import panels_of
+from qnib.dashboards.placement import placement
 from qnib.dashboards.words import group_of, job_status, seconds_between, verdict
-from qnib.inventory import fabric
 from qnib.inventory.facts import Fact
 from qnib.model import Ref
 
@@ -118,55 +118,15 @@ def job_page(sources: Sources, viewer: Viewer, cluster: str, job: str) -> dict[s
         "work_dir": _of(fact, "work_dir"),
         "verdict": verdict(row["state"], row["reason"], row["exit_code"], row["signal"], row["elapsed"], row["limit"]),
         "findings": job_findings(row),
-        "placement": placement(sources, cluster, unfold(row["nodes"]), end if finished else None),
+        "placement": placement(
+            sources, cluster, unfold(row["nodes"]), end if finished else None,
+            began=_time(fact, "start"), partition=row["partition"], job=fact.key,
+        ),
         "panels": panels_of({"Job"}, "user", scope, limits),
         "window": {"from": iso(start - MARGIN), "until": iso(until)},
         "command": f"qnib job show {row['id']}"
         + ("" if cluster == sources.settings.cluster else f" --cluster {cluster}"),
     }
-
-
-def placement(sources: Sources, cluster: str, hosts: list[str], at: datetime | None) -> dict[str, Any]:
-    """Which leaf switches the hosts hang on, and how many links lie between each pair (at most 64 hosts)."""
-    leaves = fabric.leaf_of(sources.facts, cluster, at)
-    by_switch: dict[str, list[str]] = {}
-    for host in hosts:
-        by_switch.setdefault(leaves.get(host, ""), []).append(host)
-    switches = [
-        {"name": name, "nodes": fold(found), "count": len(found)} for name, found in sorted(by_switch.items()) if name
-    ]
-    pairs = fabric.hops(sources.facts, cluster, hosts[:64], at)
-    unplaced = by_switch.get("", [])[:4]
-    return {
-        "switches": switches,
-        "hops": [{"from": a, "to": b, "hops": n} for (a, b), n in sorted(pairs.items())],
-        "sentence": _placed(len(hosts), switches, [_lost(sources, cluster, host, at) for host in unplaced], pairs),
-    }
-
-
-def _placed(count: int, switches: list[dict[str, Any]], unplaced: list[str], pairs: dict[tuple[str, str], int]) -> str:
-    if not count:
-        return "It has no nodes yet."
-    if unplaced:
-        return f"{'; '.join(unplaced)}."
-    where = " and ".join(f"{s['name']} ({s['nodes']})" for s in switches)
-    if count == 1:
-        return f"One node, on switch {where}."
-    if len(switches) == 1:
-        return f"All {count} nodes hang on one switch, {where}."
-    far = max(pairs.values(), default=0)
-    crossing = sum(1 for hops in pairs.values() if hops == far)
-    return (
-        f"{count} nodes on {len(switches)} switches: {where}; {crossing} of {len(pairs)} pairs are {far} links apart."
-    )
-
-
-def _lost(sources: Sources, cluster: str, host: str, at: datetime | None) -> str:
-    """Why a host has no place in the fabric."""
-    port = fabric.port_of(sources.facts, cluster, host, at)
-    if port is None:
-        return f"{host} has no adapter in the fabric that is known"
-    return f"{host} has lost its link to {port['switch']} port {port['switch_port']}"
 
 
 def jobs_on(sources: Sources, cluster: str, host: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from qnib.dashboards.findings import link_findings, node_findings, worst_first
 from qnib.dashboards.jobs import job_rows
 from qnib.dashboards.nodes import node_rows
 from qnib.dashboards.words import Status, group_of
-from qnib.inventory import fabric
+from qnib.inventory.picture import fabric_view
 from qnib.monitoring import events
 
 HOUR = timedelta(hours=1)
@@ -93,7 +93,7 @@ def _partitions(sources: Sources, cluster: str, nodes: list[dict[str, Any]]) -> 
 
 def _fabric(sources: Sources, cluster: str) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """The fabric in numbers, and what there is to find in it."""
-    view = fabric.fabric_view(sources.facts, cluster, None, None)
+    view = fabric_view(sources.facts, cluster, None, None)
     grown = {port_name(row): row["increase"] for row in rates(sources, cluster, ["ib.symbol_error"], HOUR)}
     numbers = {
         "hcas": sum(node["kind"] == "HCA" for node in view["nodes"]),

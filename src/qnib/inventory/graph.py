@@ -7,9 +7,10 @@ at one instant is a graph of its own, made when it is asked for.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,8 +23,8 @@ from qnib.engine import Limits
 from qnib.errors import NotFound
 from qnib.inventory.fact import Changes, Fact
 from qnib.inventory.facts import Facts
-from qnib.inventory.projection import Answer, Projection
-from qnib.inventory.schema import instant
+from qnib.inventory.projection import Answer, Newest, Projection
+from qnib.inventory.schema import instant, newest_columns
 from qnib.model import Ref
 from qnib.settings import Settings
 
@@ -39,6 +40,10 @@ MOST = 500
 PATIENCE = 3.0
 """Seconds a reader waits for what is queued."""
 _CONFIRM_EVERY = timedelta(seconds=5)
+_NEWEST_EVERY = timedelta(seconds=10)
+
+Values = Callable[[datetime], Iterable[Newest]]
+"""The newest values of metrics at a time, by entity: where they come from is not the graph's business."""
 
 
 class Graph(Protocol):
@@ -65,15 +70,18 @@ class Graph(Protocol):
     def close(self) -> None: ...
 
 
-class LadybugGraph:
-    """`Graph` over LadybugDB, in this process. Thread-safe.
+class KuzuGraph:
+    """`Graph` over Kuzu, in this process. Thread-safe.
 
     Changes are written by a thread of its own, many at once when they come quickly: planning a query costs the
     database more than running it, and who records facts must not wait for that. Readers do wait for what is queued.
     """
 
-    def __init__(self, folder: Path, facts: Facts, clock: Clock) -> None:
+    def __init__(self, folder: Path, facts: Facts, clock: Clock, values: Values | None = None) -> None:
         self._folder = folder
+        self._values = values
+        columns = {name for kind in newest_columns(all_domains()).values() for name in kind}
+        self._mentions = re.compile(rf"\b({'|'.join(sorted(columns)) or '(?!)'})\b")
         self._facts = facts
         self._clock = clock
         self._lock = threading.RLock()
@@ -142,7 +150,7 @@ class LadybugGraph:
                 self._live.write(batch, self._facts.confirmed)
                 self._mark = batch[-1].mark
                 return
-            except RuntimeError:  # LadybugDB's word for anything that went wrong
+            except RuntimeError:  # Kuzu's word for anything that went wrong
                 log.warning("the graph did not take a change; it is made again", exc_info=True)
         self._replace()
 
@@ -179,6 +187,8 @@ class LadybugGraph:
         if at is None and "confirmed" in query:
             self._confirm()
         with self._borrow(at) as projection:
+            if self._values is not None and self._mentions.search(query):
+                self._revalue(projection, at)
             return projection.ask(query, params or {}, limits or Limits())
 
     def neighbours(self, cluster: str, ref: Ref, *, at: datetime | None = None) -> list[dict[str, Any]]:
@@ -240,6 +250,15 @@ class LadybugGraph:
             while len(self._instants) > INSTANTS:
                 self._instants.popitem(last=False)[1].retire()
 
+    def _revalue(self, projection: Projection, at: datetime | None) -> None:
+        """Values of metrics move all the time, so they are put on the entities when somebody asks for them."""
+        now = at or self._clock.now()
+        with self._making:
+            known = projection.valued
+            if self._values is not None and (known is None or abs(now - known) >= _NEWEST_EVERY):
+                projection.newest(self._values(now))
+                projection.valued = now
+
     def _confirm(self) -> None:
         """`confirmed` moves with every snapshot, so it is brought up to date when somebody asks for it."""
         with self._lock:
@@ -249,8 +268,8 @@ class LadybugGraph:
                 self._live.confirm(self._facts.heard())
 
 
-def open_graph(settings: Settings, facts: Facts, clock: Clock | None = None) -> Graph:
+def open_graph(settings: Settings, facts: Facts, clock: Clock | None = None, values: Values | None = None) -> Graph:
     """The live graph in ``settings.home/graph``: as it was left if it fits the facts, else made again."""
-    return LadybugGraph(settings.home / "graph", facts, clock or SystemClock())
+    return KuzuGraph(settings.home / "graph", facts, clock or SystemClock(), values)
 
 

@@ -1,4 +1,4 @@
-"""One LadybugDB database made from facts: built in bulk, changed fact by fact, asked in read-only transactions."""
+"""One Kuzu database made from facts: built in bulk, changed fact by fact, asked in read-only transactions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import ladybug
+import kuzu
 
 from qnib.engine import Limits
 from qnib.errors import NotAllowed, TooMuch, WrongUse
@@ -21,13 +22,18 @@ from qnib.inventory.reading import check_reading
 from qnib.inventory.schema import OF_ALL, Schema, instant, quoted, tables, uid, values
 from qnib.model import Domain, Ref, Scalar
 
-FORMAT = f"1 ladybug {ladybug.__version__}"
+FORMAT = f"2 kuzu {kuzu.__version__}"
 """Part of the mark: another format or another version of the database means to build again."""
-LIVE_POOL, INSTANT_POOL = 128 << 20, 128 << 20
+POOL = 1 << 30
+"""The most memory a database may take for its pages; it takes what it needs."""
+SMALL = 200
+"""Entities of a kind up to which they are created one by one: COPY takes 20 MB for a table's index and keeps it."""
 LARGEST = 1 << 34
-_FILE = "graph.lbug"
+_FILE = "graph.kuzu"
 
 _Period = tuple[str, str, str, str, datetime]
+Newest = tuple[str, Ref, Mapping[str, Scalar]]
+"""Cluster, entity, and its newest values by column."""
 Confirmed = Callable[[Fact], datetime]
 
 
@@ -43,14 +49,16 @@ class Projection:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, folder: Path | None, database: ladybug.Database, schema: Schema, size: int) -> None:
+    def __init__(self, folder: Path | None, database: kuzu.Database, schema: Schema, size: int) -> None:
         self.size = size
         """Facts it was built from."""
+        self.valued: datetime | None = None
+        """The time whose values of metrics its entities have."""
         self._folder = folder
         self._database = database
         self._schema = schema
         self._writing = threading.Lock()
-        self._writer: ladybug.Connection | None = None
+        self._writer: kuzu.Connection | None = None
         self._state = threading.Condition()
         self._readers = 0
         self._retired = False
@@ -71,12 +79,16 @@ class Projection:
             folder.mkdir(mode=0o700)
         database = _open(folder)
         schema = Schema(domains)
-        connection = ladybug.Connection(database)
+        connection = kuzu.Connection(database)
         execute = _executor(connection)
         schema.create(execute)
         nodes, ties = tables(facts, schema, confirmed, execute)
         for kind, table in nodes.items():
-            execute(f"COPY {quoted(kind)} FROM $rows", {"rows": table})
+            if table.num_rows > SMALL:
+                execute(f"COPY {quoted(kind)} FROM $rows", {"rows": table})
+            elif rows := table.to_pylist():
+                made = f"CREATE (n:{quoted(kind)} {{uid: row.uid}}) SET {_assign('n', rows, ('uid',))}"
+                execute(f"UNWIND $rows AS row {made}", {"rows": rows})
         for (kind, source, target), table in ties.items():
             execute(f"COPY {quoted(kind)} FROM $rows (from='{source}', to='{target}')", {"rows": table})
         connection.close()
@@ -101,12 +113,12 @@ class Projection:
         if _read_mark(folder) == _full(mark) and (folder / _FILE).is_file():
             try:
                 database = _open(folder)
-                connection = ladybug.Connection(database)
+                connection = kuzu.Connection(database)
                 schema = Schema(domains)
                 _read_schema(schema, _executor(connection))
                 connection.close()
                 return cls(folder, database, schema, -1)
-            except RuntimeError:  # what LadybugDB raises for a file it cannot read, whatever the reason
+            except RuntimeError:  # what Kuzu raises for a file it cannot read, whatever the reason
                 pass
         shutil.rmtree(folder)
         return None
@@ -175,7 +187,7 @@ class Projection:
     def _transaction(self, facts: Iterable[Fact] = ()) -> Iterator[Callable[..., Any]]:
         """Writing queries that are done together or not at all; tables fit for `facts` are made first."""
         # The connection is kept, because it keeps what it has planned: a third of the time of a small change.
-        connection = self._writer or ladybug.Connection(self._database)
+        connection = self._writer or kuzu.Connection(self._database)
         self._writer = None
         execute = _executor(connection)
         try:
@@ -189,7 +201,7 @@ class Projection:
                 self._schema.relation(fact.kind, fact.source.kind, fact.target.kind, fact.properties, execute)
             if self._schema.size() != before:  # what was planned for the old tables is not to be trusted
                 connection.close()
-                connection = ladybug.Connection(self._database)
+                connection = kuzu.Connection(self._database)
                 execute = _executor(connection)
             execute("BEGIN TRANSACTION")
             try:
@@ -254,6 +266,25 @@ class Projection:
                 for kind in self._schema.relations:
                     execute(f"MATCH ()-[x:{quoted(kind)}]->() WHERE {here}", told)
 
+    def newest(self, values: Iterable[Newest]) -> None:
+        """Put the newest values of metrics on their entities; what is not told of has none."""
+        rows: dict[str, list[dict[str, Scalar]]] = {}
+        for cluster, ref, told in values:
+            rows.setdefault(ref.kind, []).append({"uid": uid(cluster, ref.key), **told})
+        with self._writing, self._transaction() as execute:
+            for kind, columns in self._schema.newest.items():
+                if kind not in self._schema.nodes:
+                    continue
+                cleared = ", ".join(f"n.{quoted(name)} = NULL" for name in columns)
+                filled = " OR ".join(f"n.{quoted(name)} IS NOT NULL" for name in columns if name.endswith("_at"))
+                execute(f"MATCH (n:{quoted(kind)}) WHERE {filled} SET {cleared}")
+                full = [dict.fromkeys(columns) | row for row in rows.get(kind, ())]
+                if full:
+                    execute(
+                        f"UNWIND $rows AS row MATCH (n:{quoted(kind)} {{uid: row.uid}}) "
+                        f"SET {_assign('n', full, ('uid',))}", {"rows": full},
+                    )
+
     def _forget(self, fact: Fact, execute: Callable[..., Any]) -> None:
         source, target = fact.source or Ref("", ""), fact.target or Ref("", "")
         execute(
@@ -267,7 +298,7 @@ class Projection:
     def ask(self, query: str, params: Mapping[str, Any], limits: Limits) -> Answer:
         """One reading query of a person's, inside a transaction that cannot write."""
         check_reading(query, params)
-        connection = ladybug.Connection(self._database, num_threads=2)
+        connection = kuzu.Connection(self._database, num_threads=2)
         try:
             connection.set_query_timeout(int(limits.seconds * 1000))
             connection.execute("BEGIN TRANSACTION READ ONLY")
@@ -310,10 +341,10 @@ class Projection:
         return [Ref(node["label"], node["key"]) for node in answer.rows[0][0]["nodes"]] if answer.rows else []
 
 
-def _open(folder: Path | None) -> ladybug.Database:
-    return ladybug.Database(
+def _open(folder: Path | None) -> kuzu.Database:
+    return kuzu.Database(
         str(folder / _FILE) if folder else ":memory:", max_num_threads=2, max_db_size=LARGEST,
-        buffer_pool_size=LIVE_POOL if folder else INSTANT_POOL,
+        buffer_pool_size=POOL,
     )
 
 
@@ -339,7 +370,7 @@ def _read_mark(folder: Path) -> str:
     return mark.read_text() if mark.exists() else ""
 
 
-def _executor(connection: ladybug.Connection) -> Callable[..., Any]:
+def _executor(connection: kuzu.Connection) -> Callable[..., Any]:
     def execute(query: str, params: Mapping[str, Any] | None = None) -> Any:
         return connection.execute(query, dict(params or {}))
 
@@ -352,7 +383,8 @@ def _read_schema(schema: Schema, execute: Callable[..., Any]) -> None:
         columns = {row[1]: row[2] for row in execute(f"CALL table_info('{name}') RETURN *").get_all()}
         columns.pop("uid", None)
         if kind == "NODE":
-            schema.nodes[name] = columns
+            newest = schema.newest.get(name, {})
+            schema.nodes[name] = {column: told for column, told in columns.items() if column not in newest}
         else:
             schema.relations[name] = columns
             pairs = execute(f"CALL show_connection('{name}') RETURN *").get_all()
@@ -372,22 +404,26 @@ def _plain(cell: Any) -> Any:
     """A value as JSON has it; nodes and relations without the database's own numbers and the columns that are ours."""
     if isinstance(cell, list):
         return [_plain(one) for one in cell]
-    if isinstance(cell, datetime):
-        return instant(cell)
-    if not isinstance(cell, dict):
-        return cell
-    if "_NODES" in cell:
-        return {"nodes": _plain(cell["_NODES"]), "relations": _plain(cell["_RELS"])}
-    if "_LABEL" in cell:
+    if isinstance(cell, dict):
+        return _thing(cell)
+    if isinstance(cell, Decimal):  # a sum of whole numbers
+        return int(cell) if cell == cell.to_integral_value() else float(cell)
+    return instant(cell) if isinstance(cell, datetime) else cell
+
+
+def _thing(cell: dict[str, Any]) -> dict[str, Any]:
+    """A node, a relation, a path, or a map that a query made."""
+    if "_nodes" in cell:
+        return {"nodes": _plain(cell["_nodes"]), "relations": _plain(cell["_rels"])}
+    if "_label" in cell:
         kept = {key: value for key, value in cell.items() if not key.startswith("_") and key not in ("uid", "told_by")}
-        ends = {"_LABEL": "label"}
-        return {**{ends[key]: cell[key] for key in ends}, **{k: _plain(v) for k, v in kept.items() if v is not None}}
+        return {"label": cell["_label"], **{k: _plain(v) for k, v in kept.items() if v is not None}}
     return {key: _plain(value) for key, value in cell.items()}
 
 
 @contextmanager
 def _translated(query: str, limits: Limits) -> Iterator[None]:
-    """LadybugDB's RuntimeErrors in our words."""
+    """Kuzu's RuntimeErrors in our words."""
     try:
         yield
     except RuntimeError as error:

@@ -22,6 +22,8 @@ _CALLS = frozenset({"show_tables", "table_info", "show_connection", "db_version"
 _SKIP = re.compile(
     r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`|//[^\n]*|/\*.*?\*/""", re.DOTALL
 )
+_CLAUSE = re.compile(r"\b(?:RETURN|WITH|MATCH|UNWIND|WHERE|ORDER\s+BY)\b", re.IGNORECASE)
+_AGGREGATE = re.compile(r"\b(?:count|sum|min|max|avg|collect)\s*\(\s*(distinct\b)?", re.IGNORECASE)
 _WORD = re.compile(r"(?<![.\w$:])[A-Za-z_]\w*(?!\s*:(?!:))")
 
 
@@ -44,6 +46,14 @@ def check_reading(query: str, params: Collection[str] = ()) -> None:
             f"The graph is only read here; {refused[0]} is not allowed.", where=" ".join(query.split())[:120],
             try_next="use MATCH … RETURN; a name that is a keyword stands in backticks.",
         )
+    for clause in _CLAUSE.split(bare):
+        if len({bool(distinct) for distinct in _AGGREGATE.findall(clause)}) > 1:
+            # Kuzu answers null where it should sum up: docs/decisions/0004.
+            raise WrongUse(
+                "The graph cannot count DISTINCT things beside other sums in one step.",
+                where=" ".join(clause.split())[:120],
+                try_next="make them distinct first: WITH DISTINCT a, b RETURN count(a), max(b).",
+            )
     missing = sorted(set(re.findall(r"\$(\w+)", bare)) - set(params))
     if missing:
         raise WrongUse(

@@ -35,13 +35,28 @@ def uid(cluster: str, key: str) -> str:
     return f"{cluster}/{key}"
 
 
+def newest_columns(domains: Sequence[Domain]) -> dict[str, dict[str, str]]:
+    """Columns by kind for newest values of metrics, each with its time; of counters also what the last hour added."""
+    found: dict[str, dict[str, str]] = {}
+    for metric in (metric for domain in domains for metric in domain.metrics if metric.on):
+        columns = found.setdefault(metric.on.partition(":")[0], {})
+        columns |= {metric.column: "DOUBLE", f"{metric.column}_at": "STRING"}
+        if metric.mtype == "counter":
+            columns[f"{metric.column}_hour"] = "DOUBLE"
+    return found
+
+
 class Schema:
-    """Which tables there are and which columns they have; `execute` runs the DDL."""
+    """Which tables there are and which columns they have; `execute` runs the DDL.
+
+    `newest` are columns that no fact fills: they are in the tables, not in `nodes`.
+    """
 
     def __init__(self, domains: Sequence[Domain]) -> None:
         self.nodes: dict[str, dict[str, str]] = {}
         self.relations: dict[str, dict[str, str]] = {}
         self.pairs: dict[str, set[tuple[str, str]]] = {}
+        self.newest = newest_columns(domains)
         self._declared_nodes: dict[str, dict[str, str]] = {}
         self._declared_relations: dict[str, dict[str, str]] = {}
         self._declared_pairs: dict[str, set[tuple[str, str]]] = {}
@@ -73,7 +88,8 @@ class Schema:
         """Make room for a node of this kind with these properties."""
         if kind not in self.nodes:
             columns = dict.fromkeys(("key", *OF_ALL), "STRING") | self._declared_nodes.get(kind, {})
-            declared = ", ".join(f"{quoted(name)} {told}" for name, told in columns.items())
+            every = columns | self.newest.get(kind, {})
+            declared = ", ".join(f"{quoted(name)} {told}" for name, told in every.items())
             execute(f"CREATE NODE TABLE {quoted(kind)}(uid STRING PRIMARY KEY, {declared})")
             self.nodes[kind] = columns
         self._widen(kind, self.nodes[kind], properties, execute)
@@ -164,7 +180,7 @@ def tables(
         columns = schema.nodes[kind]
         rows = {name: values(fact, columns, confirmed(fact)) for name, fact in nodes.get(kind, {}).items()}
         rows |= stubs.get(kind, {})
-        node_tables[kind] = _arrow({"uid": list(rows)}, columns, list(rows.values()))
+        node_tables[kind] = _arrow({"uid": list(rows)}, columns | schema.newest.get(kind, {}), list(rows.values()))
     tie_tables = {}
     for (kind, source, target), found in ties.items():
         columns = schema.relations[kind]

@@ -20,12 +20,13 @@ NAMESPACE = "network namespace of the machine"
 AGENT = "the agent about itself"
 
 METRICS = (
-    Metric("cpu.used", "servers.{host}.cpu.used", "%", "CPU time used; 100 is one core", source=CGROUP),
+    Metric("cpu.used", "servers.{host}.cpu.used", "%", "CPU time used; 100 is one core", source=CGROUP,
+           on="Host:{host}"),
     Metric("cpu.user", "servers.{host}.cpu.user", "%", "CPU time used by programs; 100 is one core", source=CGROUP),
     Metric("cpu.system", "servers.{host}.cpu.system", "%", "CPU time used by the kernel; 100 is one core",
            source=CGROUP),
     Metric("memory.used", "servers.{host}.memory.used", "B",
-           "Memory in use, without page cache that can be dropped at once", source=CGROUP),
+           "Memory in use, without page cache that can be dropped at once", source=CGROUP, on="Host:{host}"),
     Metric("memory.limit", "servers.{host}.memory.limit", "B", "Memory the machine may use", source=CGROUP),
     Metric("memory.cache", "servers.{host}.memory.cache", "B", "Page cache", source=CGROUP),
     Metric("network.rx_bytes", "servers.{host}.network.{interface}.rx_bytes", "B", "Octets received", "counter",

@@ -8,7 +8,6 @@ from qnib.domains.infiniband.collect import CAPTURES, METRICS, READINGS
 from qnib.domains.infiniband.entities import ENTITIES, RELATIONS
 from qnib.domains.infiniband.findings import CHECKS
 from qnib.domains.infiniband.panels import PANELS
-from qnib.domains.infiniband.questions import QUESTIONS
 from qnib.model import Domain
 
 DOMAIN = Domain(
@@ -22,6 +21,5 @@ DOMAIN = Domain(
     captures=CAPTURES,
     readings=READINGS,
     panels=PANELS,
-    questions=QUESTIONS,
     checks=CHECKS,
 )

@@ -147,10 +147,15 @@ _RULE = (
 )
 
 
+_ASKED = ("symbol_error", "link_error_recovery", "link_downed", "xmit_discards")
+"""Those whose newest value the graph keeps on the port: what questions about bad ports ask."""
+
+
 def _counter(name: str, unit: str, description: str) -> Metric:
     path = f"infiniband.{{node}}.{{port}}.{name}"
     text = f"{description} {_RULE.format(size=_SIZE[BITS[name]])}"
-    return Metric(f"ib.{name}", path, unit, text, "counter", "ibqueryerrors")
+    on = "PORT:{node}/{port}" if name in _ASKED else ""
+    return Metric(f"ib.{name}", path, unit, text, "counter", "ibqueryerrors", on)
 
 
 _SIZE = {

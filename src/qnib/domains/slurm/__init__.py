@@ -8,7 +8,6 @@ from qnib.domains.slurm.collect import CAPTURES, METRICS, READINGS
 from qnib.domains.slurm.entities import ENTITIES, RELATIONS
 from qnib.domains.slurm.findings import CHECKS
 from qnib.domains.slurm.panels import PANELS
-from qnib.domains.slurm.questions import QUESTIONS
 from qnib.model import Domain
 
 DOMAIN = Domain(
@@ -22,6 +21,5 @@ DOMAIN = Domain(
     captures=CAPTURES,
     readings=READINGS,
     panels=PANELS,
-    questions=QUESTIONS,
     checks=CHECKS,
 )
