@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 
 from qnib import clusters
 from qnib.api.collect import LARGEST
+from qnib.api.read import moment
 from qnib.api.viewer import Seeing, must_see
 from qnib.discovery.outcomes import waiting
 from qnib.domains import all_domains
@@ -46,7 +46,7 @@ async def load(
     request: Request,
     viewer: Seeing,
     cluster: str = "",
-    at: Annotated[datetime | None, Query(description="When it was captured; default: now.")] = None,
+    at: Annotated[str, Query(description="When it was captured: -1h, epoch seconds, ISO 8601; default: now.")] = "",
     host: Annotated[str, Query(description="Who captured it: files of one host follow one another.")] = "file",
     content_length: Annotated[int, Header()] = 0,
 ) -> dict[str, Any]:
@@ -54,6 +54,7 @@ async def load(
     parts = request.app.state.qnib
     name = clusters.check_name(cluster or parts.settings.cluster)
     must_see(viewer, name)
+    when = moment(at, parts.clock.now(), "at")
     if (domain, capture) not in {(d.name, c.name) for d in all_domains() for c in d.captures}:
         raise NotFound(
             f"No domain declares a capture {domain}/{capture}.",
@@ -69,7 +70,7 @@ async def load(
             )
     number = secrets.token_hex(8)
     told = {
-        "domain": domain, "capture": capture, "host": host, "id": number, "at": (at or parts.clock.now()).isoformat(),
+        "domain": domain, "capture": capture, "host": host, "id": number, "at": when.isoformat(),
     }  # fmt: skip
     waiting.expect(number)
     await parts.spool.put("capture", name, host, "load", json.dumps(told).encode() + b"\n" + bytes(body))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qnib.cli.graph import At, _moment
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
 from qnib.errors import NotFound, WrongUse
 
 if TYPE_CHECKING:
     from qnib.model import Capture
+
+At = Annotated[str, typer.Option("--at", help="When it was captured: -1h, or ISO 8601 (UTC when no zone is given).")]
 
 SHOWN = 12
 """Changes that are shown to people one by one."""
@@ -38,7 +39,7 @@ def register(app: typer.Typer) -> None:
         name = find(kind)
         if file is None:
             raise WrongUse("There is no file.", where=f"qnib load {kind}", try_next="name one; - is standard input.")
-        answer = _send(name, _read(file), _moment(at), host, cluster)
+        answer = _send(name, _read(file), at, host, cluster)
         if as_json or as_csv:
             show_rows([answer], tuple(answer), as_json=as_json, as_csv=as_csv, empty="")
         else:
@@ -83,7 +84,7 @@ def _read(file: Path) -> bytes:
     return raw
 
 
-def _send(name: str, raw: bytes, at: str | None, host: str, cluster: str) -> dict[str, Any]:
+def _send(name: str, raw: bytes, at: str, host: str, cluster: str) -> dict[str, Any]:
     from qnib.cli.client import Client
     from qnib.settings import load
 
