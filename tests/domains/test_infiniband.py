@@ -227,9 +227,29 @@ def test_every_dump_tells_the_same_tables() -> None:
     assert whole == {t.guid: t.ports for t in parse_tables(own("opensm.fdbs.whole.txt"), AT).tables}
 
 
+def test_ibroute_tells_of_one_switch() -> None:
+    text = (
+        "Unicast lids [0x0-0x9] of switch Lid 1 guid 0x0000000000200000 (SW1):\n"
+        "  Lid  Out   Destination\n       Port     Info \n"
+        "0x0001 000 : (Switch portguid 0x0000000000200000: 'SW1')\n"
+        "0x0002 003 : (Channel Adapter portguid 0x0000000000100001: 'compute0')\n2 valid lids dumped \n"
+    )
+    (table,) = parse_tables(text, AT).tables
+    assert (table.switch, table.guid, table.ports) == ("SW1", "0x0000000000200000", bytes([255, 0, 3]))
+
+
 def test_a_lid_that_cannot_be_reached() -> None:
     text = re.sub(r"0x0002 : .*", "0x0002 : UNREACHABLE", own("opensm.fdbs.small.txt"), count=1)
     assert parse_tables(text, AT).tables[0].ports[2] == 255
+
+
+def test_a_switch_without_a_table_yet_has_none() -> None:
+    text = (
+        "Unicast lids [0x0-0x0] of switch DR path slid 0; dlid 0; 0,1 guid 0x0000000000200002 (SPINE1):\n"
+        "  Lid  Out   Destination\n       Port     Info \n0 valid lids dumped \n"
+    )
+    (table,) = parse_tables(text, AT).tables
+    assert (table.switch, table.ports) == ("SPINE1", b"")
 
 
 def test_half_a_table_is_refused() -> None:

@@ -171,3 +171,73 @@ export interface Question { name: string; ask: string; cypher: string; columns: 
  *  event: events  data: EventRow[]             (new events, newest last)
  *  comment heartbeat every 15 s */
 export interface LiveChange { topic: 'jobs' | 'nodes' | 'fabric' | 'points'; time: string; newest: string | null }
+
+// ── questions about the fabric; `at`, `time`, `since`, `until` as everywhere: -1h, epoch seconds, ISO 8601; none: now ──
+
+/** One link of a way. by: the adapter has no other, the switch's own table, or it is on a shortest way. */
+export interface Hop { port: string; peer: string; link: string; cable: string; by: 'adapter' | 'table' | 'shortest' }
+export interface Route {
+  a: string; b: string; source: string; target: string; lid: number | null
+  by: 'tables' | 'shortest' | 'tables, then shortest' // say which: a shortest way is only a possible one
+  hops: Hop[]; complete: boolean
+  problem: string // "loop: SW1 → SW2 → SW1", "dead end: …"; empty when it gets there
+  tables_since: string | null
+}
+/** A job in a window, with the hosts it had there. */
+export interface JobThere { job: string; id: number | null; name: string | null; user: string | null; hosts: string[]; began: string; until: string | null }
+/** links: the shared ones, those most of its routes use first (at most 50; shared counts all); pairs: of its of_pairs pairs of hosts. */
+export interface SharingJob extends JobThere { links: string[]; shared: number; pairs: number; of_pairs: number; by: Route['by'] }
+/** GET /api/fabric/routes?cluster=&a=&b=&at= : a, b are hosts or ports of adapters; a route for each pair of their ports. */
+export interface Routes { routes: Route[]; jobs: SharingJob[] }
+/** GET /api/fabric/sharing?cluster=&at=&job=  or  &link= (its name, or a port of it) */
+export interface Sharing { job: JobThere | null; links: string[]; by: string; jobs: SharingJob[] }
+
+/** GET /api/fabric/candidates?cluster=&port=&time=&before=600 : likeliest first; score = route × when, each 0..1. */
+export interface Candidates {
+  time: string
+  about: { port: string; link: string; cable: string; up: boolean; wiring_of: string; hosts: string[]; by: Route['by']; tables_since: string | null }
+  candidates: { job: JobThere; score: number; route: number; when: number; sentence: string }[]
+}
+
+/** GET /api/fabric/verdict?cluster=&port=&since=&until= : is it the port or the cable? unknown: not enough evidence. */
+export interface PortVerdict {
+  port: string; guilty: 'cable' | 'port' | 'unknown' | 'none'; part: string; confidence: number
+  sentence: string; advice: string // what to swap next
+  evidence: string[]
+  suspects: { part: string; kind: 'cable' | 'port'; probability: number; bad: number; clean: number }[]
+  periods: {
+    connection: string; cable: string; maybe: string; a: string; b: string; began: string; until: string | null
+    errors: Record<string, number>; watched: number; full: boolean; bad: boolean
+  }[]
+}
+
+/** GET /api/fabric/degraded?cluster=&at= : everywhere is a shortfall that most links share, told once; empty: none. */
+export interface Degraded {
+  links: {
+    link: string; a: string; b: string; cable: string; since: string; width: string; speed: string
+    could: string; usual: string; share: number; sentence: string
+  }[]
+  everywhere: string; known: number; of: number
+}
+
+/** POST /api/fabric/planned {plan, at, cluster}: plan is the text of ibnetdiscover or of ibsim's topology file. */
+export interface Planned {
+  as_planned: boolean; links: number; right: number
+  missing: [string, string][]; extra: [string, string][]
+  swapped: { planned: [string, string][]; found: [string, string][]; sentence: string }[]
+  moved: { planned: [string, string]; found: [string, string]; sentence: string }[]
+  absent: string[]; unplanned: string[]
+}
+
+/** GET /api/fabric/tables?cluster=&at= : how many switches' forwarding tables are known, and loops and dead ends in them. */
+export interface ForwardingTables {
+  switches: number; known: number; since: string | null
+  faults: { lid: number; target: string; switch: string; problem: 'loop' | 'dead end' }[]
+}
+
+/** POST /api/load/{domain}/{capture}?cluster=&at=&host= with the raw text; GET /api/load lists what can be loaded. */
+export interface Loaded {
+  cluster: string; capture: string; at: string; entities: number; relations: number; tables: number; rejected: number
+  began: number; changed: number; ended: number; tables_changed: number; events: number; first: boolean; late: boolean
+  changes: { what: 'began' | 'changed' | 'ended'; kind: string; key: string }[] // at most 500
+}

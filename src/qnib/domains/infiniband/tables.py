@@ -47,7 +47,7 @@ def parse_tables(text: str, at: datetime) -> Snapshot:
             dumped += 1
         elif head := _HEAD.match(line):
             if ports is not None:
-                tables[-1] = Table(tables[-1].switch, bytes(ports), tables[-1].guid)
+                tables[-1] = _filled(tables[-1], ports, dumped)
             ports, dumped = bytearray([NONE]), 0
             own = guid(head[1] or head[3])
             tables.append(Table((head[2] or "").strip(), b"", own))
@@ -55,11 +55,15 @@ def parse_tables(text: str, at: datetime) -> Snapshot:
             raise ValueError(f"not a line of a forwarding table: {line[:200]!r}")
         elif (told := re.match(r"\s*(\d+) (?:valid )?lids dumped", line)) and int(told[1]) != dumped:
             raise ValueError(f"{told[1]} lids were dumped and {dumped} are here, before: {line[:200]!r}")
-    if ports is not None:
-        tables[-1] = Table(tables[-1].switch, bytes(ports), tables[-1].guid)
-    if not tables:
+    if ports is None:
         raise ValueError("no switch in the dump")
+    tables[-1] = _filled(tables[-1], ports, dumped)
     return Snapshot(tables=tables)
+
+
+def _filled(table: Table, ports: bytearray, entries: int) -> Table:
+    """A switch that no subnet manager has given a table yet has none, which is not the same as dropping everything."""
+    return Table(table.switch, bytes(ports) if entries else b"", table.guid)
 
 
 def settle_tables(seen: Snapshot, known: Known, at: datetime) -> Snapshot:

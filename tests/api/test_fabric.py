@@ -1,0 +1,130 @@
+"""Loading captures and asking about the fabric, as people do it: by commands, of a running server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import World, free_ports
+
+pytestmark = pytest.mark.engine
+ASSETS = Path(__file__).parents[1] / "assets/infiniband"
+WHOLE, OUT, MOVED = ("2024-03-01T08:00:00Z", "2024-03-01T08:05:00Z", "2024-03-01T08:09:00Z")
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server without any cluster, and two years old captures of a fabric loaded into it."""
+    home = tmp_path_factory.mktemp("loaded")
+    http, carbon, syslog = free_ports(3)
+    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
+        "QNIB_HOME": str(home), "QNIB_CLUSTER": "attic", "QNIB_HTTP__PORT": str(http),
+        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
+    }  # fmt: skip
+    world = World(home, "attic", env, f"http://127.0.0.1:{http}", "")
+    try:
+        world.qnib("serve", "--background")
+        told = json.loads(world.qnib("status", "--json").stdout)
+        world = World(home, "attic", env, told["url"], told["token"])
+        for name, at in (("whole", WHOLE), ("out", OUT), ("moved", MOVED)):
+            load(world, "ibnetdiscover", f"ibnetdiscover.{name}.txt", at)
+            load(world, "dump_fts", f"dump_fts.{name}.txt", at)
+        load(world, "capability", "iblinkinfo.moved.txt", MOVED)
+        yield world
+    finally:
+        world.qnib("stop")
+
+
+def load(world: World, kind: str, name: str, at: str, *more: str) -> Any:
+    done = world.qnib("load", kind, str(ASSETS / name), "--at", at, "--json", *more)
+    return json.loads(done.stdout)[0]
+
+
+def ask(world: World, *words: str) -> Any:
+    return json.loads(world.qnib("fabric", *words, "--json").stdout)[0]
+
+
+def test_loading_says_what_it_changed(loaded: World) -> None:
+    first = load(loaded, "ibnetdiscover", "ibnetdiscover.whole.txt", WHOLE, "--cluster", "other")
+    assert (first["first"], first["rejected"], first["ended"], first["cluster"]) == (True, 0, 0, "other")
+    assert first["entities"] == 53 + 20 * 8 + 33 + 33 + 2 * 65
+    second = load(loaded, "infiniband/topology", "ibnetdiscover.out.txt", OUT, "--cluster", "other")
+    assert (second["began"], second["ended"], second["events"]) == (0, 6, 1)
+    assert {"what": "ended", "kind": "LINK", "key": "leaf1/4 → n05/1"} in second["changes"]
+    again = ("load", "topology", str(ASSETS / "ibnetdiscover.out.txt"), "--cluster", "other")
+    assert "Nothing has changed." in loaded.qnib(*again, "--at", OUT).stdout
+    late = loaded.qnib(*again, "--at", WHOLE)
+    assert "changed nothing" in late.stdout
+
+
+def test_what_cannot_be_loaded(loaded: World, tmp_path: Path) -> None:
+    (tmp_path / "odd.txt").write_text("ibnetdiscover: command not found\n")
+    for words, status in (
+        (("ibnetdiscover", str(tmp_path / "odd.txt")), 2), (("nothing", str(tmp_path / "odd.txt")), 1),
+        (("ibnetdiscover", str(tmp_path / "none.txt")), 1), (("ibnetdiscover",), 2),
+        (("ibnetdiscover", str(ASSETS / "tree.topo"), "--at", "yesterday"), 2),
+        (("ibnetdiscover", str(ASSETS / "tree.topo"), "--cluster", "No/Cluster"), 2),
+    ):  # fmt: skip
+        done = loaded.qnib("load", *words, check=False)
+        assert done.returncode == status, f"{words}: {done.stdout} {done.stderr}"
+        assert "try next" in done.stderr and "Traceback" not in done.stderr
+    assert "command not found" in loaded.qnib("load", "ibnetdiscover", str(tmp_path / "odd.txt"), check=False).stderr
+
+
+def test_a_route_now_and_then(loaded: World) -> None:
+    (route,) = ask(loaded, "route", "n00", "n05")["routes"]
+    assert route["complete"] and route["by"] == "tables" and route["hops"][-1]["port"] == "leaf1/7"
+    (then,) = ask(loaded, "route", "n00", "n05", "--at", "2024-03-01T08:01:00Z")["routes"]
+    assert then["hops"][-1]["port"] == "leaf1/4"
+    assert then["hops"][-1]["cable"] == route["hops"][-1]["cable"], "the same cable, inferred"
+    text = loaded.qnib("fabric", "route", "n00", "n05").stdout
+    assert "leaf1/7" in text and "4 links, by tables" in text and "No job shares" in text
+    assert loaded.qnib("fabric", "route", "n00", "nobody", check=False).returncode == 1
+    tables = ask(loaded, "tables")
+    assert (tables["switches"], tables["known"], tables["faults"]) == (20, 20, [])
+
+
+def test_degraded_and_planned(loaded: World) -> None:
+    (link,) = ask(loaded, "degraded")["links"]
+    assert (link["a"], link["speed"], link["usual"]) == ("leaf1/7", "QDR", "4x EDR")
+    done = loaded.qnib("fabric", "planned", str(ASSETS / "tree.topo"), check=False)
+    assert done.returncode == 1 and "planned is leaf1/4" in done.stdout
+    fine = loaded.qnib("fabric", "planned", str(ASSETS / "tree.topo"), "--at", "2024-03-01T08:01:00Z")
+    assert "All 65 links are as planned." in fine.stdout
+
+
+def test_jobs_candidates_and_verdict_where_nothing_ran(loaded: World) -> None:
+    assert ask(loaded, "sharing", "--link", "leaf0/1")["jobs"] == []
+    assert loaded.qnib("fabric", "sharing", "--job", "7", check=False).returncode == 1
+    found = ask(loaded, "candidates", "leaf1/4", "--time", "2024-03-01T08:06:00Z")
+    assert found["candidates"] == [] and not found["about"]["up"] and found["about"]["link"] == "leaf1/4--n05/1"
+    verdict = ask(loaded, "verdict", "leaf1/4", "--since", "2024-03-01T00:00:00Z", "--until", "2024-03-02T00:00:00Z")
+    assert verdict["guilty"] == "none" and "was not watched" in verdict["sentence"]
+    assert len(verdict["periods"]) == 2, "where the cable was, and where it went"
+
+
+@pytest.mark.parametrize(
+    "path", ["routes?a=n00&b=n01", "sharing?link=leaf0/1", "candidates?port=leaf0/1", "verdict?port=leaf0/1",
+             "degraded", "tables"],
+)  # fmt: skip
+def test_a_token_is_needed(loaded: World, path: str) -> None:
+    assert httpx.get(f"{loaded.url}/api/fabric/{path}", timeout=10).status_code == 401
+    answer = httpx.post(f"{loaded.url}/api/load/infiniband/topology", content=b"x", timeout=10)
+    assert answer.status_code == 401
+
+
+def test_standard_input(loaded: World) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "qnib", "load", "opensm-subnet", "-", "--cluster", "piped", "--at", WHOLE, "--json"],
+        env=loaded.env, input=(ASSETS / "opensm-subnet.whole.lst").read_text(), capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)[0]["began"] > 100
