@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import orjson
+
 from qnib.engine import DATABASE, Engine
 from qnib.errors import WrongUse
 from qnib.inventory.fact import Fact, from_row
@@ -111,11 +113,11 @@ def _learnt(engine: Engine, cluster: str, since: datetime, late: list[Fact]) -> 
         return
     rows = engine.rows(_BELIEVED, {"cluster": cluster, "since": since, "keys": sorted({fact.key for fact in late})})
     believed = {
-        ((row["form"], row["kind"], row["key"]), row["valid_from"]): (row["ended"], row["known"]) for row in rows
+        ((row["form"], row["kind"], row["key"]), row["valid_from"]): (row["ended"], orjson.loads(row["known"]))
+        for row in rows
     }
     for fact in late:
-        now = fact.row()
-        if believed.get((fact.identity, fact.since)) != (now["valid_until"], now["properties"]):
+        if believed.get((fact.identity, fact.since)) != (fact.until, dict(fact.properties)):
             yield fact.recorded, "learnt", fact, {}
 
 

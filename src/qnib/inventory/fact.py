@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
+
+import orjson
 
 from qnib.model import Change, Entity, Ref, Relation, Scalar
 
@@ -61,7 +62,7 @@ class Fact:
             "cluster": self.cluster, "form": self.form, "kind": self.kind, "key": self.key,
             "source_kind": source.kind, "source_key": source.key,
             "target_kind": target.kind, "target_key": target.key,
-            "properties": json.dumps(dict(self.properties), ensure_ascii=False, sort_keys=True),
+            "properties": orjson.dumps(dict(self.properties), option=orjson.OPT_SORT_KEYS).decode(),
             "began": self.began, "valid_from": self.since, "valid_until": self.until, "stated": self.stated,
             "silent": self.silent, "recorded": self.recorded, "told_by": self.told_by,
         }
@@ -72,7 +73,8 @@ def from_row(row: Mapping[str, Any]) -> Fact:
     relation = row["form"] == "relation"
     return Fact(
         cluster=row["cluster"], form=row["form"], kind=row["kind"], key=row["key"],
-        properties=json.loads(row["properties"]), since=row["valid_from"], began=row["began"], until=row["valid_until"],
+        properties=orjson.loads(row["properties"]),
+        since=row["valid_from"], began=row["began"], until=row["valid_until"],
         stated=bool(row["stated"]), silent=row["silent"], recorded=row["recorded"], told_by=row["told_by"],
         source=Ref(row["source_kind"], row["source_key"]) if relation else None,
         target=Ref(row["target_kind"], row["target_key"]) if relation else None,
