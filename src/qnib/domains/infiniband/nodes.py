@@ -78,6 +78,7 @@ class Look:
         """Each link once, by its ends in the order in which it is named: (width, speed)."""
         found: dict[tuple[End, End], tuple[str, str]] = {}
         told: set[tuple[End, End]] = set()
+        place = self._places()
         for node in self.nodes.values():
             for number, (other, width, speed) in node.links.items():
                 peer = self.nodes.get(other[0])
@@ -86,16 +87,19 @@ class Look:
                     continue
                 own = (node.identity, number)
                 told.add((own, other))
-                first, second = sorted((own, other), key=self._order)
-                before = found.get((first, second), (width, speed))
-                found[first, second] = lower(before, (width, speed))
+                turned = (place[other[0]], other[1]) < (place[node.identity], number)
+                ends = (other, own) if turned else (own, other)
+                before = found.setdefault(ends, (width, speed))
+                if before != (width, speed):
+                    found[ends] = lower(before, (width, speed))
         if any((b, a) not in told for a, b in told):
             self.whole = False
         return found
 
-    def _order(self, end: End) -> tuple[bool, list[tuple[int, int, str]], int]:
-        node = self.nodes[end[0]]
-        return node.kind != "SW", natural(node.key or node.name), end[1]
+    def _places(self) -> dict[str, int]:
+        """Where each node comes among all: switches first, then by name as people sort."""
+        order = sorted(self.nodes.values(), key=lambda node: (node.kind != "SW", natural(node.key or node.name)))
+        return {node.identity: place for place, node in enumerate(order)}
 
     def port(self, end: End) -> str:
         return f"{self.nodes[end[0]].key}/{end[1]}"
