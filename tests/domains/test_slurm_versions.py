@@ -26,11 +26,11 @@ ENDLESS = {"set": False, "infinite": True, "number": 0}
 RAW = {
     "job_id": 42, "name": "gemm", "user_name": "alice", "account": "physics", "partition": "all", "qos": "normal",
     "state_reason": "NonZeroExitCode", "nodes": "n[1-2]", "command": "/home/alice/run.sh",
-    "current_working_directory": "/home/alice", "tres_alloc_str": "cpu=3,mem=1500M,node=2", "array_task_string": "",
+    "current_working_directory": "/home/alice", "tres_alloc_str": "cpu=4,mem=2000M,node=2", "array_task_string": "",
     "restart_cnt": 1,
 }  # fmt: skip
 NUMBERS = {
-    "submit_time": 1763640000, "start_time": 1763640010, "end_time": 1763640100, "time_limit": 60, "cpus": 3,
+    "submit_time": 1763640000, "start_time": 1763640010, "end_time": 1763640100, "time_limit": 60, "cpus": 4,
     "node_count": 2, "memory_per_cpu": 500, "array_job_id": 40, "array_task_id": 7, "het_job_id": 0,
     "het_job_offset": 0,
 }  # fmt: skip
@@ -41,8 +41,8 @@ def job(version: int) -> dict[str, Any]:
     """What the specification of `version` calls a job, with the fields we read."""
     if version <= 38:
         resources: dict[str, Any] = {
-            "nodes": "n[1-2]", "allocated_cpus": 3, "allocated_hosts": 2,
-            "allocated_nodes": {"0": {"memory": 1000, "cpus": 2}, "1": {"memory": 500, "cpus": 1}},
+            "nodes": "n[1-2]", "allocated_cpus": 4, "allocated_hosts": 2,
+            "allocated_nodes": {"0": {"memory": 1000, "cpus": 2}, "1": {"memory": 1000, "cpus": 2}},
         }  # fmt: skip
         return {**RAW, **NUMBERS, "memory_per_node": None, "job_state": "FAILED", "exit_code": 768,
                 "job_resources": resources}  # fmt: skip
@@ -52,14 +52,16 @@ def job(version: int) -> dict[str, Any]:
         resources = {
             "nodes": "n[1-2]", "allocated_hosts": 2,
             "allocated_nodes": [
-                {"nodename": "n1", "cpus_allocated": 2, "memory_allocated": 1000},
-                {"nodename": "n2", "cpus_allocated": 1, "memory_allocated": 500},
+                {"sockets": {"0": {"cores": {"0": "allocated"}}}, "nodename": "n1", "cpus_used": 0, "memory_used": 0,
+                 "memory_allocated": 1000},
+                {"sockets": {"0": {"cores": {"0": "allocated"}}}, "nodename": "n2", "cpus_used": 0, "memory_used": 0,
+                 "memory_allocated": 1000},
             ],
         }  # fmt: skip
     else:
         resources = {"nodes": {"list": "n[1-2]", "allocation": [
             {"name": "n1", "cpus": {"count": 2}, "memory": {"allocated": 1000}},
-            {"name": "n2", "cpus": {"count": 1}, "memory": {"allocated": 500}},
+            {"name": "n2", "cpus": {"count": 2}, "memory": {"allocated": 1000}},
         ]}}  # fmt: skip
     state: Any = "FAILED" if version == 39 else ["FAILED"]
     return {**told, "job_state": state, "exit_code": some(768) if version == 39 else PARTS, "job_resources": resources}
@@ -132,7 +134,7 @@ def test_the_meaning_itself() -> None:
     assert (facts["array_job"], facts["array_task"], facts["attempt"]) == (40, "7", 2)
     shares = {tie.target.key: tie.properties for tie in seen.relations if tie.kind == "JOBCLIENT"}
     assert shares == {
-        "n1": {"attempt": 2, "cpus": 2, "memory": 1000 << 20}, "n2": {"attempt": 2, "cpus": 1, "memory": 500 << 20},
+        "n1": {"attempt": 2, "cpus": 2, "memory": 1000 << 20}, "n2": {"attempt": 2, "cpus": 2, "memory": 1000 << 20},
     }  # fmt: skip
     (one,) = [e for e in rest.parse_nodes(document(37, "nodes", [node(37)]), AT).entities if e.kind == "Node"]
     assert (one.properties["state"], one.properties["features"]) == ("MIXED+DRAIN", "ib,fast")
@@ -141,9 +143,11 @@ def test_the_meaning_itself() -> None:
 def test_nodes_told_by_index_are_in_the_order_written() -> None:
     told = job(37)
     told["nodes"] = told["job_resources"]["nodes"] = "n[2,1]"
+    told["job_resources"]["allocated_nodes"]["1"] = {"memory": 500, "cpus": 1}
     seen = rest.parse_jobs(document(37, "jobs", [told]), AT)
-    assert {tie.target.key: tie.properties["cpus"] for tie in seen.relations if tie.kind == "JOBCLIENT"} == {
-        "n2": 2, "n1": 1,
+    shares = {tie.target.key: tie.properties for tie in seen.relations if tie.kind == "JOBCLIENT"}
+    assert shares == {
+        "n2": {"attempt": 2, "cpus": 2, "memory": 1000 << 20}, "n1": {"attempt": 2, "cpus": 1, "memory": 500 << 20},
     }  # fmt: skip
     assert {e.properties["nodes"] for e in seen.entities if e.kind in ("Job", "Attempt")} == {"n[1-2]"}
 

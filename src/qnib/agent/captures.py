@@ -26,9 +26,10 @@ SOON, AFTERWARDS = 0.15, 3.0
 GENTLE = 20
 """A command may run again after this many times the duration of its last run, at least `LEAST` seconds."""
 LEAST = 2.0
-SLICE, LONGEST = 16 << 10, 60.0
-"""The larger the answers, the more there is to work for who gives them: a command of the domain runs once in as many
-seconds as its largest answer has slices of 16 KiB, at most once a minute for the largest of sites."""
+SLICE, LONGEST = 16 << 10, 62.0
+"""The larger the answers, the more there is to work for who gives them: a command rests as many seconds as the
+domain's largest answer has slices of 16 KiB, up to a minute and a bit; and two commands of the domain begin at least
+half of that apart. So no minute sees more than two of them on the largest of sites."""
 
 
 class Pace:
@@ -36,14 +37,22 @@ class Pace:
     so the largest of them decides."""
 
     def __init__(self) -> None:
+        self.free_at = 0.0
+        """When the next command of the domain may begin."""
         self._sizes: dict[str, int] = {}
 
     def told(self, name: str, octets: int) -> None:
         self._sizes[name] = octets
 
+    def begin(self, now: float) -> None:
+        self.free_at = now + self._rest() / 2
+
     def pause(self, took: float) -> float:
-        """Seconds from the end of a run that took so long to the next one."""
-        return max(LEAST, GENTLE * took, min(LONGEST, max(self._sizes.values(), default=0) / SLICE))
+        """Seconds from the end of a run that took so long to the next one of the same capture."""
+        return max(LEAST, GENTLE * took, self._rest())
+
+    def _rest(self) -> float:
+        return min(LONGEST, max(self._sizes.values(), default=0) / SLICE)
 
 
 class Task:
@@ -74,6 +83,7 @@ class Task:
         """Begin; gives the text at once when the command is only to read files, which needs no process."""
         self.taken_at = time.time()
         self._started = now
+        self.pace.begin(now)
         self.due = now + self.capture.interval
         if self.capture.command[0] == "cat":
             return read_files(self.capture.command[1:])
@@ -87,6 +97,11 @@ class Task:
         assert self.process.stdout is not None  # noqa: S101 - told to the type checker
         os.set_blocking(self.process.stdout.fileno(), False)
         return None
+
+    @property
+    def ready_at(self) -> float:
+        """When it is to begin: when it is due, and its domain's turn has come."""
+        return max(self.due, self.pace.free_at)
 
     @property
     def descriptor(self) -> int:

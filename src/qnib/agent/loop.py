@@ -111,12 +111,12 @@ class Loop:
         for task in self.tasks:
             if task.overdue(now):
                 self._finish(task, now)
-            elif task.process is None and now >= task.due:
+            elif task.process is None and now >= task.ready_at:
                 self._capture(task, now)
 
     def _next(self, now: float) -> float:
         times = [self._look_at, *(clock.due for clock in self.clocks)]
-        times += [task.due for task in self.tasks if task.process is None]
+        times += [task.ready_at for task in self.tasks if task.process is None]
         if any(task.process for task in self.tasks) or self.post.waiting:
             times.append(now + 0.5)
         times += [line.retry_at for line in (self.carbon, self.syslog) if line.socket is None]

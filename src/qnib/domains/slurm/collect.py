@@ -1,9 +1,8 @@
 """What to ask the controller, and what its answers mean.
 
-Gently: a run of `jobs` is one request to slurmctld (without --local it asks for the federation, too), of `nodes` two,
-of `partitions` one, and the agent's pace
-(`qnib.agent.captures`) lets none of them run more than once a minute where answers are large: four requests a minute
-at most, whatever happens there.
+Gently: a run of `jobs` or of `nodes` is two requests to slurmctld (squeue and sinfo ask for the partitions, too), of
+`partitions` one, and the agent's pace (`qnib.agent.captures`) lets no more than two of them begin in a minute where
+answers are large: four requests a minute at most, whatever happens there.
 
 Formatted text, never bulk JSON: its fields have not changed since 22.05. Fields end with US and records
 with RS, control characters that no name of SLURM's can hold, so that blanks, '=', '|' and newlines in a

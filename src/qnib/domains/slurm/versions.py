@@ -198,7 +198,7 @@ def _past_step(step: Record) -> Record:
 
 def _nodes_listed(record: Record) -> object:
     """Until v0.0.38 the nodes of an allocation are an object by index, without names: they are in the order of the
-    folded set beside them."""
+    folded set beside them. They count CPUs, which v0.0.39 and v0.0.40 do not: that is carried along for v0.0.41."""
     told = record.get("job_resources")
     by_index = told.get("allocated_nodes") if isinstance(told, dict) else None
     if not isinstance(told, dict) or not isinstance(by_index, dict):
