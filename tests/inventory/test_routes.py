@@ -18,7 +18,7 @@ from qnib.inventory.facts import Facts
 from qnib.inventory.net import Nets
 from qnib.inventory.routes import between, faults, follow, routes
 from qnib.inventory.sharing import candidates, links_of_job, ports_of, sharing
-from qnib.model import Table
+from qnib.model import Entity, Snapshot, Table
 
 pytestmark = pytest.mark.engine
 
@@ -102,6 +102,14 @@ def test_one_switch_without_a_table(wired: Nets) -> None:
     (route,) = routes(wired, "lab", "n00", "n31")
     assert route.complete and route.by == "tables, then shortest"
     assert [hop.by for hop in route.hops] == ["adapter", "table", "table", "shortest", "table", "table"]
+
+
+def test_a_switch_without_a_link_needs_no_table(wired: Nets) -> None:
+    """Switches that were taken out are still in the record: nobody said that they are gone."""
+    wired.facts.apply("lab", "other", NOON, Snapshot([Entity("SW", "shelf", {"name": "shelf"})]))
+    net = wired.at("lab")
+    assert net.switches == 21 and net.all_known
+    assert between(net, ports_of(net, ["n00", "n31"])).by == "tables"
 
 
 def test_after_a_cable_moved_the_route_is_another_and_the_past_is_the_old_one(wired: Nets, clock: FrozenClock) -> None:

@@ -135,6 +135,8 @@ def tables(request: Request, viewer: Seeing, at: At = "", cluster: str = "") -> 
     net = _nets(request).at(name, when)
     since = forwarding.since(parts.engine, name, when)
     return {
-        "switches": net.switches, "known": int(net.known.sum()), "since": since.isoformat() if since else None,
+        "switches": int(net.connected.sum()),
+        "known": int((net.known & net.connected).sum()),
+        "since": since.isoformat() if since else None,
         "faults": faults(net),
-    }  # fmt: skip
+    }

@@ -55,6 +55,17 @@ class Net:
     lid_at: dict[tuple[int, int], int] = field(default_factory=dict)
     _next: dict[int, Numbers] = field(default_factory=dict)
 
+    @property
+    def connected(self) -> NDArray[np.bool_]:
+        """Of shape (switches,): which have a link; the others are in nobody's way."""
+        found: NDArray[np.bool_] = (self.peer[: self.switches] != NOBODY).any(axis=1)
+        return found
+
+    @property
+    def all_known(self) -> bool:
+        """Whether the table of every switch that has a link is known."""
+        return bool((self.known | ~self.connected).all() and self.known.any())
+
     def port(self, device: int, port: int) -> str:
         return f"{self.names[device]}/{port}"
 
@@ -104,7 +115,7 @@ class Net:
             return self.shortest(target)[: self.switches], True
         told = self.tables[:, lid].astype(np.int32) if lid < self.tables.shape[1] else np.full(self.switches, 255)
         told = np.where((told == forwarding.NONE) | (told == 0), NOBODY, told).astype(np.int32)
-        if self.known.all():
+        if self.all_known:
             return told, False
         return np.where(self.known, told, self.shortest(target)[: self.switches]).astype(np.int32), True
 

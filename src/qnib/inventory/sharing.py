@@ -171,7 +171,7 @@ def candidates(
     ]
     about = {
         "port": port, "link": link.name, "cable": link.cable, "up": when == time, "wiring_of": when.isoformat(),
-        "hosts": sorted(own, key=natural), "by": "tables" if net.known.all() else "shortest" if not net.known.any()
+        "hosts": sorted(own, key=natural), "by": "tables" if net.all_known else "shortest" if not net.known.any()
         else "tables, then shortest", "tables_since": net.since.isoformat() if net.since else None,
     }  # fmt: skip
     return sorted(found, key=lambda one: (-one.score, one.job["began"], one.job["job"])), about
