@@ -1,0 +1,60 @@
+"""SLURM's files from people: a cluster nobody knew gets its jobs of long ago, and what is wrong is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.discovery.test_load import World
+
+from qnib.domains.slurm import identity
+
+pytestmark = pytest.mark.engine
+SAMPLES = Path(identity.__file__).parent / "samples"
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.graph.close()
+    made.engine.close()
+
+
+def sample(name: str) -> str:
+    return (SAMPLES / f"{name}.txt").read_text()
+
+
+def test_accounting_of_a_cluster_nobody_knew(world: World) -> None:
+    text = sample("sacct.requeued_resized")
+    first = world.load("slurm/sacct", text, AT)
+    assert not first.refused
+    jobs = {fact.key: fact for fact in world.facts.entities("old", "Job")}
+    assert len(jobs) == 7
+    (requeued,) = [fact for key, fact in jobs.items() if key.startswith("401@")]
+    assert (requeued.properties["state"], requeued.properties["attempt"]) == ("COMPLETED", 2)
+    then = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
+    ties = world.facts.relations("old", "JOBCLIENT", then)
+    assert {fact.source.key.partition("@")[0] for fact in ties if fact.source} == {"401", "402", "404", "405"}, "who had nodes at a quarter past ten"
+    count = world.engine.rows("SELECT count() AS n FROM qnib.facts")
+    again = world.load("slurm/sacct", text, AT + timedelta(hours=1))
+    assert not again.refused
+    assert world.engine.rows("SELECT count() AS n FROM qnib.facts") == count, "the same file tells nothing new"
+
+
+def test_two_sources_of_one_job_are_one_job(world: World) -> None:
+    world.load("slurm/jobcomp", sample("jobcomp.pushed"), AT)
+    line = "JobID|JobIDRaw|User|State|Submit|Start|End|NodeList|NCPUS\n701|701|alice|FAILED|2026-11-20T10:00:00|"
+    world.load("slurm/sacct", line + "2026-11-20T10:00:10|2026-11-20T10:20:00|n[1-2]|4\n", AT + timedelta(minutes=1))
+    assert len([fact for fact in world.facts.entities("old", "Job") if fact.key.startswith("701@")]) == 1
+    assert len([fact for fact in world.facts.entities("old", "Attempt") if fact.key.startswith("701@")]) == 1
+
+
+def test_what_is_no_such_file_is_refused_and_changes_nothing(world: World) -> None:
+    half = sample("sacct.requeued_resized")[:-40]
+    outcome = world.load("slurm/sacct", half, AT)
+    assert "line 12: 13 columns where 21 are due" in outcome.refused
+    assert world.facts.entities("old", "Job") == []
