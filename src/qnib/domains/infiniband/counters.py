@@ -151,7 +151,10 @@ _ASKED = ("symbol_error", "link_error_recovery", "link_downed", "xmit_discards")
 """Those whose newest value the graph keeps on the port: what questions about bad ports ask."""
 
 
-def _counter(name: str, unit: str, description: str) -> Metric:
+_PORT = "PORT:{node}/{port}"
+
+
+def _counter(name: str, unit: str, description: str, on: str = "") -> Metric:
     path = f"infiniband.{{node}}.{{port}}.{name}"
     text = f"{description} {_RULE.format(size=_SIZE[BITS[name]])}"
     on = "PORT:{node}/{port}" if name in _ASKED else ""
@@ -170,10 +173,10 @@ METRICS = (
     _counter("rcv_data", "words", "Data received, in words of four octets: octets are four times this."),
     _counter("xmit_packets", "packets", "Packets sent."),
     _counter("rcv_packets", "packets", "Packets received."),
-    _counter("xmit_wait", "ticks", "Ticks in which data waited for credit of the other end: congestion."),
-    _counter("symbol_error", "errors", "Symbols received damaged: a bad cable or port."),
+    _counter("xmit_wait", "ticks", "Ticks in which data waited for credit of the other end: congestion.", _PORT),
+    _counter("symbol_error", "errors", "Symbols received damaged: a bad cable or port.", _PORT),
     _counter("link_error_recovery", "recoveries", "Times the link retrained itself."),
-    _counter("link_downed", "times", "Times the link went down."),
-    _counter("rcv_errors", "packets", "Packets received with an error."),
+    _counter("link_downed", "times", "Times the link went down.", _PORT),
+    _counter("rcv_errors", "packets", "Packets received with an error.", _PORT),
     _counter("xmit_discards", "packets", "Packets dropped because the port was down or congested."),
 )
