@@ -411,13 +411,19 @@ def _plain(cell: Any) -> Any:
     return instant(cell) if isinstance(cell, datetime) else cell
 
 
+def _ids(cell: dict[str, Any]) -> dict[str, str]:
+    """What ties nodes and relations of one answer together; it means nothing in the next."""
+    names = {"@from": "_src", "@to": "_dst"} if "_src" in cell else {"@id": "_id"}
+    return {name: f"{cell[key]['table']}.{cell[key]['offset']}" for name, key in names.items() if key in cell}
+
+
 def _thing(cell: dict[str, Any]) -> dict[str, Any]:
     """A node, a relation, a path, or a map that a query made."""
     if "_nodes" in cell:
         return {"nodes": _plain(cell["_nodes"]), "relations": _plain(cell["_rels"])}
     if "_label" in cell:
         kept = {key: value for key, value in cell.items() if not key.startswith("_") and key not in ("uid", "told_by")}
-        return {"label": cell["_label"], **{k: _plain(v) for k, v in kept.items() if v is not None}}
+        return {"label": cell["_label"], **_ids(cell), **{k: _plain(v) for k, v in kept.items() if v is not None}}
     return {key: _plain(value) for key, value in cell.items()}
 
 

@@ -47,8 +47,8 @@ export async function get<T>(path: string, params: Record<string, string | numbe
   return (await response.json()) as T
 }
 
-/** Ask the graph: one read-only Cypher query, its values as parameters. */
-export async function cypher(query: string, params: Record<string, unknown>, cluster: string, signal?: AbortSignal): Promise<Table> {
-  const response = await request(apiUrl('/api/graph/cypher'), signal, 'application/json', { query, params, cluster })
+/** Ask the graph: one read-only Cypher query, its values as parameters; `at`: what held then. */
+export async function cypher(query: string, params: Record<string, unknown>, cluster: string, signal?: AbortSignal, at: string | null = null): Promise<Table> {
+  const response = await request(apiUrl('/api/graph/cypher'), signal, 'application/json', { query, params, cluster, at })
   return (await response.json()) as Table
 }

@@ -80,6 +80,9 @@ export interface Placement {
   sentence: string
   switches: { name: string; nodes: string; count: number }[]
   hops: { from: string; to: string; hops: number }[] // at most 64 nodes
+  lengths: Record<string, number> // pairs of nodes by links between them
+  mean: number // links between two nodes, on average
+  better: { nodes: string; switches: Placement['switches']; mean: number; sentence: string } | null // free when it started, and closer
 }
 
 /** GET /api/nodes?cluster= -> { nodes: Node[] } */
@@ -162,9 +165,29 @@ export interface FabricLink {
 /** GET /api/jump?cluster=&q= -> { hits: Hit[] } */
 export interface Hit { kind: string; key: string; label: string; detail: string; url: string }
 
-/** POST /api/graph/cypher {query, params, at, cluster} -> Table ; GET /api/graph/questions -> { questions: Question[] } */
+/** POST /api/graph/cypher {query or question, params, at, cluster} -> Table ; GET /api/graph/questions -> { questions: Question[] } */
 export interface Table { columns: string[]; rows: unknown[][]; at: string; truncated: boolean; elapsed_ms: number }
-export interface Question { name: string; ask: string; cypher: string; columns: string[]; domain: string }
+export interface Parameter { name: string; about: string; kind: string; type: 'string' | 'int' }
+export interface Question { name: string; ask: string; why: string; cypher: string; domain: string; params: Parameter[] }
+/** An entity or a relation in a cell: label is its kind; "@id", "@from" and "@to" tie them within one answer. */
+export interface Thing { label: string; key?: string; '@id'?: string; '@from'?: string; '@to'?: string; since?: string; until?: string }
+/** GET /api/graph/schema */
+export interface GraphSchema {
+  entities: { name: string; about: string; key: string; domain: string; properties: string[] }[]
+  relations: { name: string; about: string; source: string; target: string; domain: string; properties: string[] }[]
+  of_all: string[]; filled: string[]
+}
+/** GET /api/graph/neighbours?cluster=&entity=Host:compute0&at= */
+export interface Neighbours { entity: string; neighbours: { relation: string; direction: 'in' | 'out'; ref: string; since: string; until: string | null }[] }
+/** GET /api/graph/changes?cluster=&since=&until=&kind=A,B ; learnt: recorded in that time about the time before */
+export interface ChangeRow {
+  time: string; what: 'began' | 'changed' | 'ended' | 'learnt'; kind: string; key: string; entity: string | null; source: string; target: string
+  since: string; until: string | null; properties: Record<string, unknown>; before: Record<string, unknown>; told_by: string; recorded: string
+}
+export interface Difference { since: string; until: string; counts: Record<string, Partial<Record<ChangeRow['what'], number>>>; rows: ChangeRow[] }
+/** GET /api/graph/blast?cluster=&entity=SW:SW1&at= */
+export interface BlastJob { key: string; id: number; name: string; user: string; nodes: string }
+export interface Blast { entity: string; links: string[]; lost: string[]; nodes: string; users: string[]; jobs: BlastJob[]; rerouted: BlastJob[] }
 
 /** GET /api/live?cluster=&topics=jobs,nodes,fabric,events : one EventSource per browser.
  *  event: change  data: {topic, time, newest}   (refetch what shows that topic, at most twice a second)
