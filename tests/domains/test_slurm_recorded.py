@@ -67,6 +67,15 @@ def test_slurmrestd_partitions() -> None:
     assert batch == {"name": "batch", "state": "UP", "limit": None, "nodes": "cn[001-080,101-532]", "node_count": 512}
 
 
+def test_slurmrestd_reservations_and_qos() -> None:
+    seen = rest.parse_reservations((real(REST) / "slurm-reservations.json").read_text(), AT)
+    assert len(of(seen, "Reservation")) == oracle(REST)["reservations"]
+    one = of(seen, "Reservation")[0]
+    assert one.until == datetime.fromtimestamp(1748336953, UTC), "it was over when the file was read"
+    assert ties(seen, "RESERVES") == one.properties["node_count"] == 512
+    assert len(of(rest.parse_qos((real(REST) / "slurm-qos.json").read_text(), AT), "QOS")) == oracle(REST)["qos"]
+
+
 @pytest.mark.parametrize(("name", "state", "exit_code", "runs"), [
     ("completed", "COMPLETED", 0, 1), ("failed", "FAILED", 1, 1), ("timeout", "TIMEOUT", 0, 1),
     ("pending", "PENDING", None, 0), ("running", "RUNNING", None, 1), ("gpus-gres", "RUNNING", None, 1),

@@ -51,6 +51,17 @@ ENTITIES = (
         "Script", "A batch script, stored once however many jobs ran it", key="first 16 hex digits of its SHA-256",
         properties={"text": "string", "lines": "int"},
     ),
+    EntityKind(
+        "Reservation", "Nodes kept for some for a while", key="name @ start",
+        properties={
+            "name": "string", "start": "time", "end": "time", "nodes": "string", "node_count": "int",
+            "partition": "string", "users": "string", "accounts": "string", "flags": "string",
+        },
+    ),
+    EntityKind(
+        "QOS", "A quality of service that jobs ask for", key="name",
+        properties={"name": "string", "description": "string", "priority": "int"},
+    ),
     EntityKind("User", "Who submits jobs", key="login name", properties={"name": "string", "group": "string"}),
     EntityKind("Account", "What a job is charged to", key="name", properties={"name": "string"}),
 )
@@ -63,6 +74,7 @@ RELATIONS = (
     RelationKind("CHARGED_TO", "Job", "Account", "The job is charged to the account"),
     RelationKind("QUEUED_IN", "Job", "Partition", "The job waits or runs in the partition"),
     RelationKind("ATTEMPT_OF", "Attempt", "Job", "A run of the job"),
+    RelationKind("RESERVES", "Reservation", "Host", "The host is kept for the reservation"),
     RelationKind("STEP_OF", "Step", "Attempt", "A step of this run"),
     RelationKind("RAN", "Job", "Script", "The job's batch script"),
     RelationKind(

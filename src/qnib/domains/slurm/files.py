@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from qnib.domains.slurm.identity import join
 from qnib.domains.slurm.jobcomp import parse_jobcomp
-from qnib.domains.slurm.rest import parse_jobs, parse_nodes, parse_partitions, parse_past
+from qnib.domains.slurm.rest import parse_jobs, parse_nodes, parse_partitions, parse_past, parse_qos, parse_reservations
 from qnib.domains.slurm.sacct import parse_sacct
 from qnib.domains.slurm.show import parse_show
 from qnib.domains.slurm.tables import parse_sinfo, parse_squeue
@@ -24,6 +24,10 @@ FILES = (
     Capture("jobs-json", ("squeue", "--all", "--states=all", "--json"), parse_jobs, _ONCE, "file", settle=join),
     Capture("nodes-json", ("scontrol", "show", "nodes", "--json"), parse_nodes, _ONCE, "file"),
     Capture("partitions-json", ("scontrol", "show", "partitions", "--json"), parse_partitions, _ONCE, "file"),
+    Capture(
+        "reservations-json", ("scontrol", "show", "reservations", "--json"), parse_reservations, _ONCE, "file",
+    ),
+    Capture("qos-json", ("sacctmgr", "show", "qos", "--json"), parse_qos, _ONCE, "file"),
     Capture("sacct-json", ("sacct", "--allusers", "--duplicates", "--json"), parse_past, _ONCE, "file", settle=join),
     Capture(
         "sacct", ("env", "TZ=UTC", "sacct", "-a", "-D", "-P", "-o", _SACCT), parse_sacct, _ONCE, "file", settle=join,

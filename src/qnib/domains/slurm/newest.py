@@ -198,3 +198,24 @@ def _text(one: Record, name: str) -> str:
 def _digits(value: Any) -> str:
     told = plain(value)
     return "" if told is None else str(told)
+
+
+def reservation(one: Record) -> dict[str, Scalar]:
+    """A reservation's properties; its fields have the same names in all versions. Raises ValueError without name."""
+    name = _text(one, "name")
+    if not name:
+        raise ValueError(f"a reservation without name: {str(one)[:200]!r}")
+    return {
+        "name": name, "start": iso(_time(one.get("start_time"))), "end": iso(_time(one.get("end_time"))),
+        "nodes": fold(word(_text(one, "node_list"))), "node_count": plain(one.get("node_count")),
+        "partition": _text(one, "partition"), "users": _text(one, "users"), "accounts": _text(one, "accounts"),
+        "flags": ",".join(one.get("flags") or []),
+    }
+
+
+def qos(one: Record) -> dict[str, Scalar]:
+    """A quality of service's properties. Raises ValueError without name."""
+    name = _text(one, "name")
+    if not name:
+        raise ValueError(f"a QOS without name: {str(one)[:200]!r}")
+    return {"name": name, "description": _text(one, "description"), "priority": plain(one.get("priority"))}

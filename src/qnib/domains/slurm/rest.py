@@ -16,8 +16,9 @@ from typing import Any
 from qnib.domains.slurm import jobs, newest, nodes
 from qnib.domains.slurm.nodes import Node
 from qnib.domains.slurm.sacct import gather
+from qnib.domains.slurm.values import expand, moment
 from qnib.domains.slurm.versions import NEWEST, OLDEST, RELEASES, Record, lift
-from qnib.model import Snapshot
+from qnib.model import Entity, Ref, Relation, Snapshot
 
 _VERSION = re.compile(r"v0\.0\.(\d+)")
 
@@ -52,6 +53,29 @@ def parse_partitions(text: str, at: datetime) -> Snapshot:
     """``/slurm/v…/partitions`` and ``/partition/N``, ``scontrol show partition --json``."""
     told, version = answer(text, ("partitions",))
     return nodes.partitions(newest.partition(_record(one, "partition", version)) for one in told)
+
+
+def parse_reservations(text: str, at: datetime) -> Snapshot:
+    """``/slurm/v…/reservations``, ``scontrol show reservation --json``; what is over at `at` has ended."""
+    told, version = answer(text, ("reservations",))
+    entities: list[Entity] = []
+    ties: list[Relation] = []
+    for one in told:
+        facts = newest.reservation(_record(one, "reservation", version))
+        ref = Ref("Reservation", f"{facts['name']}@{facts['start']}")
+        start, end = moment(str(facts["start"] or "")), moment(str(facts["end"] or ""))
+        since, until = start if start and start <= at else None, end if end and end <= at else None
+        entities.append(Entity(ref.kind, ref.key, facts, since=since, until=until))
+        hosts = expand(str(facts["nodes"]))
+        ties += [Relation("RESERVES", ref, Ref("Host", host), since=since, until=until) for host in hosts]
+    return Snapshot(entities, ties)
+
+
+def parse_qos(text: str, at: datetime) -> Snapshot:
+    """``/slurmdb/v…/qos``, ``sacctmgr show qos --json``."""
+    told, version = answer(text, ("qos",))
+    found = [newest.qos(_record(one, "qos", version)) for one in told]
+    return Snapshot([Entity("QOS", str(facts["name"]), facts) for facts in found])
 
 
 # ── the answer ────────────────────────────────────────────────────────────────────────────────
