@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from tests.data import real
 
+from qnib.domains.events import load_rules
+from qnib.domains.infiniband import DOMAIN
 from qnib.domains.infiniband.counters import growth, parse_counters, parse_perfquery, total
 from qnib.domains.infiniband.linkinfo import parse_capability, parse_iblinkinfo, read_iblinkinfo
 from qnib.domains.infiniband.nodes import Look
@@ -313,3 +315,37 @@ def test_a_lower_value_is_a_reset() -> None:
     counted = total("symbol_error", [10, 12, 3, 3, 8])
     assert (counted.amount, counted.reset) == (2 + 3 + 5, True)
     assert total("symbol_error", [7]).amount == 0, "what was there before counts for nothing"
+
+
+# ── OpenSM's log ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_opensm_logged_while_a_cable_was_pulled_and_put_back() -> None:
+    """Its line is ``Nov 20 21:35:58 774384 [thread] 0x01 -> message``; each fault is told within ten seconds."""
+    oracle = json.loads(real("ORACLES.json").read_text())["infiniband/osm_fattree208/osm.log"]
+    folder = real("infiniband/osm_fattree208")
+    rules = load_rules(DOMAIN)
+    found: dict[str, list[tuple[datetime, dict[str, str]]]] = {}
+    for line in (folder / "osm.log").read_text().splitlines():
+        stamp, _, message = line.partition(" -> ")
+        time = datetime.strptime(f"2026 {stamp[:22]}", "%Y %b %d %H:%M:%S %f").replace(tzinfo=UTC)
+        for rule in rules:
+            if match := re.search(rule.match, message):
+                found.setdefault(rule.name, []).append((time, match.groupdict()))
+    counts = {name: len(lines) for name, lines in found.items()}
+    assert counts["link_state_changed"] == oracle["link_state_traps"]
+    assert (counts["port_removed"], counts["port_discovered"]) == (oracle["removed_ports"], oracle["discovered_ports"])
+    assert counts["subnet_up"] == oracle["subnet_up"]
+    truth = json.loads((folder / "ground_truth.json").read_text())
+    for command, rule in (("Unlink", "port_removed"), ("ReLink", "port_discovered")):
+        injected = next(one["t"] for one in truth if one["event"] == "sim" and one["command"].startswith(command))
+        ((time, fields),) = found[rule]
+        assert 0 <= time.timestamp() - injected < 10 and fields == {"guid": "0x0000000001000005", "node": "Hca2"}
+
+
+@pytest.mark.parametrize(("capture", "words"), [("topology", "SUBNET UP"), ("topology", "Link state change"),
+                                                ("tables", "tables configured on all switches")])  # fmt: skip
+def test_opensms_words_make_the_agent_look_at_once(capture: str, words: str) -> None:
+    (one,) = [one for one in DOMAIN.captures if one.name == capture]
+    lines = [line for line in real("infiniband/osm_fattree208/osm.log").read_text().splitlines() if words in line]
+    assert lines and any(re.search(trigger, lines[0]) for trigger in one.triggers)
