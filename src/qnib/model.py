@@ -89,6 +89,8 @@ class Snapshot:
     relations: Sequence[Relation] = ()
     complete: frozenset[str] = frozenset()
     tables: Sequence[Table] = ()
+    partial: bool = False
+    """A few things of many (one job's answer, a push): what it leaves out is not even unheard of since."""
 
 
 # ── numbers and lines ─────────────────────────────────────────────────────────────────────────
@@ -233,6 +235,8 @@ class Capture:
     source: str = ""
     """Captures of one source (default: the capture's name) tell of the same things: what one of them no longer lists
     has ended, although another told of it before."""
+    numbers: Callable[[str, Known], Sequence[tuple[str, float]]] | None = None
+    """Pure: carbon paths and values of a file that holds numbers; its `parse` gives an empty snapshot or raises."""
     settle: Callable[[Snapshot, Known, datetime], Snapshot] | None = None
     """Pure: what one look cannot know (is it the same cable, the same job?), told from what the record knows."""
     events: Callable[[Sequence[Change], Known, datetime], Sequence[Event]] | None = None

@@ -59,3 +59,13 @@ def test_what_is_no_such_file_is_refused_and_changes_nothing(world: World) -> No
     outcome = world.load("slurm/sacct", half, AT)
     assert "line 12: 13 columns where 21 are due" in outcome.refused
     assert world.facts.entities("old", "Job") == []
+
+
+def test_what_a_push_leaves_out_costs_nothing(world: World) -> None:
+    documents = [line for line in sample("jobcomp.pushed").splitlines() if "jobid" in line]
+    for seconds, line in enumerate([*documents, documents[0].replace('"jobid":701', '"jobid":709')]):
+        assert not world.load("slurm/jobcomp", line, AT + timedelta(seconds=seconds)).refused
+    rows = world.engine.rows("SELECT countIf(silent IS NOT NULL) AS silent FROM qnib.facts")
+    assert rows == [{"silent": 0}]
+    users = world.engine.rows("SELECT key, count() AS n FROM qnib.facts WHERE kind = 'User' GROUP BY key ORDER BY key")
+    assert users == [{"key": "alice", "n": 1}, {"key": "bob", "n": 1}], "each is written once"

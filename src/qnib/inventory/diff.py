@@ -85,8 +85,13 @@ class Diff:
         if fact.until is not None:
             self.changes.ended.append(fact)
 
-    def miss(self, complete: frozenset[str]) -> None:
-        """What this source told before and does not tell now: ended where it lists all, not heard of elsewhere."""
+    def miss(self, complete: frozenset[str], partial: bool = False) -> None:
+        """What this source told before and does not tell now: ended where it lists all, not heard of elsewhere;
+        where it tells of parts only, nothing follows."""
+        if partial:
+            before = self._memory.told.get(self._told_by, set()) - self._seen
+            self._unheard |= {identity for identity in before if self._memory.holding(identity) is not None}
+            return
         for identity in self._memory.told.get(self._told_by, set()) - self._seen:
             held = self._memory.holding(identity)
             if held is None or not self._memory.only(self._told_by, identity):

@@ -70,7 +70,7 @@ class Facts:
             diff = Diff(memory, cluster, told_by, at, recorded)
             for statement in statements(snapshot):
                 diff.tell(statement)
-            diff.miss(snapshot.complete)
+            diff.miss(snapshot.complete, snapshot.partial)
             diff.changes.first = heard is None
             if before is not None:
                 before(diff.changes)
@@ -281,8 +281,6 @@ def canonical(facts: Facts, cluster: str, snapshot: Snapshot) -> Snapshot:
         return old if source is old.source and target is old.target else replace(old, source=source, target=target)
 
     names: dict[str, str] = {}
-    return Snapshot(
-        snapshot.entities, [relation(one) for one in snapshot.relations], snapshot.complete,
-    )
+    return replace(snapshot, relations=[relation(one) for one in snapshot.relations])
 
 
