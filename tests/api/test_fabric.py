@@ -121,6 +121,32 @@ def test_a_token_is_needed(loaded: World, path: str) -> None:
     assert answer.status_code == 401
 
 
+def errors(world: World, folder: Path, at: str, **symbols: int) -> None:
+    """Load an answer of ibqueryerrors of that time: symbol errors by port of leaf1."""
+    rows = "".join(f"   GUID 0x200005 port {port[1:]}: [SymbolErrorCounter == {n}]\n" for port, n in symbols.items())
+    (folder / "errors.txt").write_text(f'Errors for 0x200005 "leaf1"\n{rows}')
+    done = world.qnib("load", "ibqueryerrors", str(folder / "errors.txt"), "--at", at, "--json")
+    assert json.loads(done.stdout)[0]["numbers"] == len(symbols)
+
+
+def test_errors_that_moved_along_with_a_cable_are_the_cables(loaded: World, tmp_path: Path) -> None:
+    """Counters are loaded like any capture; the cable was moved from leaf1/4 to leaf1/7 at 08:05."""
+    for minute, at4, at7 in ((1, 0, 0), (2, 20, 0), (4, 60, 0), (10, 60, 0), (12, 60, 30), (14, 60, 70)):
+        errors(loaded, tmp_path, f"2024-03-01T08:{minute:02}:00Z", p4=at4, p7=at7)
+    window = ("--since", "2024-03-01T00:00:00Z", "--until", "2024-03-02T00:00:00Z")
+
+    def told() -> Any:
+        found = ask(loaded, "verdict", "leaf1/4", *window)
+        return found if sum(sum(one["errors"].values()) for one in found["periods"]) == 130 else None
+
+    found = loaded.until("all errors", told, 30)
+    assert found["guilty"] == "cable" and found["part"].startswith("cable leaf1/4--n05/1@")
+    assert "Replace the cable between leaf1/7 and n05/1" in found["advice"]
+    (tmp_path / "odd.txt").write_text("# Port counters: Lid 999 port 1 (CapMask: 0x1300)\nSymbolErrorCounter:....3\n")
+    done = loaded.qnib("load", "perfquery", str(tmp_path / "odd.txt"), "--at", WHOLE, check=False)
+    assert done.returncode == 2 and "port 1 at LID 999" in done.stderr
+
+
 def test_standard_input(loaded: World) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "qnib", "load", "opensm-subnet", "-", "--cluster", "piped", "--at", WHOLE, "--json"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -16,12 +17,17 @@ from qnib import clusters
 from qnib.api.collect import LARGEST
 from qnib.api.read import moment
 from qnib.api.viewer import Seeing, must_see
-from qnib.discovery.outcomes import waiting
+from qnib.discovery.outcomes import Outcome, waiting
 from qnib.domains import all_domains
 from qnib.errors import NotFound, TooMuch, Unavailable, WrongUse
+from qnib.inventory.earlier import known_at
+from qnib.model import Capture
 
 SECONDS = 300
 """How long a capture may take to be taken in before the answer says that it is still under way."""
+
+_TOGETHER = 5000
+"""Lines acknowledged together."""
 
 router = APIRouter()
 
@@ -68,6 +74,11 @@ async def load(
             raise TooMuch(
                 f"A capture may have {LARGEST} octets.", where=f"{domain}/{capture}", try_next="split the capture."
             )
+    declared = next(c for d in all_domains() for c in d.captures if (d.name, c.name) == (domain, capture))
+    if declared.numbers is not None:
+        count = await _put_numbers(parts, declared, name, host, bytes(body), when)
+        return {"cluster": name, "capture": f"{domain}/{capture}", "at": when.isoformat(),
+                **Outcome(numbers=count).told(), "rejected": 0}  # fmt: skip
     number = secrets.token_hex(8)
     told = {
         "domain": domain, "capture": capture, "host": host, "id": number, "at": when.isoformat(),
@@ -88,3 +99,20 @@ async def load(
             try_next="nothing was changed; the text is among the rejects. Is it the whole output of the tool?",
         )
     return {"cluster": name, "capture": f"{domain}/{capture}", "at": told["at"], **outcome.told(), "rejected": 0}
+
+
+async def _put_numbers(parts: Any, capture: Capture, cluster: str, host: str, raw: bytes, at: datetime) -> int:
+    """A file of numbers goes the way of carbon lines. Returns how many there were, acknowledged."""
+    assert capture.numbers is not None  # noqa: S101 - told to the type checker
+    try:
+        points = capture.numbers(raw.decode("utf-8", "replace"), known_at(parts.facts, parts.engine, cluster, at))
+    except ValueError as error:
+        raise WrongUse(
+            f"This is no {capture.name} that could be taken in: {str(error)[:300]}", where=f"cluster {cluster}",
+            try_next="nothing was changed. Is it the whole output of the tool?",
+        ) from error
+    stamp = f"{at.timestamp():.3f}"
+    for start in range(0, len(points), _TOGETHER):
+        lines = [f"{path} {value:.17g} {stamp}".encode() for path, value in points[start : start + _TOGETHER]]
+        await asyncio.gather(*(parts.spool.put("carbon", cluster, host, "load", line) for line in lines))
+    return len(points)

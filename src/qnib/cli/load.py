@@ -93,6 +93,9 @@ def _send(name: str, raw: bytes, at: str, host: str, cluster: str) -> dict[str, 
 
 
 def _tell(answer: dict[str, Any]) -> None:
+    if answer["numbers"]:
+        print(f"{answer['capture']} of cluster {answer['cluster']} at {answer['at']}: {answer['numbers']} numbers.")
+        return
     what = f"{answer['entities']} entities, {answer['relations']} relations"
     if answer["tables"]:
         what += f", {answer['tables']} forwarding tables"

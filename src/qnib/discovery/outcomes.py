@@ -21,6 +21,8 @@ class Outcome:
     relations: int = 0
     tables: int = 0
     """Forwarding tables told."""
+    numbers: int = 0
+    """Values of series."""
     began: int = 0
     changed: int = 0
     ended: int = 0

@@ -260,7 +260,7 @@ export interface ForwardingTables {
 
 /** POST /api/load/{domain}/{capture}?cluster=&at=&host= with the raw text; GET /api/load lists what can be loaded. */
 export interface Loaded {
-  cluster: string; capture: string; at: string; entities: number; relations: number; tables: number; rejected: number
+  cluster: string; capture: string; at: string; entities: number; relations: number; tables: number; numbers: number; rejected: number
   began: number; changed: number; ended: number; tables_changed: number; events: number; first: boolean; late: boolean
   changes: { what: 'began' | 'changed' | 'ended'; kind: string; key: string }[] // at most 500
 }

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from qnib.domains.infiniband.counters import ERRORS, METRICS, parse_counters
+from qnib.domains.infiniband.counters import (
+    ERRORS,
+    METRICS,
+    ibqueryerrors_numbers,
+    parse_counters,
+    parse_ibqueryerrors_file,
+    parse_perfquery_file,
+    perfquery_numbers,
+)
 from qnib.domains.infiniband.happened import events
 from qnib.domains.infiniband.identity import settle
 from qnib.domains.infiniband.linkinfo import parse_capability, parse_iblinkinfo, settle_capability
@@ -71,5 +79,10 @@ CAPTURES = (
         "capability", ("iblinkinfo", "-l"), parse_capability, 900, "fabric", (r"Discovered new port",),
         settle=settle_capability,
     ),
+    Capture(
+        "ibqueryerrors", ("ibqueryerrors", "--counters"), parse_ibqueryerrors_file, 60, "file",
+        numbers=ibqueryerrors_numbers,
+    ),
+    Capture("perfquery", ("perfquery", "-x"), parse_perfquery_file, 60, "file", numbers=perfquery_numbers),
     Capture("tables", ("dump_fts", "-n"), parse_tables, 3600, "fabric", (_ROUTED,), settle=settle_tables),
 )

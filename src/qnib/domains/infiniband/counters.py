@@ -14,8 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from qnib.model import Metric
+from qnib.domains.paths import segment
+from qnib.model import Known, Metric, Snapshot
 
 WORD = 4
 """Octets in one unit of a data counter."""
@@ -137,6 +139,46 @@ def parse_perfquery(text: str) -> Counts:
     if not any(found.values()):
         raise ValueError(f"no counter: {text[:200]!r}")
     return found
+
+
+# ── files of them ─────────────────────────────────────────────────────────────────────────────
+
+
+def parse_ibqueryerrors_file(text: str, at: datetime) -> Snapshot:
+    """Nothing that holds is told, only numbers. Raises ValueError as `parse_counters` does."""
+    parse_counters(text)
+    return Snapshot()
+
+
+def parse_perfquery_file(text: str, at: datetime) -> Snapshot:
+    """The same of perfquery."""
+    parse_perfquery(text)
+    return Snapshot()
+
+
+def ibqueryerrors_numbers(text: str, known: Known) -> list[tuple[str, float]]:
+    return _points(parse_counters(text))
+
+
+def perfquery_numbers(text: str, known: Known) -> list[tuple[str, float]]:
+    """perfquery tells LIDs: the record knows whose they are. Raises ValueError for one that nobody has."""
+    ports = {
+        (str(port.properties.get("lid")), int(str(port.properties.get("number") or 0))): str(port.properties["node"])
+        for port in known.open("PORT") if port.properties.get("lid")
+    }
+    named: Counts = {}
+    for (lid, number), values in parse_perfquery(text).items():
+        if (lid, number) not in ports:
+            raise ValueError(f"nobody is known to have port {number} at LID {lid or '(none)'}: load a topology first")
+        named[ports[lid, number], number] = values
+    return _points(named)
+
+
+def _points(counts: Counts) -> list[tuple[str, float]]:
+    return [
+        (f"infiniband.{segment(node)}.{port}.{name}", float(value))
+        for (node, port), values in counts.items() for name, value in values.items()
+    ]
 
 
 # ── declared ──────────────────────────────────────────────────────────────────────────────────
