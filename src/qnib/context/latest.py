@@ -126,9 +126,9 @@ def _newest_values(engine: Engine, cluster: str, names: list[str], at: datetime)
     known = "SELECT {what} FROM qnib.series WHERE cluster = {{cluster:String}} AND name IN {{names:Array(String)}}"
     return engine.rows(
         f"""
-        SELECT s.metric AS name, s.owner AS tags, p.value AS value, p.newest AS time, p.increase AS increase
+        SELECT s.metric AS name, s.owner AS tags, p.last AS value, p.newest AS time, p.increase AS increase
         FROM (
-            SELECT series, argMax(value, time) AS value, max(time) AS newest,
+            SELECT series, argMax(value, time) AS last, max(time) AS newest,
                    deltaSumTimestamp(value, toUnixTimestamp64Milli(time)) AS increase
             FROM qnib.points
             WHERE cluster = {{cluster:String}} AND time > {{since:DateTime64(3)}} AND time <= {{at:DateTime64(3)}}
