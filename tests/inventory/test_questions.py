@@ -206,7 +206,7 @@ def test_cables_have_a_history(graph: Graph, facts: Facts) -> None:
 
 
 def test_shapes_that_graph_databases_get_wrong(graph: Graph) -> None:
-    """What releases of the database lost rows of (docs/decisions/0004): the gate for another one."""
+    """What releases of the database lost rows of (docs/decisions/0005): the gate for another one."""
     chain = (
         "MATCH (s:SW {cluster: 'demo', name: 'SW1'})-[:HAS_PORT]->(p:PORT)-[l:LINK]-(q:PORT)<-[:HAS_PORT]-(a:HCA)"
         "-[:BELONGS_TO]->(h:Host)<-[c:JOBCLIENT]-(j:Job)<-[:SUBMITTED]-(u:User) "

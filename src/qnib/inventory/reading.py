@@ -48,7 +48,7 @@ def check_reading(query: str, params: Collection[str] = ()) -> None:
         )
     for clause in _CLAUSE.split(bare):
         if len({bool(distinct) for distinct in _AGGREGATE.findall(clause)}) > 1:
-            # Kuzu answers null where it should sum up: docs/decisions/0004.
+            # Kuzu answers null where it should sum up: docs/decisions/0005.
             raise WrongUse(
                 "The graph cannot count DISTINCT things beside other sums in one step.",
                 where=" ".join(clause.split())[:120],
