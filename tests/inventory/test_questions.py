@@ -149,7 +149,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[list[Any]]]] = {
     "links_lost": ({}, [["SW2/2", "h3/1", T(T0), T(T1)]]),
     "links_that_flap": ({}, []),
     "link_rates": ({}, [["4x", "EDR", 6, "SPINE/1"]]),
-    "links_of_switches": ({}, [["SW1", 4, 4], ["SPINE", 2, 2], ["SW2", 2, 2]]),
+    "links_of_switches": ({}, [["SW1", 4], ["SPINE", 2], ["SW2", 2]]),
     "moved_cables": ({}, [["c-h3/1", "inferred", "SW2/2", "h3/1", T(T1), "SW1/4", "h3/1", T(T2)]]),
     "ports_with_errors": ({}, [["SW2/3", 12.0, 40.0, T(NOW)]]),
     "jobs_on_switch": ({"switch": "SW2"}, [[3, "job3", "alice", "h2", 1]]),
