@@ -4,7 +4,7 @@
     ├── WrongUse             the request itself is wrong (HTTP 400, exit status 2)
     ├── NotFound             no such cluster, node, job … (HTTP 404)
     ├── Conflict             it is there already, or someone else holds it (HTTP 409)
-    ├── NotAllowed           no token, or not this viewer's (HTTP 401 / 403)
+    ├── NotAllowed           no token (HTTP 401); Forbidden: what nobody may, or this viewer may not (HTTP 403)
     ├── Unavailable          a part we need is not there: no engine, no rights, no server (HTTP 503)
     └── TooMuch              a query or a sender asked for more than the limit (HTTP 422)
 
@@ -61,6 +61,12 @@ class Conflict(QnibError):
 
 class NotAllowed(QnibError):
     status = 401
+
+
+class Forbidden(NotAllowed):
+    """Known who asks, and it is not to be had: asking for the token again would not help."""
+
+    status = 403
 
 
 class Unavailable(QnibError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.api.test_fabric import MOVED, OUT, WHOLE, loaded
@@ -54,3 +55,12 @@ def test_blast_neighbours_and_rebuild(loaded: World) -> None:
     before = ask(loaded, "cypher", "MATCH (p:PORT) RETURN count(p) AS n")
     assert "Made again from" in loaded.qnib("graph", "rebuild").stdout
     assert ask(loaded, "cypher", "MATCH (p:PORT) RETURN count(p) AS n") == before
+
+
+def test_a_query_that_writes_is_forbidden_not_unauthorised(loaded: World) -> None:
+    """401 would make a browser ask for a password, and the UI for its token."""
+    answer = httpx.post(
+        f"{loaded.url}/api/graph/cypher", json={"query": "MATCH (n:Host) DELETE n"},
+        headers={"Authorization": f"Bearer {loaded.token}"}, timeout=30,
+    )  # fmt: skip
+    assert (answer.status_code, "www-authenticate" in answer.headers) == (403, False)

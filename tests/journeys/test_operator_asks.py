@@ -21,8 +21,8 @@ def test_an_operator_asks_the_graph(visit: Open) -> None:
     # A shipped question wants a switch first, and answers with the hosts that hang on it.
     page.get_by_role("searchbox", name="Find a question").fill("hangs on this switch")
     page.get_by_role("button", name="What hangs on this switch?").click()
-    page.get_by_label("switch").fill("SW1")
-    page.get_by_label("switch").press("Enter")
+    page.get_by_role("textbox", name="switch", exact=True).fill("SW1")
+    page.get_by_role("textbox", name="switch", exact=True).press("Enter")
     answer = page.get_by_role("region", name="Answer")
     expect(answer).to_contain_text("compute0")
     expect(answer).to_contain_text("SPINE1")

@@ -13,7 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from qnib.context.viewer import OPERATOR, Viewer, may_see
-from qnib.errors import NotAllowed
+from qnib.errors import Forbidden, NotAllowed
 from qnib.model import Ref
 
 
@@ -44,7 +44,7 @@ def viewer(request: Request) -> Viewer:
 
 def must_see(viewer: Viewer, cluster: str, about: Ref | None = None) -> None:
     if not may_see(viewer, cluster, about):
-        raise NotAllowed(
+        raise Forbidden(
             f"{viewer.name} may not see this.", where=f"{cluster} {about or ''}".strip(), try_next="ask the operator."
         )
 

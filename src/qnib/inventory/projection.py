@@ -16,7 +16,7 @@ from typing import Any
 import kuzu
 
 from qnib.engine import Limits
-from qnib.errors import NotAllowed, TooMuch, WrongUse
+from qnib.errors import Forbidden, TooMuch, WrongUse
 from qnib.inventory.fact import Changes, Fact
 from qnib.inventory.reading import check_reading
 from qnib.inventory.schema import OF_ALL, Schema, instant, quoted, tables, uid, values
@@ -440,7 +440,7 @@ def _translated(query: str, limits: Limits) -> Iterator[None]:
                 try_next="start from one entity by its key, or walk fewer steps.",
             ) from error
         if "read-only transaction" in text:
-            raise NotAllowed(
+            raise Forbidden(
                 "The graph is only read here; it is made from the facts.", where=where, try_next="use MATCH … RETURN.",
             ) from error
         raise WrongUse(

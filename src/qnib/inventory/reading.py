@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from qnib.errors import NotAllowed, WrongUse
+from qnib.errors import Forbidden, WrongUse
 
 _FIRST = frozenset({"MATCH", "OPTIONAL", "WITH", "UNWIND", "RETURN", "CALL", "EXPLAIN", "PROFILE"})
 _NEVER = frozenset({
@@ -42,7 +42,7 @@ def check_reading(query: str, params: Collection[str] = ()) -> None:
     calls = re.findall(r"\bCALL\s+(\w+)", bare, re.IGNORECASE)
     refused += [f"CALL {name}" for name in calls if name.lower() not in _CALLS]
     if refused:
-        raise NotAllowed(
+        raise Forbidden(
             f"The graph is only read here; {refused[0]} is not allowed.", where=" ".join(query.split())[:120],
             try_next="use MATCH … RETURN; a name that is a keyword stands in backticks.",
         )
