@@ -49,7 +49,7 @@ class Pace:
 
     def pause(self, took: float) -> float:
         """Seconds from the end of a run that took so long to the next one of the same capture."""
-        return max(LEAST, GENTLE * took, self._rest())
+        return max(LEAST, min(LONGEST, GENTLE * took), self._rest())
 
     def _rest(self) -> float:
         return min(LONGEST, max(self._sizes.values(), default=0) / SLICE)
@@ -145,9 +145,13 @@ class Task:
 
     def settled(self, now: float, status: int) -> None:
         """Decide when the next run may be, from what this one took and gave."""
+        took = now - self._started
         if status == 0:
             self.pace.told(self.name, len(self.answer))
-        self._next_allowed = now + self.pace.pause(now - self._started)
+            rest = self.pace.pause(took)
+        else:  # a daemon that is not there yet makes its tools wait, and nobody was asked anything
+            rest = max(LEAST, took)
+        self._next_allowed = now + rest
         self.due = max(self.due, self._next_allowed)
         if self._again > now:
             self.due = min(self.due, max(self._again, self._next_allowed))
