@@ -58,6 +58,9 @@ class FakeEngine:
         self.ran.append((name, command))
         return self.answer(name, command)
 
+    def pid(self, name: str) -> int:
+        return 1
+
     def logs(self, name: str, lines: int) -> str:
         return f"{name} says its last word\n"
 

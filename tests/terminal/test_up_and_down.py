@@ -15,6 +15,7 @@ from qnib import clusters, terminal
 from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import access, engines, faults, image, package, record, scaling, starting, stopping
+from qnib.terminal.blueprint import Blueprint
 from tests.terminal.fake import FakeEngine
 
 NAME = f"unit{os.getpid()}"
@@ -31,7 +32,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     made = FakeEngine()
-    made.images_there.add(image.tag())
+    made.images_there.add(image.tag(Blueprint()))
     made.answer = lambda name, command: (0, READY if "ready.sh" in " ".join(command) else "")
     # The package gives out the function `status`, which hides the module of that name.
     status = importlib.import_module("qnib.terminal.status")

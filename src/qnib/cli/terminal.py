@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,12 @@ def register(app: typer.Typer) -> None:
     fault.command("list")(fault_list)
     fault.command("clear")(fault_clear)
     app.add_typer(fault, name="fault")
+    plans = typer.Typer(no_args_is_help=True, help="Files that describe a virtual cluster (`qnib up -f`).")
+    plans.command("list")(blueprint_list)
+    plans.command("show")(blueprint_show)
+    plans.command("check")(blueprint_check)
+    plans.command("keys")(blueprint_keys)
+    app.add_typer(plans, name="blueprint")
     images = typer.Typer(no_args_is_help=True, help="Images the virtual cluster is made from.")
     images.command("clean")(clean_images)
     app.add_typer(images, name="images")
@@ -38,20 +45,34 @@ def register(app: typer.Typer) -> None:
 
 def up(
     name: Name = None,
-    nodes: Annotated[int, typer.Option("--nodes", "-n", help="Number of compute nodes.")] = 4,
+    nodes: Annotated[int | None, typer.Option("--nodes", "-n", help="Number of compute nodes; default 4.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="A blueprint: a TOML file, or the name of a shipped one.")
+    ] = None,
     engine: Annotated[Engine | None, typer.Option(help="Container engine; default: the setting's.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Keep jobs of several users running.")] = False,
 ) -> None:
     """Start a SLURM cluster with a fabric on this machine; return when jobs start on it at once."""
     from qnib import terminal
+    from qnib.errors import WrongUse
     from qnib.settings import load
+    from qnib.terminal import blueprint
 
+    if file and nodes:
+        raise WrongUse(
+            "The number of nodes is the blueprint's to say.", where="--nodes beside --file",
+            try_next="change `count` in the file, or `qnib scale` afterwards.",
+        )
+    wanted = blueprint.find(file) if file else None
     with _Steps() as steps:
         cluster = terminal.up(
-            load(), name=name, nodes=nodes, engine=engine.value if engine else None, demo=demo, say=steps.say,
+            load(), wanted, name=name, nodes=nodes or 4, engine=engine.value if engine else None, demo=demo,
+            say=steps.say,
         )
-    print(f"Cluster {cluster.name} is ready: {nodes} nodes after {cluster.details['seconds']:.1f} s.")
-    print(f"  Try: qnib exec controller -- srun -N{nodes} hostname")
+    count = cluster.details["nodes"]
+    named = "" if cluster.name == load().cluster else f"--name {cluster.name} "
+    print(f"Cluster {cluster.name} is ready: {count} nodes after {cluster.details['seconds']:.1f} s.")
+    print(f"  Try: qnib exec {named}controller -- srun -N{count} hostname")
 
 
 def down(
@@ -144,6 +165,43 @@ def fault_clear(
 
     cleared = terminal.fault_clear(load(), number, name=name)
     print(f"Cleared {', '.join(f'{f.id} ({f.target})' for f in cleared)}." if cleared else "No fault was open.")
+
+
+def blueprint_list(as_json: Json = False, as_csv: Csv = False) -> None:
+    """Blueprints that are shipped; `qnib up -f NAME` takes one by its name."""
+    from qnib.terminal import blueprint
+
+    rows = [
+        {"name": file.stem, "about": blueprint.about(file), "nodes": blueprint.read(file).count}
+        for file in blueprint.shipped()
+    ]
+    show_rows(rows, ["name", "nodes", "about"], as_json=as_json, as_csv=as_csv, empty="None is shipped.")
+
+
+def blueprint_show(name: Annotated[Path, typer.Argument(metavar="NAME")]) -> None:
+    """The text of a blueprint, to start your own from."""
+    from qnib.terminal import blueprint
+
+    print(blueprint.file_of(name).read_text(), end="")
+
+
+def blueprint_check(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Check a blueprint without starting it."""
+    from qnib.terminal import blueprint, memory
+
+    found = blueprint.find(file)
+    print(f"{file}: {found.count} nodes, room for {found.capacity}; fabric: {found.fabric.shape}.")
+    for trouble in memory.enough(found):
+        print(f"  {trouble}")
+
+
+def blueprint_keys(as_json: Json = False, as_csv: Csv = False) -> None:
+    """Every key of a blueprint, with its type, default and meaning."""
+    from qnib.terminal import blueprint
+
+    show_rows(
+        list(blueprint.keys()), ["key", "type", "default", "meaning"], as_json=as_json, as_csv=as_csv, empty="None.",
+    )
 
 
 def clean_images() -> None:

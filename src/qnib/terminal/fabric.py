@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qnib.errors import Unavailable
-from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine
+from qnib.terminal.plan import Plan
 
 
-def command(engine: ContainerEngine, plan: Blueprint, commands: Sequence[str]) -> None:
+def command(engine: ContainerEngine, plan: Plan, commands: Sequence[str]) -> None:
     """Give ibsim commands and wait until it has carried them out. Raises Unavailable when it does not answer."""
     if not commands:
         return

@@ -31,7 +31,7 @@ def cable_out(settings: Settings, port: str, *, name: str | None = None, clock: 
     with record.locked(settings, name or settings.cluster):
         cluster = clusters.load(settings.clusters, name or settings.cluster)
         plan = record.plan_of(cluster)
-        link = topology.find_link(port, cluster.details["nodes"], plan.leaf)
+        link = topology.find_link(port, plan, cluster.details["nodes"])
         known = every(settings, name=cluster.name)
         ends = list(link.ends)
         if any(fault.ends == ends and not fault.cleared for fault in known):
@@ -60,7 +60,7 @@ def clear(
                 f"There is no open fault {number}.", where=cluster.name, try_next="`qnib fault list` shows them.",
             )
         plan = record.plan_of(cluster)
-        wired = topology.links(cluster.details["nodes"], plan.leaf)
+        wired = topology.links(plan, cluster.details["nodes"])
         back = [link for link in wired for fault in undo if list(link.ends) == fault.ends]
         _send(settings, cluster.name, topology.plug(back))
         now = (clock or SystemClock()).now().isoformat()

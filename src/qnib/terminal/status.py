@@ -7,8 +7,8 @@ from typing import Any
 from qnib import clusters
 from qnib.settings import Settings
 from qnib.terminal import faults, record
-from qnib.terminal.blueprint import LABEL, node_names
 from qnib.terminal.engines import open_engine
+from qnib.terminal.plan import LABEL, node_names
 
 
 def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     containers = [
         {"host": host, "role": role, "address": plan.address(host), "state": found.get(host, "absent")}
         for host, role in [
-            ("controller", "controller"), ("fabric", "fabric"), *((node, "node") for node in node_names(told["nodes"])),
+            *((service, service) for service in plan.services), *((node, "node") for node in node_names(told["nodes"])),
         ]
     ]
     whole = all(container["state"] == "running" for container in containers)
@@ -41,7 +41,7 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
         "name": cluster.name, "engine": cluster.engine, "created": cluster.created,
         "state": told["state"] if whole or told["state"] != "ready" else "broken",
         "nodes": told["nodes"], "gateway": cluster.gateway, "subnet": told["subnet"],
-        "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": told.get("demo", False),
+        "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": plan.blueprint.jobs == "demo",
         "seconds": told.get("seconds"), "containers": containers,
         "faults": [
             {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target}

@@ -7,8 +7,8 @@ from qnib.clock import SystemClock
 from qnib.errors import Unavailable
 from qnib.settings import Settings
 from qnib.terminal import cgroups, faults, parts, record, server
-from qnib.terminal.blueprint import LABEL
 from qnib.terminal.engines import ContainerEngine, installed, open_engine
+from qnib.terminal.plan import LABEL
 
 
 def down(settings: Settings, *, name: str | None = None, every: bool = False) -> list[str]:

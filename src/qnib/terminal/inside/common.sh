@@ -8,6 +8,12 @@ folder() {
     [ -d "$3" ] || { mkdir -p "$3" && chmod "$1" "$3" && chown "$2" "$3"; }
 }
 
+# The cluster's users, once in the life of a container.
+add_users() {
+    grep -qFf /etc/qnib/group /etc/group && return
+    cat /etc/qnib/group >>/etc/group && cat /etc/qnib/passwd >>/etc/passwd
+}
+
 # munge wants its key and folders owned by its own user; the key comes from a read-only mount.
 start_munge() {
     folder 0755 munge:munge /run/munge

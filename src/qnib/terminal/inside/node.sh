@@ -3,6 +3,7 @@
 # QNIB_CONTROLLER (address), QNIB_NODE (the line slurmd declares).
 . "${0%/*}/common.sh"
 
+add_users
 start_agent
 start_munge
 mkdir -p /run/slurm /var/spool/slurmd
