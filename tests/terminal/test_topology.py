@@ -8,12 +8,11 @@ from collections import Counter
 
 import pytest
 
-from qnib.errors import NotFound, WrongUse
 from qnib.terminal import shapes
 from qnib.terminal.blueprint import Fabric
 from qnib.terminal.plan import Plan
 from qnib.terminal.shapes import Link
-from qnib.terminal.topology import absent, find_link, links, plug, size, topology, unplug
+from qnib.terminal.topology import absent, links, plug, size, topology, unplug
 from tests.terminal.plans import plan
 
 CABLE = re.compile(r'\[(\d+)\]\t"([\w-]+)"\[(\d+)\]')
@@ -121,29 +120,9 @@ def test_four_nodes_span_two_leaves() -> None:
 def test_without_a_fabric_there_is_no_cable() -> None:
     made = plan(4, fabric=Fabric(shape="none"))
     assert links(made, 4) == []
-    with pytest.raises(NotFound) as error:
-        find_link("SW1/3", made, 4)
-    assert "no fabric" in error.value.try_next
-
-
-def test_a_cable_is_found_by_either_end() -> None:
-    assert find_link("SW1/3", plan(), 4) == find_link("compute0/1", plan(), 4)
-
-
-@pytest.mark.parametrize("port", ["SW1", "SW1/", "SW1/x", "/3", 'SW1/3"; Quit', "SW1/3 "])
-def test_what_is_no_port(port: str) -> None:
-    with pytest.raises(WrongUse):
-        find_link(port, plan(), 4)
-
-
-@pytest.mark.parametrize("port", ["SW1/9", "SW3/3", "compute4/1", "nothing/1"])
-def test_a_port_without_a_cable_tells_what_there_is(port: str) -> None:
-    with pytest.raises(NotFound) as error:
-        find_link(port, plan(), 4)
-    assert "SW1" in error.value.try_next
 
 
 def test_commands() -> None:
-    cable = [find_link("SW1/3", plan(), 4)]
+    cable = [Link("SW1", 3, "compute0", 1)]
     assert unplug(cable) == ['Unlink "SW1"[3]']
     assert plug(cable) == ['ReLink "SW1"[3]']

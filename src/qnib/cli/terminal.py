@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from qnib.cli.output import Csv, Json, show_rows
+
+if TYPE_CHECKING:
+    from qnib.terminal.faults import Kind
 
 Name = Annotated[str | None, typer.Option("--name", help="Cluster; default: the one of the settings.")]
 User = Annotated[str, typer.Option("--user", "-u", help="Run as this user of the cluster instead of root.")]
@@ -27,8 +33,8 @@ def register(app: typer.Typer) -> None:
     app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
     app.command()(shell)
     app.command()(scale)
-    fault = typer.Typer(no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
-    fault.command("cable-out")(cable_out)
+    fault = typer.Typer(cls=_Faults, no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
+    fault.command("kinds")(fault_kinds)
     fault.command("list")(fault_list)
     fault.command("clear")(fault_clear)
     app.add_typer(fault, name="fault")
@@ -128,17 +134,75 @@ def scale(
     print(f"Cluster {cluster.name} has {cluster.details['nodes']} nodes.")
 
 
-def cable_out(
-    port: Annotated[str, typer.Argument(metavar="PORT", help="One end of the cable: SW1/3, compute0/1 …")],
-    name: Name = None,
-) -> None:
-    """Unplug the cable at a port."""
-    from qnib import terminal
-    from qnib.settings import load
+class _Faults(TyperGroup):
+    """Has one command for each kind of fault (``qnib fault cable-out SW1/3``), looked up when somebody asks for one."""
 
-    fault = terminal.fault_cable_out(load(), port, name=name)
-    print(f"Fault {fault.id}: the cable between {fault.ends[0]} and {fault.ends[1]} is out.")
-    print(f"  Put it back: qnib fault clear {fault.id}")
+    def list_commands(self, ctx: Any) -> list[str]:
+        self._look_up()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        self._look_up()
+        return super().get_command(ctx, cmd_name)
+
+    def _look_up(self) -> None:
+        from qnib.terminal.faults import KINDS
+
+        if KINDS.keys() <= self.commands.keys():
+            return
+        group = typer.Typer()
+        for kind in KINDS.values():
+            group.command(kind.name, help=f"{kind.about}.")(_fault_command(kind))
+        self.commands = {**typer.main.get_group(group).commands, **self.commands}
+
+
+def _fault_command(kind: Kind) -> Callable[..., None]:
+    metavar = "PORT" if kind.target == "port" else "NODE"
+    where = "One end of the cable: SW1/3, compute0/1 …" if kind.target == "port" else "compute0 …"
+    target = Annotated[str, typer.Argument(metavar=metavar, help=where)]
+    told = f"{kind.value[:1].upper()}{kind.value[1:]}{f'; default {kind.default}' if kind.default else ''}."
+    value = Annotated[str, typer.Argument(metavar="VALUE" if kind.default else "TO", help=told)]
+    lasts = Annotated[str, typer.Option(help="Undone by itself after this long: 90s, 2m.")]
+
+    def inject(target: str, value: str = "", name: str | None = None, lasts: str = "") -> None:
+        from qnib import terminal
+        from qnib.errors import WrongUse
+        from qnib.settings import load
+        from qnib.terminal.blueprint import seconds
+
+        try:
+            span = float(str(seconds(lasts))) if lasts else None
+        except ValueError as error:
+            raise WrongUse(f"{lasts!r} is no span.", where="--lasts", try_next=f"{error}.") from error
+        fault = terminal.fault_inject(load(), kind.name, target, value, name=name, lasts=span)
+        if kind.name == "cable-out":
+            print(f"Fault {fault.id}: the cable between {fault.ends[0]} and {fault.ends[1]} is out.")
+        else:
+            print(f"Fault {fault.id}: {kind.name} of {fault.target}{f', {fault.value}' if fault.value else ''}.")
+        print(f"  {'Put it back' if kind.name == 'cable-out' else 'Undo it'}: qnib fault clear {fault.id}")
+
+    inject.__annotations__ = {"target": target, "name": Name, "lasts": lasts, "return": None}
+    parameters = dict(inspect.signature(inject).parameters)
+    if kind.value:
+        inject.__annotations__["value"] = value
+    else:
+        del parameters["value"]
+    inject.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(annotation=inject.__annotations__[p.name]) for p in parameters.values()]
+    )
+    return inject
+
+
+def fault_kinds(as_json: Json = False, as_csv: Csv = False) -> None:
+    """What can be made to go wrong."""
+    from qnib.terminal.faults import KINDS
+
+    rows = [
+        {"kind": k.name, "target": k.target, "value": k.value, "default": k.default, "about": k.about}
+        for k in KINDS.values()
+    ]
+    columns = ["kind", "target", "value", "default", "about"]
+    show_rows(rows, columns, as_json=as_json, as_csv=as_csv, empty="Nothing can.")
 
 
 def fault_list(name: Name = None, as_json: Json = False, as_csv: Csv = False) -> None:
@@ -148,9 +212,10 @@ def fault_list(name: Name = None, as_json: Json = False, as_csv: Csv = False) ->
     from qnib import terminal
     from qnib.settings import load
 
-    rows = [asdict(fault) for fault in terminal.fault_list(load(), name=name)]
+    settings = load()
+    rows = [asdict(fault) for fault in terminal.fault_list(settings, name or settings.cluster)]
     show_rows(
-        rows, ["id", "time", "kind", "target", "ends", "cleared"], as_json=as_json, as_csv=as_csv,
+        rows, ["id", "time", "kind", "target", "value", "ends", "cleared"], as_json=as_json, as_csv=as_csv,
         empty="No fault was ever injected.",
     )
 

@@ -100,7 +100,7 @@ class Nodes(Part):
     cpus: float = Field(2, gt=0, le=1024, description="Cores a node may use, and SLURM may hand out")
     memory: Size = Field(512, ge=128, description='Memory a node may use: "512M", "2G"')
     rate: Rate | None = Field(None, ge=128, description='What its network gives at most: "1KB/s"; empty: no limit')
-    disk: Size | None = Field(None, ge=1, description='Size of its /tmp, kept in its memory: "64M"; empty: no limit')
+    disk: Size = Field(128, ge=1, description='Size of its /tmp, which is kept in its memory: "64M"')
     features: list[Word] = Field(default_factory=list, description="SLURM features of these nodes")
 
 
@@ -128,6 +128,7 @@ class Fabric(Part):
     radix: int = Field(8, ge=4, le=64, description="fat-tree: ports of a switch; even")
     levels: Literal[2, 3] = Field(2, description="fat-tree: 2 (radix²/2 hosts) or 3 (radix³/4 hosts)")
     size: list[int] = Field(default_factory=lambda: [3, 3], description="torus: switches along each dimension")
+    capacity: Rate = Field(4 << 30, ge=1024, description='What a link carries before packets wait: "4GB/s" is 4X QDR')
 
     @field_validator("radix")
     @classmethod
@@ -150,6 +151,7 @@ class Coming(Part):
     after: Span = Field(gt=0, description='"90s", "2m"')
     kind: str = Field(description="As in `qnib fault`: cable-out, port-bad, node-down …")
     target: str = Field(description="A port (SW1/3) or a node (compute2)")
+    value: str = Field("", description="The kind's own measure, as `qnib fault kinds` says; empty: its default")
     lasts: Span | None = Field(None, gt=0, description="Undone after this long; empty: until it is cleared")
 
 
@@ -202,6 +204,20 @@ class Blueprint(Part):
                 except NodeSetParseError as error:
                     raise _at(["partitions", place, "nodes"], f"{partition.nodes!r} is no node set") from error
         return partitions
+
+    @field_validator("faults")
+    @classmethod
+    def _kinds(cls, faults: list[Coming]) -> list[Coming]:
+        from qnib.terminal.faults.kinds import KINDS  # which need the whole terminal
+
+        for place, fault in enumerate(faults):
+            if fault.kind not in KINDS:
+                raise _at(["faults", place, "kind"], f"there is no fault {fault.kind!r}; one of {', '.join(KINDS)}")
+            try:
+                KINDS[fault.kind].check(fault.value or KINDS[fault.kind].default)
+            except WrongUse as error:
+                raise _at(["faults", place, "value"], error.what) from error
+        return faults
 
     @field_validator("software")
     @classmethod

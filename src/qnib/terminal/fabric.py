@@ -15,8 +15,8 @@ def command(engine: ContainerEngine, plan: Plan, commands: Sequence[str]) -> Non
         return
     # ibsim answers `Attached` with a list of its clients: once that is there, all before it is done.
     script = (
-        "log=/var/log/ibsim.log; pgrep -x ibsim >/dev/null || exit 1; before=$(grep -c 'Client' $log); "
-        "printf '%s\\n' \"$@\" Attached >/run/ibsim; "
+        "log=/run/fabric/ibsim.log; pgrep -x ibsim >/dev/null || exit 1; exec 9>/run/fabric/lock; flock 9; "
+        "before=$(grep -c 'Client' $log); printf '%s\\n' \"$@\" Attached >/run/fabric/commands; "
         "for i in $(seq 100); do [ $(grep -c 'Client' $log) -gt $before ] && exit 0; sleep 0.05; done; exit 1"
     )
     container = plan.container("fabric")

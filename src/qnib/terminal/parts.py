@@ -45,6 +45,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
     environment: dict[str, str] = {}
     if role == "fabric":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("fabric.topology", "fabric.start")]
+        binds += [(str(record.fabric_folder(settings, plan.name)), "/run/fabric", "rw")]
         environment = {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan).items()}
     else:
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("munge.key", "passwd", "group")]
@@ -68,7 +69,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds=binds, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
-        scratch=(plan.group(host).disk or 0) << 20 if role == "node" else 0,
+        scratch=plan.group(host).disk << 20 if role == "node" else 0,
     )
 
 

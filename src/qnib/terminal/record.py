@@ -31,6 +31,11 @@ def folder(settings: Settings, name: str) -> Path:
     return settings.clusters / clusters.check_name(name)
 
 
+def fabric_folder(settings: Settings, name: str) -> Path:
+    """Shared with the fabric's container: commands, routes and traffic."""
+    return folder(settings, name) / "fabric"
+
+
 def labels(settings: Settings, name: str) -> dict[str, str]:
     """What marks everything of one cluster in the engine."""
     return {LABEL: name, HOME_LABEL: str(settings.home.resolve())}
@@ -88,6 +93,7 @@ def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int) -> None:
     ))
     (etc / "group").write_text("".join(f"{group}:x:{gid}:\n" for group, (gid, _) in plan.groups.items()))
     if plan.has_fabric:
+        fabric_folder(settings, plan.name).mkdir(exist_ok=True, mode=0o700)
         (etc / "fabric.topology").write_text(topology.topology(plan))
         start = topology.unplug(topology.absent(plan, nodes))
         (etc / "fabric.start").write_text("\n".join([*start, "Help"]) + "\n")

@@ -13,6 +13,9 @@ from qnib.terminal.blueprint import Fabric
 SUBNET_MANAGER = "fabric"
 """OpenSM and the diagnostic tools sit on an HCA of their own."""
 
+SPARE = 2
+"""Ports of a leaf switch without a cable: where one is moved to find out what is broken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -72,7 +75,7 @@ class Tree:
 
     def switches(self) -> dict[str, int]:
         found = {f"SPINE{s}": self._leaves + 1 for s in range(1, self.spines + 1)}
-        return found | {f"SW{leaf}": self.spines + self.per_leaf for leaf in range(1, self._leaves + 1)}
+        return found | {f"SW{leaf}": self.spines + self.per_leaf + SPARE for leaf in range(1, self._leaves + 1)}
 
     def links(self, nodes: int) -> list[Link]:
         used = -(-nodes // self.per_leaf)
@@ -145,7 +148,7 @@ class FatTree:
 class Torus:
     """Switches on a grid that closes in every dimension (SW1-1, SW1-2 …), each with hosts of its own.
 
-    Two ports per dimension (up, down), then the hosts, then one for the subnet manager on the first switch.
+    Two ports per dimension (up, down), the hosts, one for the subnet manager on the first switch, then spare ones.
     """
 
     size: tuple[int, ...]
@@ -159,7 +162,7 @@ class Torus:
         return "SW" + "-".join(str(at + 1) for at in place)
 
     def switches(self) -> dict[str, int]:
-        return {self._name(place): 2 * len(self.size) + self.hosts + 1 for place in self._places()}
+        return {self._name(place): 2 * len(self.size) + self.hosts + 1 + SPARE for place in self._places()}
 
     def links(self, nodes: int) -> list[Link]:
         found = []

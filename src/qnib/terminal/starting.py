@@ -15,7 +15,7 @@ from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable
 from qnib.settings import Settings
-from qnib.terminal import cgroups, image, memory, package, parts, record, server
+from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server
 from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
@@ -127,12 +127,17 @@ def _start(
     parts.at_once(engine.start, [container.name for container in rest])
     cluster.details["ready"] = await_ready(engine, plan, nodes, say)
     parts.limit_rates(engine, plan, node_names(nodes))
+    cluster.details["ready_at"] = clock.now().isoformat()
     if blueprint.jobs == "demo":
         say("submitting the first jobs")
         _start_jobs(engine, plan)
     cluster.details["state"] = "ready"
     cluster.details["seconds"] = round(time.monotonic() - began, 2)
     clusters.save(settings.clusters, cluster)
+    try:
+        attendant.start(settings, name)
+    except Unavailable as error:  # a cluster without traffic in its fabric is a cluster all the same
+        say(f"the fabric carries no traffic: {error.what} ({error.try_next})")
     return cluster
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from qnib import clusters
 from qnib.settings import Settings
-from qnib.terminal import faults, record
+from qnib.terminal import attendant, record
 from qnib.terminal.engines import open_engine
+from qnib.terminal.faults.written import every
 from qnib.terminal.plan import LABEL, node_names
 
 
@@ -16,7 +17,8 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
 
     Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
     nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start),
-    containers (host, role, address, state), faults (open ones). Of a real cluster only the first four and gateway.
+    containers (host, role, address, state), faults (open ones), attendant (what carries traffic: its state, and
+    what it last did). Of a real cluster only the first four and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     if not cluster.engine:
@@ -44,7 +46,8 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
         "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": plan.blueprint.jobs == "demo",
         "seconds": told.get("seconds"), "containers": containers,
         "faults": [
-            {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target}
-            for f in faults.every(settings, name=cluster.name) if not f.cleared
+            {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target, "value": f.value}
+            for f in every(settings, cluster.name) if not f.cleared
         ],
+        "attendant": attendant.state(settings, cluster.name),
     }

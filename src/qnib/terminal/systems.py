@@ -8,7 +8,7 @@ _PACKAGES = (
     "slurmctld", "slurmd", "slurm-client", "munge",
     "openmpi-bin", "python3-mpi4py", "python3-numpy",
     "ibsim-utils", "opensm", "infiniband-diags",
-    "tini", "iproute2", "procps", "less",
+    "tini", "iproute2", "procps", "less", "libfaketime",
     "systemd-standalone-sysusers",  # instead of all of systemd
 )
 

@@ -1,4 +1,4 @@
-"""The wiring of the simulated fabric in ibsim's own format, and the cable at a port.
+"""The wiring of the simulated fabric in ibsim's own format.
 
 Everything the cluster may ever grow to is declared with its cable; what is not there yet is unplugged before
 OpenSM starts, and plugged in when the cluster grows.
@@ -6,14 +6,10 @@ OpenSM starts, and plugged in when the cluster grows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-from qnib.errors import NotFound, WrongUse
 from qnib.terminal.plan import Plan, node_names
 from qnib.terminal.shapes import SUBNET_MANAGER, Link, Shape, shape_of
-
-_PORT = re.compile(r"(?P<device>[\w.-]+)/(?P<port>\d+)")
 
 
 def shape(plan: Plan) -> Shape:
@@ -61,23 +57,6 @@ def size(plan: Plan) -> dict[str, int]:
     hosts = plan.capacity + 1
     ports = sum(count + 1 for count in switches.values()) + 2 * hosts
     return {"nodes": len(switches) + hosts, "switches": len(switches), "ports": ports}
-
-
-def find_link(port: str, plan: Plan, nodes: int) -> Link:
-    """The cable at a port written as ``SW1/3``. Raises WrongUse for another form, NotFound when no cable is there."""
-    if not _PORT.fullmatch(port):
-        raise WrongUse(f"{port!r} is no port.", where="the port", try_next="write device/number, such as SW1/3.")
-    wired = links(plan, nodes)
-    for link in wired:
-        if port in link.ends:
-            return link
-    device = port.partition("/")[0]
-    here = sorted({end for link in wired for end in link.ends if end.startswith(f"{device}/")})
-    known = ", ".join(here) if here else ", ".join(sorted({link.device for link in wired}))
-    raise NotFound(
-        f"No cable is plugged in at {port}.", where="the cluster's fabric",
-        try_next=f"use one of: {known}." if known else "the cluster has no fabric: its blueprint says so.",
-    )
 
 
 def unplug(wired: Iterable[Link]) -> list[str]:

@@ -38,7 +38,7 @@ class Container:
     memory: int = 0
     cpus: float = 0
     scratch: int = 0
-    """Bytes /tmp may hold, kept in its memory; 0: as much as the disk below."""
+    """Bytes /tmp may hold, kept in its memory; 0: as much as the engine's disk."""
     cgroup_parent: str = ""
     own_cgroup_namespace: bool = True
     """False: it sees the host's tree, to read. The kernel moves no process across the border of a namespace."""
@@ -74,6 +74,9 @@ class ContainerEngine(Protocol):
     def create(self, container: Container) -> None: ...
 
     def start(self, name: str) -> None: ...
+
+    def kill(self, name: str) -> None:
+        """End a container at once; it can be started again."""
 
     def run_inside(self, name: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
         """Exit status and combined output of a command in a running container."""

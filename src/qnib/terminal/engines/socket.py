@@ -114,6 +114,10 @@ class SocketEngine:
         with self._told("starting a container", name):
             self._client.api.start(name)
 
+    def kill(self, name: str) -> None:
+        with self._told("killing a container", name):
+            self._client.api.kill(name)
+
     def run_inside(self, name: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
         with self._told(f"running {command[0]!r} in a container", name):
             made = self._client.api.exec_create(name, list(command), user=user)

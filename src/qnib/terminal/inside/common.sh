@@ -20,8 +20,11 @@ start_munge() {
     if [ ! -e /run/munge/key ]; then
         (umask 0377 && cat /etc/qnib/munge.key >/run/munge/key) && chown munge:munge /run/munge/key
     fi
-    setpriv --reuid=munge --regid=munge --clear-groups munged --num-threads=10 --key-file=/run/munge/key
+    # $CLOCK is empty, or what makes a daemon believe another time (skew.sh).
+    setpriv --reuid=munge --regid=munge --clear-groups $CLOCK munged --num-threads=10 --key-file=/run/munge/key
 }
+
+start_slurmd() { $CLOCK slurmd -D -Z --conf-server "$QNIB_CONTROLLER:6817" --conf "$QNIB_NODE"; }
 
 # The observer must never stop the observed: it runs beside the daemons and is started again when it ends.
 start_agent() {

@@ -8,7 +8,7 @@ start_agent
 start_munge
 mkdir -p /run/slurm /var/spool/slurmd
 rm -f /etc/slurm/plugstack.conf
-slurmd -D -Z --conf-server "$QNIB_CONTROLLER:6817" --conf "$QNIB_NODE" &
+start_slurmd &
 wait $!
 say "slurmd ended with status $?"
 wait
