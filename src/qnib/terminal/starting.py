@@ -24,7 +24,7 @@ from qnib.terminal.stopping import remove_all
 Say = Callable[[str], None]
 
 PATIENCE = 60
-"""Seconds the nodes have to register and to answer."""
+"""Seconds the nodes have to register and to answer; half a second more for each of them."""
 
 _SUBNETS_TRIED = 4
 
@@ -187,8 +187,8 @@ def _await_controller(engine: ContainerEngine, plan: Plan) -> None:
 def await_ready(engine: ContainerEngine, plan: Plan, nodes: int, say: Say) -> dict[str, Any]:
     """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
     say("waiting for SLURM to run a step on every node, three times")
-    script = f"{package.INSIDE}/qnib/terminal/inside/ready.sh"
-    command = ["bash", script, str(nodes), str(PATIENCE), plan.whole]
+    script, patience = f"{package.INSIDE}/qnib/terminal/inside/ready.sh", PATIENCE + nodes // 2
+    command = ["bash", script, str(nodes), str(patience), plan.whole]
     status, output = engine.run_inside(plan.container("controller"), command)
     told = [line.split() for line in output.splitlines() if line.strip()]
     if status:
@@ -196,12 +196,12 @@ def await_ready(engine: ContainerEngine, plan: Plan, nodes: int, say: Say) -> di
         missing = [host for host in node_names(nodes) if present is not None and host not in present]
         if missing:
             raise Unavailable(
-                f"Of {nodes} nodes {len(missing)} did not register within {PATIENCE} s: {', '.join(missing)}.",
+                f"Of {nodes} nodes {len(missing)} did not register within {patience} s: {', '.join(missing)}.",
                 where=_tail(engine, plan, missing[0]),
                 try_next="run `qnib up` again; with fewer --nodes if this machine is short of memory.",
             )
         raise Unavailable(
-            f"All nodes registered, but steps over all of them failed for {PATIENCE} s "
+            f"All nodes registered, but steps over all of them failed for {patience} s "
             f"(the last: {' '.join(told[-1]) if told else 'none'}).",
             where=plan.container("controller"), try_next="run `qnib up` again when this machine is less busy.",
         )

@@ -16,9 +16,9 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     """The cluster's parts and their states. Raises NotFound for a cluster that is not there.
 
     Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
-    nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start),
-    containers (host, role, address, state), faults (open ones), attendant (what carries traffic: its state, and
-    what it last did). Of a real cluster only the first four and gateway.
+    nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start), ready (milliseconds of
+    its steps), containers (host, role, address, state), faults (open ones), attendant (what carries traffic: its
+    state, and what it last did). Of a real cluster only the first four and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     if not cluster.engine:
@@ -44,7 +44,7 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
         "state": told["state"] if whole or told["state"] != "ready" else "broken",
         "nodes": told["nodes"], "gateway": cluster.gateway, "subnet": told["subnet"],
         "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": plan.blueprint.jobs == "demo",
-        "seconds": told.get("seconds"), "containers": containers,
+        "seconds": told.get("seconds"), "ready": told.get("ready"), "containers": containers,
         "faults": [
             {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target, "value": f.value}
             for f in every(settings, cluster.name) if not f.cleared
