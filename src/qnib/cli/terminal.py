@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
     app.command()(shell)
     app.command()(scale)
+    app.command()(doctor)
     fault = typer.Typer(cls=_Faults, no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
     fault.command("kinds")(fault_kinds)
     fault.command("list")(fault_list)
@@ -132,6 +133,20 @@ def scale(
     with _Steps() as steps:
         cluster = terminal.scale(load(), nodes, name=name, patience=patience, say=steps.say)
     print(f"Cluster {cluster.name} has {cluster.details['nodes']} nodes.")
+
+
+def doctor(as_json: Json = False, as_csv: Csv = False) -> None:
+    """What this machine lacks for a virtual cluster, and a proof of each limit on a small one; status 1: not well."""
+    from dataclasses import asdict
+
+    from qnib.settings import load
+    from qnib.terminal.doctor import examine
+
+    with _Steps() as steps:
+        found = list(examine(load(), steps.say))
+    show_rows([asdict(row) for row in found], ["check", "state", "told"], as_json=as_json, as_csv=as_csv, empty="")
+    if not all(row.well for row in found):
+        raise typer.Exit(1)
 
 
 class _Faults(TyperGroup):
