@@ -13,5 +13,8 @@ PANELS = (
     Panel("Waiting for credit", "series", "PORT", metrics=("ib.xmit_wait",), unit="ticks/s", order=30),
     Panel("InfiniBand", "series", "Host", metrics=("ib.xmit_data", "ib.rcv_data"), unit="words/s", order=40),
     Panel("InfiniBand by node", "series", "Job", metrics=("ib.xmit_data", "ib.rcv_data"), unit="words/s", order=40),
+    Panel("Data by port", "series", "SW", metrics=("ib.xmit_data",), unit="words/s", order=10),
+    Panel("Symbol errors by port", "series", "SW", metrics=("ib.symbol_error",), unit="errors", order=20),
+    Panel("Waiting for credit by port", "series", "SW", metrics=("ib.xmit_wait",), unit="ticks/s", order=30),
     Panel("Changes of the fabric", "log", "SW", audiences=("operator",), events="lane:fabric", order=60),
 )
