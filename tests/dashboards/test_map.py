@@ -101,7 +101,7 @@ def large(site: Site) -> Site:
 def test_a_small_fabric_is_drawn_whole(small: Site) -> None:
     told = small.map()
     assert not told["folded"] and told["opened"] == []
-    assert told["counts"] == {"switches": 20, "hosts": 33, "links": 65, "down": 0}
+    assert told["counts"] == {"switches": 20, "hosts": 33, "links": 65, "down": 0, "on_route": 0}
     assert len(told["links"]) == 65 and {link["count"] for link in told["links"]} == {1}
     assert len({(node["x"], node["y"]) for node in told["nodes"]}) == len(told["nodes"]), "no two in one place"
     assert all(0 <= node["x"] <= 1 and 0 <= node["y"] <= 1 for node in told["nodes"])

@@ -20,6 +20,8 @@ MOST_JUDGED = 4
 """Ports with errors that are judged, those with most first: each costs some queries."""
 MARKS = 120
 """Moments at which errors are told within a window, at most, for each port."""
+_FINEST = 2000
+"""Steps of time that a window is read in: about those of a day's readings."""
 
 
 def fabric_findings(
@@ -96,15 +98,15 @@ def verdict_told(one: Verdict, sources: Sources, cluster: str, start: datetime, 
 def errors_over_time(
     sources: Sources, cluster: str, ports: Sequence[str], start: datetime, end: datetime
 ) -> list[dict[str, Any]]:
-    """``{port, time, count}``: errors that damage on the way causes, in at most `MARKS` steps of time for each port.
+    """``{port, time, count}``: errors that damage on the way causes, at no more than `MARKS` moments for each port.
 
-    `time` is the last reading of the step that had grown. A counter that went down was reset, as everywhere.
+    `time` is the reading at which they were seen. A counter that went down was reset, as everywhere.
     """
     paths = {
         f"infiniband.{segment(device)}.{number}.{name}": port
         for port in ports for device, _, number in [port.rpartition("/")] for name in COUNTED
     }
-    step = max(1000, round((end - start) / timedelta(milliseconds=1) / MARKS))
+    step = max(1000, round((end - start) / timedelta(milliseconds=1) / _FINEST))
     rows = sources.engine.rows(
         f"""
         SELECT path, max(time) AS last, sum(step) AS count FROM (
@@ -126,8 +128,19 @@ def errors_over_time(
         """,
         {"cluster": cluster, "start": start, "end": end, "paths": list(paths), "step": step},
     )
-    found: dict[tuple[str, str], int] = {}
+    found: dict[str, dict[datetime, int]] = {}
     for row in rows:
-        key = paths[row["path"]], row["last"].isoformat()
-        found[key] = found.get(key, 0) + int(row["count"])
-    return [{"port": port, "time": time, "count": count} for (port, time), count in found.items()]
+        told = found.setdefault(paths[row["path"]], {})
+        told[row["last"]] = told.get(row["last"], 0) + int(row["count"])
+    return [
+        {"port": port, "time": iso(time), "count": count}
+        for port, told in found.items() for time, count in _fewer(sorted(told.items()))
+    ]
+
+
+def _fewer(told: Sequence[tuple[datetime, int]]) -> Iterable[tuple[datetime, int]]:
+    """Neighbours put together until no more than `MARKS` are left; each at its last moment."""
+    size = -(-len(told) // MARKS) or 1
+    for start in range(0, len(told), size):
+        group = told[start : start + size]
+        yield group[-1][0], sum(count for _, count in group)

@@ -42,6 +42,7 @@ def fabric_map(
         "counts": {
             "switches": len(found.found.switches), "hosts": len(found.found.adapters),
             "links": len(found.found.links) + len(found.found.down), "down": len(found.found.down),
+            "on_route": len(ways),
         },
         "opened": [{"name": name, "label": label} for name, label in drawn.opened],
         "nodes": [_node(found, box, broken, jobs, job, set(hosts)) for box in drawn.boxes],
@@ -94,8 +95,9 @@ def _node(
     one = len(box.members) == 1
     worst = "critical" if box.kind == "HCA" and bad == len(box.members) else "warn"
     return {
-        "id": box.name, "kind": box.kind, "label": box.label, "host": hosts[0] if one and hosts else None,
-        "level": box.level, "x": round(box.x, 4), "y": round(box.y, 4), "status": worst if bad else "fine",
+        "id": box.name, "kind": box.kind, "label": box.label, "first": box.members[0],
+        "host": hosts[0] if one and hosts else None, "level": box.level, "x": round(box.x, 4), "y": round(box.y, 4),
+        "status": worst if bad else "fine",
         "jobs": sorted(jobs.get(hosts[0], ()) or ([job] if job and hosts[0] in mine else ())) if one and hosts else [],
         "count": len(box.members), "bad": bad, "hosts": node_set(tuple(hosts)) if hosts else "",
         "busy": sum(bool(jobs.get(host)) or host in mine for host in hosts),

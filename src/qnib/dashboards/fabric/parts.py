@@ -14,7 +14,8 @@ from qnib.dashboards.fabric.folding import node_set
 from qnib.dashboards.fabric.layers import Layers, layers
 from qnib.dashboards.fabric.links import link_row, weigh, worst_first
 from qnib.dashboards.panels import panels_of
-from qnib.domains.paths import natural
+from qnib.domains.paths import natural, segment
+from qnib.engine import DATABASE
 from qnib.errors import NotFound
 from qnib.inventory.fabric import Link
 from qnib.inventory.facts import Fact
@@ -26,7 +27,7 @@ from qnib.model import Ref
 MOST_HISTORY = 100
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _WORDS = {"SW": "switch", "HCA": "adapter", "PORT": "port", "CONNECTION": "link", "CABLE": "cable"}
-_QUIET = ("name", "number", "node", "a", "b", "width", "speed", "maybe")
+_QUIET = ("name", "number", "node", "a", "b", "width", "speed", "maybe", "could_width", "could_speed")
 """Properties that are told elsewhere on the page, or are of no use to a reader."""
 
 
@@ -54,14 +55,14 @@ def fabric_part(
     links = worst_first(found.links, weights)
     up = [link.name for link in links if link.up]
     kind, key = found.ref.kind, found.ref.key
-    ends = found.ends or _last_ends(history)
+    ends = found.ends or (_last_ends(history) if kind in ("CABLE", "CONNECTION") else ())
     return {
         "kind": _WORDS[kind], "name": key if kind != "CONNECTION" else "--".join(ends), "ref": str(found.ref),
         "at": (at or sources.clock.now()).isoformat(), "ports": list(ends), "about": _about(found.fact),
         "hosts": node_set(tuple(_hosts(known, key))) if kind == "SW" and known.below.get(key) else "",
         "host": known.found.host_of.get(key) if kind == "HCA" else None,
         "links": [link_row(link, weights) for link in links], "history": history[:MOST_HISTORY],
-        "jobs": sharing(nets, cluster, up, at) if up else [], "panels": _panels(cluster, found.ref, ends),
+        "jobs": sharing(nets, cluster, up, at) if up else [], "panels": _panels(sources, cluster, found.ref, ends),
         "events": str(Ref("PORT", ends[0])) if kind == "CONNECTION" else str(found.ref),
     }  # fmt: skip
 
@@ -146,7 +147,9 @@ def _last(sources: Sources, cluster: str, kind: str, key: str, at: datetime | No
 
 def _about(fact: Fact | None) -> dict[str, str]:
     known: Mapping[str, Any] = fact.properties if fact else {}
-    return {name: str(value) for name, value in known.items() if value not in (None, "") and name not in _QUIET}
+    could = " ".join(str(known[name]) for name in ("could_width", "could_speed") if known.get(name))
+    told = {name: str(value) for name, value in known.items() if value not in (None, "") and name not in _QUIET}
+    return {"could run at": could, **told} if could else told
 
 
 def _hosts(known: Layers, switch: str) -> Sequence[str]:
@@ -199,11 +202,20 @@ def _last_ends(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return (str(history[0]["a"]), str(history[0]["b"])) if history else ()
 
 
-def _panels(cluster: str, ref: Ref, ends: Sequence[str]) -> list[dict[str, Any]]:
-    """Charts of a switch's ports together, or of each port that a part is about."""
+def _panels(sources: Sources, cluster: str, ref: Ref, ends: Sequence[str]) -> list[dict[str, Any]]:
+    """Charts of a switch's ports together, or of each port that a part is about: those whose counters were ever read,
+    of the first one in any case."""
     if ref.kind == "SW":
         return panels_of({"SW"}, "operator", {"cluster": cluster, "host": ref.key})
+    places = [(segment(device), number) for end in ends for device, _, number in [end.rpartition("/")]]
+    rows = sources.engine.rows(
+        f"SELECT DISTINCT tags['node'] AS node, tags['port'] AS port FROM {DATABASE}.series"
+        " WHERE cluster = {cluster:String} AND tags['node'] IN {nodes:Array(String)}",
+        {"cluster": cluster, "nodes": [node for node, _ in places]},
+    )
+    read = {(row["node"], row["port"]) for row in rows}
+    told = [end for end, place in zip(ends, places, strict=True) if place in read] or ends[:1]
     return [
         {**spec, "id": f"{spec['id']}-{port}", "title": f"{spec['title']} at {port}"}
-        for port in ends for spec in panels_of({"PORT"}, "operator", {"cluster": cluster, "port": port})
+        for port in told for spec in panels_of({"PORT"}, "operator", {"cluster": cluster, "port": port})
     ]
