@@ -160,7 +160,7 @@ def test_a_device_asked_about_is_drawn_beside_its_group(large: Site) -> None:
 def test_switches_are_put_in_runs_where_too_few_are_alike(large: Site) -> None:
     boxes = draw(layers(large.facts, "lab"), most=3).boxes
     assert [len(box.members) for box in boxes if box.level == 2] == [6, 6, 4], "eight pods are too many, so runs"
-    assert sorted(box.label for box in boxes if box.level == 3) == ["core0.[0-1]", "core1.[0-1]"], "two planes are not"
+    assert sorted(box.name for box in boxes if box.level == 3) == ["core0.[0-1]", "core1.[0-1]"], "two planes are not"
     assert node_set(("MF0;a[1", "MF0;b")) == "MF0;a[1 and 1 more", "a name that no node set can hold"
 
 

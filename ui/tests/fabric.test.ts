@@ -7,7 +7,7 @@ import { devices, onLink } from '../src/pure/ways'
 import { among, boxes, commonPrefix, layout, lineOf, neighbour, shortened, thickness } from '../src/pure/wiring'
 
 const node = (id: string, kind: 'SW' | 'HCA', level: number, x: number, more: Partial<FabricNode> = {}): FabricNode =>
-  ({ id, kind, label: id, first: id, host: null, level, x, y: 1 - level / 2, status: 'fine', jobs: [], count: 1, bad: 0, hosts: kind === 'HCA' ? id : '', busy: 0, mine: 0, ...more })
+  ({ id, kind, label: id, first: id, members: more.label ?? id, host: null, level, x, y: 1 - level / 2, status: 'fine', jobs: [], count: 1, bad: 0, hosts: kind === 'HCA' ? id : '', busy: 0, mine: 0, ...more })
 const link = (id: string, upper: string, lower: string, more: Partial<MapLink> = {}): MapLink =>
   ({ id, a: upper, a_port: 1, b: lower, b_port: 1, cable: '', width: '', speed: '', state: 'up', since: '', until: null, status: 'fine', xmit_rate: null, errors: null, xmit_wait: null, on_route: false, upper, lower, count: 1, down: 0, ...more })
 const fabric = (nodes: FabricNode[], links: MapLink[]): Fabric =>

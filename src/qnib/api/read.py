@@ -80,11 +80,11 @@ def health(request: Request) -> dict[str, Any]:
 
 
 def known_clusters(parts: Any) -> list[dict[str, Any]]:
-    """Recorded clusters and those data came in for, each with the age of its newest datum in seconds."""
+    """Recorded clusters and those data or captures came in for, each with the age of its newest datum in seconds."""
     recorded = [c.name for c in clusters.load_all(parts.settings.clusters)]
     heard = [row["cluster"] for row in parts.engine.rows("SELECT DISTINCT cluster FROM qnib.series")]
     rows = []
-    for name in dict.fromkeys([*recorded, *sorted(heard)]):
+    for name in dict.fromkeys([*recorded, *sorted({*heard, *(name for name, _ in parts.facts.heard())})]):
         last = newest(parts, name)
         rows.append(
             {"name": name, "newest": iso(last), "age": (parts.clock.now() - last).total_seconds() if last else None}

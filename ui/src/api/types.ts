@@ -154,8 +154,8 @@ export interface Fabric {
 }
 export interface FabricNode {
   id: string; kind: 'SW' | 'HCA'
-  label: string // of a group a node set: leaf[0-17]
-  first: string // a device of it, which opens it
+  label: string // of a group a node set: leaf[0-17]; hosts where each has one adapter
+  first: string; members: string // a device of it, which opens it; all of them, folded
   host: string | null; level: number; x: number; y: number; status: Status
   jobs: string[] // of a single host
   count: number // devices it stands for

@@ -35,7 +35,7 @@ export function shortened(name: string, prefix: string): string {
 
 /** Which box each device is in, by the device's name. */
 export function boxes(nodes: FabricNode[]): Map<string, string> {
-  return new Map(nodes.flatMap((n) => (n.count === 1 ? [n.label] : unfold(n.label, MOST)).map((name): [string, string] => [name, n.id])))
+  return new Map(nodes.flatMap((n) => (n.count === 1 ? [n.first] : unfold(n.members, MOST)).map((name): [string, string] => [name, n.id])))
 }
 
 /** The line of the map that a link (`SW1/3--compute2/1`, from either end) is in, or null when it is not drawn. */

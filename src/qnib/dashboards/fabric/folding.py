@@ -3,7 +3,7 @@ are too many of them, until somebody opens one or asks for a device of it. Pure;
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -18,8 +18,8 @@ MOST_HOSTS = 48
 """With more than these the hosts of each switch are one box."""
 MOST_SWITCHES = 24
 """A level with more than these has its switches in groups, where nobody asks for another number."""
-CLOSED = 0.6
-"""Room of a closed box beside an open one's 1, when something is open."""
+CLOSED = 0.35
+"""Room of a closed group beside what is open, which has 1."""
 
 
 @dataclass(slots=True)
@@ -30,12 +30,10 @@ class Box:
     kind: Literal["SW", "HCA"]
     level: int
     members: list[str]
+    room: float = 1.0
+    """Its share of its row."""
     x: float = 0.5
     y: float = 0.5
-
-    @property
-    def label(self) -> str:
-        return node_set(tuple(self.members))
 
 
 @dataclass(slots=True)
@@ -71,7 +69,7 @@ def draw(found: Layers, *, most: int = MOST_SWITCHES, open_: Collection[str] = (
     drawn on their own, whatever group they are in."""
     alone = {one for name in out for one in found.adapters_of.get(name, [name])}
     opening = {one: name for name in open_ for one in found.adapters_of.get(name, [name])}
-    opening |= {found.leaf[one]: name for one, name in list(opening.items()) if one in found.leaf}
+    opening = {found.leaf[one]: name for one, name in opening.items() if one in found.leaf} | opening
     drawn = Drawn([], {}, {})
     for number, row in enumerate(found.switches, 1):
         for members in _grouped(found, row, number, most):
@@ -85,7 +83,8 @@ def draw(found: Layers, *, most: int = MOST_SWITCHES, open_: Collection[str] = (
                 _put(drawn, Box(adapter, "HCA", 0, [adapter]))
             continue
         own = {one: name for one, name in opening.items() if one in set(adapters)}
-        _add(drawn, "HCA", 0, adapters, alone, own if len(box.members) == 1 else {}, f"{box.name}/hosts")
+        one = len(box.members) == 1
+        _add(drawn, "HCA", 0, adapters, alone, own if one else {}, f"{box.name}/hosts", 1.0 if one else CLOSED)
     _place(found, drawn)
     _bundle(found, drawn)
     return drawn
@@ -98,9 +97,9 @@ def _put(drawn: Drawn, box: Box) -> None:
 
 def _add(
     drawn: Drawn, kind: Literal["SW", "HCA"], level: int, members: list[str], alone: set[str], opening: dict[str, str],
-    name: str = "",
+    name: str = "", room: float = CLOSED,
 ) -> None:
-    """Draw devices as one box, or each where the group is open, or some beside the rest."""
+    """Draw devices as one box, or each where the group is open, or some beside the rest, which has that much `room`."""
     word = next((opening[one] for one in members if one in opening), None)
     if len(members) > 1 and word is not None:
         drawn.opened.append((word, node_set(tuple(members))))
@@ -111,7 +110,7 @@ def _add(
     for one in single:
         _put(drawn, Box(one, kind, level, [one]))
     if rest:
-        _put(drawn, Box(name or node_set(tuple(rest)), kind, level, rest))
+        _put(drawn, Box(name or node_set(tuple(rest)), kind, level, rest, room))
 
 
 # ── which switches are alike ──────────────────────────────────────────────────────────────────
@@ -139,28 +138,26 @@ def _grouped(found: Layers, row: list[str], level: int, most: int) -> list[list[
 def _place(found: Layers, drawn: Drawn) -> None:
     """Hosts below their switch, switches above the middle of what hangs below them, the rest spread evenly."""
     top = max((box.level for box in drawn.boxes), default=0) or 1
-    hosts = [box for box in drawn.boxes if box.level == 0]
-    closed = CLOSED if drawn.opened or any(len(box.members) == 1 for box in hosts) else 1.0
-    _spread(hosts, [1.0 if len(box.members) == 1 else closed for box in hosts])
+    _spread([box for box in drawn.boxes if box.level == 0])
     for level in range(1, top + 1):
         row = [box for box in drawn.boxes if box.level == level]
         middle = {box.name: _middle(found, drawn, box) for box in row}
         row.sort(key=lambda box: (round(middle[box.name], 3), natural(box.members[0])))
-        if all(right - left > 0.5 / len(row) for left, right in pairwise(middle[box.name] for box in row)):
+        apart = (0.2 if level == 1 else 0.5) / len(row)
+        if all(right - left > apart for left, right in pairwise(middle[box.name] for box in row)):
             for box in row:
                 box.x = middle[box.name]
         else:
-            _spread(row, [1.0 if len(box.members) == 1 else closed for box in row])
+            _spread(row)
     for box in drawn.boxes:
         box.y = 0.08 + 0.84 * (1 - box.level / top)
 
 
-def _spread(row: list[Box], room: Iterable[float]) -> None:
-    sizes = list(room)
-    left = 0.0
-    for box, size in zip(row, sizes, strict=True):
-        box.x = (left + size / 2) / sum(sizes)
-        left += size
+def _spread(row: list[Box]) -> None:
+    whole, left = sum(box.room for box in row), 0.0
+    for box in row:
+        box.x = (left + box.room / 2) / whole
+        left += box.room
 
 
 def _middle(found: Layers, drawn: Drawn, box: Box) -> float:

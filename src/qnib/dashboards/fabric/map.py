@@ -91,11 +91,14 @@ def _node(
 ) -> dict[str, Any]:
     host_of = found.found.host_of
     hosts = [host_of[one] for one in box.members if one in host_of] if box.kind == "HCA" else []
+    # An adapter is called as its host, unless the host has more than one or is not known.
+    known = box.kind == "HCA" and all(len(found.adapters_of.get(host_of.get(one, ""), ())) == 1 for one in box.members)
     bad = sum(one in broken for one in box.members)
     one = len(box.members) == 1
     worst = "critical" if box.kind == "HCA" and bad == len(box.members) else "warn"
     return {
-        "id": box.name, "kind": box.kind, "label": box.label, "first": box.members[0],
+        "id": box.name, "kind": box.kind, "label": node_set(tuple(hosts if known else box.members)),
+        "first": box.members[0], "members": node_set(tuple(box.members)),
         "host": hosts[0] if one and hosts else None, "level": box.level, "x": round(box.x, 4), "y": round(box.y, 4),
         "status": worst if bad else "fine",
         "jobs": sorted(jobs.get(hosts[0], ()) or ([job] if job and hosts[0] in mine else ())) if one and hosts else [],
