@@ -84,7 +84,8 @@ def go(browser: Browser, attic: World) -> Iterator[Open]:
 
 def box(page: Page, name: str) -> Locator:
     """A box of the map by what it is called: `switch leaf1`, `host n05, …`."""
-    return page.get_by_role("region", name="Map of the fabric").get_by_role("button", name=re.compile(rf"^{name}(?!\w)"))
+    drawn = page.get_by_role("region", name="Map of the fabric")
+    return drawn.get_by_role("button", name=re.compile(rf"^{name}(?!\w)"))
 
 
 def line(page: Page, name: str) -> Locator:
@@ -276,6 +277,6 @@ def test_axe_finds_nothing_serious_and_nothing_scrolls_sideways(go: Open, state:
     page = go(f"/fabric?{STATES[state]}", theme=theme)
     settled(page)
     assert axe(page) == []
-    page.set_viewport_size({"width": 390, "height": 844})
+    page = go(f"/fabric?{STATES[state]}", theme=theme, width=390, height=844)
     settled(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -27,7 +27,7 @@ from qnib.model import Ref
 MOST_HISTORY = 100
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _WORDS = {"SW": "switch", "HCA": "adapter", "PORT": "port", "CONNECTION": "link", "CABLE": "cable"}
-_QUIET = ("name", "number", "node", "a", "b", "width", "speed", "maybe", "could_width", "could_speed")
+_QUIET = ("name", "number", "node", "a", "b", "width", "speed", "maybe", "inferred", "could_width", "could_speed")
 """Properties that are told elsewhere on the page, or are of no use to a reader."""
 
 
