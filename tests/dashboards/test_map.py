@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.data import real
 from tests.inventory.fabrics import jobs, own, take, tree
 
 from qnib.clock import FrozenClock
@@ -139,6 +140,21 @@ def test_many_hosts_are_folded_and_every_link_is_in_one_line(large: Site) -> Non
     assert {link["count"] for link in told["links"] if link["lower"].endswith("/hosts")} == {80}
 
 
+def test_a_fabric_that_nobody_here_made_is_folded_whole(site: Site) -> None:
+    """OpenSM's own look at a tree of 208 devices."""
+    text = real("infiniband/osm_fattree208/ibnetdiscover.t0.txt").read_text()
+    take(site.engine, site.facts, "topology", text, NOON)
+    told = site.map()
+    assert told["counts"] == {"switches": 80, "hosts": 128, "links": 384, "down": 0, "on_route": 0}
+    assert [node["label"] for node in told["nodes"] if node["level"] == 0][:2] == ["Hca[0-15]", "Hca[16-31]"]
+    assert sum(node["count"] for node in told["nodes"]) == 208
+    assert sum(link["count"] for link in told["links"]) == 384
+    take(site.engine, site.facts, "topology", real("infiniband/osm_fattree208/ibnetdiscover.hca2_down.txt").read_text(),
+         NOON + timedelta(minutes=1))  # fmt: skip
+    hurt = {node["label"]: (node["bad"], node["status"]) for node in site.map()["nodes"] if node["bad"]}
+    assert hurt == {"Hca[0-15]": (1, "warn"), "Switch[0-3]": (1, "warn")}
+
+
 def test_a_group_is_opened_by_any_of_its_members(large: Site) -> None:
     told = large.map(open_=["leaf0.3"])
     names = {node["id"] for node in told["nodes"]}
@@ -158,7 +174,7 @@ def test_a_device_asked_about_is_drawn_beside_its_group(large: Site) -> None:
 
 
 def test_switches_are_put_in_runs_where_too_few_are_alike(large: Site) -> None:
-    boxes = draw(layers(large.facts, "lab"), most=3).boxes
+    boxes = draw(layers(large, "lab"), most=3).boxes
     assert [len(box.members) for box in boxes if box.level == 2] == [6, 6, 4], "eight pods are too many, so runs"
     assert sorted(box.name for box in boxes if box.level == 3) == ["core0.[0-1]", "core1.[0-1]"], "two planes are not"
     assert node_set(("MF0;a[1", "MF0;b")) == "MF0;a[1 and 1 more", "a name that no node set can hold"

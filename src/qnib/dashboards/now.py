@@ -95,7 +95,7 @@ def _partitions(sources: Sources, cluster: str, nodes: list[dict[str, Any]]) -> 
 
 def _fabric(sources: Sources, cluster: str) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """The fabric in numbers, and what there is to find in it."""
-    found = layers(sources.facts, cluster).found
+    found = layers(sources, cluster).found
     weights = weigh(sources, cluster)
     numbers = {
         "hcas": len(found.adapters),

@@ -28,7 +28,7 @@ def fabric_findings(
     sources: Sources, cluster: str, at: datetime | None = None, weights: Weights | None = None
 ) -> list[dict[str, Any]]:
     """The UI's `Finding`s about a fabric at `at` (None: now), the worst first; verdicts before plain errors."""
-    found = layers(sources.facts, cluster, at)
+    found = layers(sources, cluster, at)
     grown = _grown(found, weights or weigh(sources, cluster, at))
     down = [
         {"a": link.a, "a_port": link.a_port, "b": link.b, "b_port": link.b_port, "state": "down"}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
 from weakref import WeakKeyDictionary
 
+from qnib.context.known import Sources
+from qnib.engine import Engine
 from qnib.inventory.fabric import LATELY, Link, Wiring, wiring
-from qnib.inventory.facts import Facts
+from qnib.inventory.facts import Fact, Facts
+from qnib.inventory.spans import overlapping
 
 MOST_PAST = 4
 """States of the past that are kept, of all clusters together."""
@@ -31,6 +34,8 @@ class Layers:
     """Adapters by their leaf, in natural order."""
     beside: dict[str, set[str]]
     """Neighbours, over links that are up or were until lately."""
+    ended: list[Fact]
+    """Connections that ended in the week before, the latest first."""
     adapters_of: dict[str, list[str]] = field(default_factory=dict)
     """By host."""
 
@@ -52,8 +57,9 @@ _kept: WeakKeyDictionary[Facts, _Kept] = WeakKeyDictionary()
 _making = threading.Lock()
 
 
-def layers(facts: Facts, cluster: str, at: datetime | None = None) -> Layers:
+def layers(sources: Sources, cluster: str, at: datetime | None = None) -> Layers:
     """The fabric of a cluster at `at` (None: now); made once for each state of it. Thread-safe."""
+    facts = sources.facts
     with _making:
         kept = _kept.setdefault(facts, _Kept())
     with kept.lock:
@@ -61,10 +67,18 @@ def layers(facts: Facts, cluster: str, at: datetime | None = None) -> Layers:
             mark = _mark(facts, cluster)
             held = kept.now.get(cluster)
             if held is None or held[0] != mark:
-                held = kept.now[cluster] = (mark, _make(facts, cluster, None))
+                ended = facts.ended(cluster, "CONNECTION", facts.now() - LATELY)
+                held = kept.now[cluster] = (mark, _make(facts, cluster, None, wiring(facts, cluster, None), ended))
             return held[1]
         key = (cluster, at, facts.mark())  # a late record changes the past
-        found = kept.past.pop(key, None) or _make(facts, cluster, at)
+        found = kept.past.pop(key, None)
+        if found is None:
+            lost = _lost(sources.engine, cluster, at)
+            then = wiring(facts, cluster, at)
+            used = {end for link in then.links for end in ends(link)}
+            last = {link.name: link for link in reversed(lost)}.values()
+            down = [link for link in last if not used & set(ends(link))]
+            found = _make(facts, cluster, at, replace(then, down=down), [link.fact for link in lost])
         kept.past[key] = found
         while len(kept.past) > MOST_PAST:
             kept.past.popitem(last=False)
@@ -79,8 +93,37 @@ def _mark(facts: Facts, cluster: str) -> tuple[object, ...]:
     return (len(held), max(map(attrgetter("recorded"), held), default=None), ended, *counts)
 
 
-def _make(facts: Facts, cluster: str, at: datetime | None) -> Layers:
-    found = wiring(facts, cluster, at)
+def ends(link: Link) -> tuple[str, str]:
+    """Its two ports."""
+    return f"{link.a}/{link.a_port}", f"{link.b}/{link.b_port}"
+
+
+def _lost(engine: Engine, cluster: str, at: datetime) -> list[Link]:
+    """Links that ended in the week before `at`, the latest first: asked of the engine, which forgets nothing."""
+    since = at - LATELY
+    window = {"since": since, "until": at}
+    gone = engine.rows(
+        "SELECT DISTINCT key FROM qnib.facts WHERE cluster = {cluster:String} AND kind = 'CONNECTION'"
+        " AND form = 'entity' AND valid_until >= {since:DateTime64(6, 'UTC')}"
+        " AND valid_until <= {until:DateTime64(6, 'UTC')}",
+        {"cluster": cluster, **window},
+    )
+    keys = [row["key"] for row in gone]
+    told = overlapping(engine, cluster, "CONNECTION", since, at, where="key IN {keys:Array(String)}",
+                       params={"keys": keys}) if keys else []  # fmt: skip
+    uses = overlapping(engine, cluster, "USES", since, at, where="source_key IN {keys:Array(String)}",
+                       params={"keys": keys}) if keys else []  # fmt: skip
+    cables = {tie.source.key: tie.target.key for tie in uses if tie.source and tie.target}
+    found = [
+        Link(a, int(a_port), b, int(b_port), fact, cables.get(fact.key, ""), up=False)
+        for fact in told if fact.until is not None and fact.until <= at
+        for a, _, a_port in [str(fact.properties.get("a")).rpartition("/")]
+        for b, _, b_port in [str(fact.properties.get("b")).rpartition("/")] if a_port.isdigit() and b_port.isdigit()
+    ]  # fmt: skip
+    return sorted(found, key=lambda link: link.fact.until or at, reverse=True)
+
+
+def _make(facts: Facts, cluster: str, at: datetime | None, found: Wiring, ended: list[Fact]) -> Layers:
     beside = {name: set(others) for name, others in found.beside.items()}
     for link in found.down:  # a switch stays where it is when its last cable is pulled
         beside.setdefault(link.a, set()).add(link.b)
@@ -102,7 +145,7 @@ def _make(facts: Facts, cluster: str, at: datetime | None) -> Layers:
             below.setdefault(leaf[adapter], []).append(adapter)
         if adapter in found.host_of:
             adapters_of.setdefault(found.host_of[adapter], []).append(adapter)
-    return Layers(found, levels, rows, leaf, below, beside, adapters_of)
+    return Layers(found, levels, rows, leaf, below, beside, ended, adapters_of)
 
 
 def _levels(found: Wiring, beside: dict[str, set[str]], nodes: set[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from qnib.dashboards.fabric.folding import MOST_SWITCHES, Box, draw, node_set
 from qnib.dashboards.fabric.layers import Layers, layers
 from qnib.dashboards.fabric.links import Weights, link_row, weigh, worst_first
 from qnib.domains.paths import natural
-from qnib.inventory.fabric import LATELY, Link
+from qnib.inventory.fabric import Link
 from qnib.inventory.facts import Facts
 from qnib.inventory.net import Nets
 from qnib.inventory.routes import between
@@ -30,7 +30,7 @@ def fabric_map(
 
     `most`: boxes of switches on one level before they are grouped; `open_`, `out`: see `folding.draw`.
     """
-    found = layers(sources.facts, cluster, at)
+    found = layers(sources, cluster, at)
     drawn = draw(found, most=most, open_=open_, out=out)
     weights = weigh(sources, cluster, at)
     jobs = _running(sources.facts, cluster, at)
@@ -47,7 +47,7 @@ def fabric_map(
         "opened": [{"name": name, "label": label} for name, label in drawn.opened],
         "nodes": [_node(found, box, broken, jobs, job, set(hosts)) for box in drawn.boxes],
         "links": [_link(name, *drawn.bundles[name], weights, ways) for name in drawn.bundles],
-        "changes": _changes(sources.facts, cluster, at),
+        "changes": _changes(found, at or sources.clock.now()),
     }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def fabric_links(
     out: Collection[str] = (),
 ) -> dict[str, Any]:
     """Links one by one, those in trouble first: of one device, of one line of the map, whose names hold a text."""
-    found = layers(sources.facts, cluster, at)
+    found = layers(sources, cluster, at)
     weights = weigh(sources, cluster, at)
     hosts = _hosts_of(sources.facts, cluster, job, _running(sources.facts, cluster, at)) if job else []
     ways = ways_of(nets, cluster, hosts, at)
@@ -143,11 +143,9 @@ def _hosts_of(facts: Facts, cluster: str, job: str, running: dict[str, set[str]]
     return sorted(set(hosts), key=natural)
 
 
-def _changes(facts: Facts, cluster: str, at: datetime | None) -> list[dict[str, Any]]:
-    """Connections that began or ended lately, the newest first."""
-    until = at or facts.now()
-    ended = facts.ended(cluster, "CONNECTION", until - LATELY)
-    began = [*ended, *facts.current(cluster, "CONNECTION")]
+def _changes(found: Layers, until: datetime) -> list[dict[str, Any]]:
+    """Connections that began or ended, the newest first; of those that ended only the last week's."""
+    began = [*found.ended, *(link.fact for link in found.found.links)]
     first = min((fact.began for fact in began), default=until)
     rows = [
         (fact.began, "up", f"{fact.properties.get('a')} and {fact.properties.get('b')} were connected", fact)
@@ -156,7 +154,7 @@ def _changes(facts: Facts, cluster: str, at: datetime | None) -> list[dict[str, 
     ]
     rows += [
         (fact.until, "down", f"{fact.properties.get('a')} and {fact.properties.get('b')} lost their connection", fact)
-        for fact in ended
+        for fact in found.ended
         if fact.until and fact.until <= until
     ]
     rows.sort(key=lambda row: row[0], reverse=True)

@@ -12,6 +12,7 @@ from typing import Any
 from qnib.context.known import Sources, iso
 from qnib.dashboards.fabric.folding import node_set
 from qnib.dashboards.fabric.layers import Layers, layers
+from qnib.dashboards.fabric.layers import ends as ends_of
 from qnib.dashboards.fabric.links import link_row, weigh, worst_first
 from qnib.dashboards.panels import panels_of
 from qnib.domains.paths import natural, segment
@@ -48,7 +49,7 @@ def fabric_part(
 
     Raises NotFound for a name that no part of the fabric has or had.
     """
-    known = layers(sources.facts, cluster, at)
+    known = layers(sources, cluster, at)
     found = _find(sources, cluster, known, name, at)
     weights = weigh(sources, cluster, at)
     history = _history(sources, cluster, found, at)
@@ -97,17 +98,13 @@ def _own(link: Link, device: str) -> str:
     return f"{link.a}/{link.a_port}" if link.a == device else f"{link.b}/{link.b_port}"
 
 
-def _ports(link: Link) -> tuple[str, str]:
-    return f"{link.a}/{link.a_port}", f"{link.b}/{link.b_port}"
-
-
 def _connection(sources: Sources, cluster: str, known: Layers, name: str, at: datetime | None) -> Found | None:
     plain = re.sub(r"@\d+$", "", name)
     if "--" not in plain:
         return None
     links = [link for link in known.links if link.name == plain]
     if links:
-        return Found(Ref("CONNECTION", links[0].fact.key), links[0].fact, _ports(links[0]), links[:1])
+        return Found(Ref("CONNECTION", links[0].fact.key), links[0].fact, ends_of(links[0]), links[:1])
     fact = _last(sources, cluster, "CONNECTION", name, at)
     ends = (str(fact.properties.get("a")), str(fact.properties.get("b"))) if fact else ()
     return Found(Ref("CONNECTION", fact.key), fact, ends) if fact else None
@@ -117,10 +114,10 @@ def _port(sources: Sources, cluster: str, known: Layers, name: str, at: datetime
     if not re.search(r"/\d+$", name):
         return None
     fact = _last(sources, cluster, "PORT", name, at)
-    links = [link for link in known.links if name in _ports(link)]
+    links = [link for link in known.links if name in ends_of(link)]
     if fact is None and not links:
         return None
-    ends = sorted(_ports(links[0]), key=lambda end: end != name) if links else [name]
+    ends = sorted(ends_of(links[0]), key=lambda end: end != name) if links else [name]
     return Found(Ref("PORT", name), fact, tuple(ends), links[:1])
 
 
@@ -129,7 +126,7 @@ def _cable(sources: Sources, cluster: str, known: Layers, name: str, at: datetim
     if fact is None:
         return None
     links = [link for link in known.links if link.cable == name]
-    return Found(Ref("CABLE", name), fact, _ports(links[0]) if links else (), links[:1])
+    return Found(Ref("CABLE", name), fact, ends_of(links[0]) if links else (), links[:1])
 
 
 def _last(sources: Sources, cluster: str, kind: str, key: str, at: datetime | None) -> Fact | None:
