@@ -111,12 +111,37 @@ def test_jobs_candidates_and_verdict_where_nothing_ran(loaded: World) -> None:
     assert len(verdict["periods"]) == 2, "where the cable was, and where it went"
 
 
+def test_the_map_now_and_then(loaded: World) -> None:
+    now, then = loaded.get("/api/fabric"), loaded.get("/api/fabric", at="2024-03-01T08:06:00Z")
+    assert now["counts"] == {"switches": 20, "hosts": 33, "links": 65, "down": 0, "on_route": 0}
+    assert then["counts"]["down"] == 1 and not now["folded"] and then["at"].startswith("2024-03-01T08:06")
+    few = loaded.get("/api/fabric", fold=3, open="leaf1")
+    assert few["folded"] and "leaf1" in {node["id"] for node in few["nodes"]}
+    assert [one["name"] for one in few["opened"]] == ["leaf1"]
+    assert sum(link["count"] for link in few["links"]) <= 65
+    odd = httpx.get(f"{loaded.url}/api/fabric?fold=1", headers={"Authorization": f"Bearer {loaded.token}"}, timeout=10)
+    assert odd.status_code == 400 and odd.json()["try_next"]
+
+
+def test_links_and_parts_by_command(loaded: World) -> None:
+    rows = json.loads(loaded.qnib("fabric", "links", "--of", "leaf1", "--json").stdout)
+    assert {row["a"] for row in rows} | {row["b"] for row in rows} >= {"leaf1", "n05"} and len(rows) == 6
+    assert "65 links" in loaded.qnib("fabric", "links", "--limit", "3").stdout
+    part = ask(loaded, "show", "leaf1/7", "--at", "2024-03-01T08:12:00Z")
+    assert (part["kind"], part["ports"], part["links"][0]["speed"]) == ("port", ["leaf1/7", "n05/1"], "QDR")
+    assert part["about"]["could run at"].endswith("QDR"), "what its ends said they could do"
+    text = loaded.qnib("fabric", "show", part["links"][0]["cable"]).stdout
+    assert "leaf1/7" in text and "leaf1/4" in text, "a cable and where it was"
+    odd = loaded.qnib("fabric", "show", "leaf99", check=False)
+    assert odd.returncode == 1 and "No part of the fabric" in odd.stderr
+
+
 @pytest.mark.parametrize(
-    "path", ["routes?a=n00&b=n01", "sharing?link=leaf0/1", "candidates?port=leaf0/1", "verdict?port=leaf0/1",
-             "degraded", "tables"],
+    "path", ["?fold=9", "links", "part?name=leaf1", "findings", "routes?a=n00&b=n01", "sharing?link=leaf0/1",
+             "candidates?port=leaf0/1", "verdict?port=leaf0/1", "degraded", "tables"],
 )  # fmt: skip
 def test_a_token_is_needed(loaded: World, path: str) -> None:
-    assert httpx.get(f"{loaded.url}/api/fabric/{path}", timeout=10).status_code == 401
+    assert httpx.get(f"{loaded.url}/api/fabric/{path}".replace("/?", "?"), timeout=10).status_code == 401
     answer = httpx.post(f"{loaded.url}/api/load/infiniband/topology", content=b"x", timeout=10)
     assert answer.status_code == 401
 
@@ -142,6 +167,12 @@ def test_errors_that_moved_along_with_a_cable_are_the_cables(loaded: World, tmp_
     found = loaded.until("all errors", told, 30)
     assert found["guilty"] == "cable" and found["part"].startswith("cable leaf1/4--n05/1@")
     assert "Replace the cable between leaf1/7 and n05/1" in found["advice"]
+    assert [(one["port"], one["time"][14:16], one["count"]) for one in found["errors"]] == [
+        ("leaf1/4", "02", 20), ("leaf1/4", "04", 40), ("leaf1/7", "12", 30), ("leaf1/7", "14", 40),
+    ]  # fmt: skip
+    findings = json.loads(loaded.qnib("fabric", "findings", "--at", "2024-03-01T08:15:00Z", "--json").stdout)
+    assert [(one["name"], one["about"][:6]) for one in findings] == [("port_or_cable", "CABLE:")]
+    assert json.loads(loaded.qnib("fabric", "findings", "--json").stdout) == [], "today nothing is counted any more"
     (tmp_path / "odd.txt").write_text("# Port counters: Lid 999 port 1 (CapMask: 0x1300)\nSymbolErrorCounter:....3\n")
     done = loaded.qnib("load", "perfquery", str(tmp_path / "odd.txt"), "--at", WHOLE, check=False)
     assert done.returncode == 2 and "port 1 at LID 999" in done.stderr

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -57,11 +58,17 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def visit(browser: Browser, address: tuple[str, str]) -> Iterator[Open]:
     """``visit(path, theme=…, width=…)`` opens a page as somebody who has used the printed address once."""
+    with visiting(browser, *address) as go:
+        yield go
+
+
+@contextmanager
+def visiting(browser: Browser, url: str, token: str) -> Iterator[Open]:
+    """What opens pages of one server; at the end they are closed, and none of them may have broken."""
     contexts = []
     broken: list[str] = []
 
     def go(path: str = "/", *, theme: str = "light", width: int = 1440, height: int = 900) -> Page:
-        url, token = address
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if theme == "dark" else "light",

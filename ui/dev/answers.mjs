@@ -150,10 +150,10 @@ export class Answers {
 
   fabric(q, now) {
     const w = this.world, at = q.at ? Date.parse(q.at) / 1000 : now, job = q.job ? w.job(q.job) : null
-    const x = { SW1: 0.25, SW2: 0.75, SW3: 0.36, SW4: 0.64 }
-    const sw = ['SW1', 'SW2', 'SW3', 'SW4'].map((id) => ({ id, kind: 'SW', label: id, host: null, level: +id[2] > 2 ? 0 : 1, x: x[id], y: +id[2] > 2 ? 0 : 0.5, status: 'fine', jobs: [] }))
-    const hca = NODES.map((id, i) => ({ id, kind: 'HCA', label: id, host: id, level: 2, x: (i + 0.5) / 8, y: 1, status: this.node(id, at).status, jobs: w.on(id, at) ? [w.key(w.on(id, at))] : [] }))
     const used = new Set(job ? job.hosts : [])
+    const x = { SW1: 0.25, SW2: 0.75, SW3: 0.36, SW4: 0.64 }
+    const sw = ['SW1', 'SW2', 'SW3', 'SW4'].map((id) => ({ id, kind: 'SW', label: id, host: null, level: +id[2] > 2 ? 2 : 1, x: x[id], y: +id[2] > 2 ? 0 : 0.5, status: 'fine', jobs: [], first: id, members: id, count: 1, bad: 0, hosts: '', busy: 0, mine: 0 }))
+    const hca = NODES.map((id, i) => ({ id, kind: 'HCA', label: id, host: id, level: 0, x: (i + 0.5) / 8, y: 1, status: this.node(id, at).status, jobs: w.on(id, at) ? [w.key(w.on(id, at))] : [], first: id, members: id, count: 1, bad: 0, hosts: id, busy: w.on(id, at) ? 1 : 0, mine: used.has(id) ? 1 : 0 }))
     const wide = job && new Set(job.hosts.map(leaf)).size > 1
     const links = LINKS.map(([a, ap, b, bp], i) => {
       const id = `${a}/${ap}--${b}/${bp}`, down = w.down(id, at), host = b.startsWith('compute')
@@ -161,11 +161,24 @@ export class Answers {
       const errors = id.startsWith('SW2/2') ? 37 : 0
       const back = w.outages.filter((o) => o.link === id && o.until && o.until < at).at(-1)
       return { id, a, a_port: ap, b, b_port: bp, cable: `c${i + 1}`, width: '4X', speed: 'FDR', state: down ? 'down' : 'up', since: iso(down ? w.outages.find((o) => o.link === id).from : back ? back.until : w.began - 5.5 * 3600), until: null,
-        status: down ? 'critical' : errors ? 'warn' : 'fine', xmit_rate: down ? null : rate, errors, xmit_wait: down ? null : Math.floor(rate / 9e5), on_route: used.has(b) || Boolean(wide && !host && !down) }
+        status: down ? 'critical' : errors ? 'warn' : 'fine', xmit_rate: down ? null : rate, errors, xmit_wait: down ? null : Math.floor(rate / 9e5), on_route: used.has(b) || Boolean(wide && !host && !down), upper: a, lower: b, count: 1, down: down ? 1 : 0 }
     })
     const changes = w.outages.flatMap((o) => [{ time: o.from, what: 'down', link: o.link }, ...(o.until ? [{ time: o.until, what: 'up', link: o.link }] : [])]).filter((c) => c.time <= at).sort((p, r) => r.time - p.time)
       .map((c) => ({ ...c, time: iso(c.time), sentence: `${c.link.replace('--', ' – ')} ${c.what === 'up' ? 'came back' : 'went down'}` }))
-    return { at: iso(at), newest: iso(now - 3), nodes: [...sw, ...hca], links, changes }
+    const counts = { switches: 4, hosts: 8, links: links.length, down: links.filter((l) => l.down).length, on_route: links.filter((l) => l.on_route).length }
+    return { at: iso(at), newest: iso(now - 3), folded: false, counts, opened: [], nodes: [...sw, ...hca], links, changes }
+  }
+
+  /** A part of the fabric; verdicts, routes and checks want a real server. */
+  part(q, now) {
+    const w = this.fabric({ at: q.at }, now), name = q.name.replace(/@\d+$/, '')
+    const sw = w.nodes.find((n) => n.id === name)
+    const links = w.links.filter((l) => (sw ? [l.a, l.b].includes(name) : [l.id, `${l.a}/${l.a_port}`, `${l.b}/${l.b_port}`, l.cable].includes(name)))
+    const [link] = links, port = /\/\d+$/.test(name)
+    const history = links.flatMap((l) => this.connections({ a: `${l.a}/${l.a_port}`, b: `${l.b}/${l.b_port}` }, now).rows.map(([a, b, cable, began, until]) => ({ connection: `${a}--${b}@${Date.parse(began) / 1000}`, a, b, cable, began, until })))
+    const panel = (metric, title, unit) => ({ id: metric, title, kind: 'series', unit, source: 'perfquery', description: '', limit: null, domain: 'infiniband', url: `/api/series?metric=${metric}&port=${encodeURIComponent(name)}` })
+    return { kind: sw ? (sw.kind === 'SW' ? 'switch' : 'adapter') : name.includes('--') ? 'link' : port ? 'port' : 'cable', name, ref: sw ? `${sw.kind}:${name}` : `PORT:${name}`, at: w.at, ports: sw || !link ? [] : [`${link.a}/${link.a_port}`, `${link.b}/${link.b_port}`],
+      about: {}, hosts: sw?.kind === 'SW' ? NODES.filter((n) => leaf(n) === name).join(',') : '', host: sw?.host ?? null, links, history, jobs: [], panels: [panel('ib.xmit_data', 'Data', 'bytes/s'), panel('ib.symbol_error', 'Errors', 'errors/s')], events: sw ? `SW:${name}` : link ? `PORT:${link.a}/${link.a_port}` : '' }
   }
 
   /** The history of two ports, as the graph would answer the fabric page. */

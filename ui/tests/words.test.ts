@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import type { EventRow, FabricLink, FabricNode } from '../src/api/types'
+import type { EventRow } from '../src/api/types'
 import { extent, marks, nearest } from '../src/pure/bins'
-import { cableName, shown, target, unfold } from '../src/pure/entity'
+import { cableName, fold, plainCables, target, unfold } from '../src/pure/entity'
 import { age, digits, duration, quantity, tick, unitWords } from '../src/pure/format'
-import { commonPrefix, layout, thickness } from '../src/pure/wiring'
 import { counted, laneOf, nodeWord, notable, outcome, phase, reasonWords } from '../src/pure/words'
 
 describe('numbers for people', () => {
@@ -27,12 +26,21 @@ describe('entities', () => {
     expect(unfold('')).toEqual([])
     expect(unfold('n[0-99999]').length).toBe(512)
   })
-  test('a link is found by its id, a port, or a connection', () => {
-    const link = { id: 'SW1/3--compute2/1', a: 'SW1', a_port: 3, b: 'compute2', b_port: 1, cable: '' }
-    const fabric = { links: [link], nodes: [{ id: 'SW1' }] }
-    for (const text of ['SW1/3--compute2/1', 'SW1/3', 'compute2/1', 'SW1/3--compute2/1@1795216670']) expect(shown(text, fabric).link).toBe(link)
-    expect(shown('SW1', fabric)).toEqual({ link: null, node: 'SW1' })
-    expect(shown('nothing', fabric)).toEqual({ link: null, node: null })
+  test('node sets with more than one number unfold, too', () => {
+    expect(unfold('r[1-2]n[09-10]')).toEqual(['r1n09', 'r1n10', 'r2n09', 'r2n10'])
+    expect(unfold('leaf[0-1].[0-1],x').length).toBe(5)
+  })
+  test('names fold as ClusterShell folds them', () => {
+    expect(fold(['compute2', 'compute0', 'compute1', 'compute7', 'login'])).toBe('compute[0-2,7],login')
+    expect(fold(['n05', 'n10', 'n06'])).toBe('n[05-06,10]')
+    expect(fold(['a1-ib'])).toBe('a1-ib')
+    expect(fold([])).toBe('')
+    const names = unfold('c[0-40,77-300]')
+    expect(fold([...names].reverse())).toBe('c[0-40,77-300]')
+  })
+  test('sentences call unmarked cables by where they were first seen', () => {
+    expect(plainCables('It is the cable (97%): the errors follow cable leaf1/4--n05/1@60.', String)).toBe('It is the cable (97%): the errors follow the unmarked cable first seen at leaf1/4 – n05/1 (60).')
+    expect(plainCables('the errors follow cable MT123.', String)).toBe('the errors follow cable MT123.')
   })
   test('unmarked cables', () => { expect(cableName('cable SW1/3--compute2/1@60', String)).toBe('unmarked, seen since 60'); expect(cableName('MT1', String)).toBe('MT1') })
 })
@@ -66,17 +74,4 @@ describe('marks', () => {
     expect(extent([null, 3, 1, null])).toEqual({ min: 1, max: 3, last: 1 })
     expect(extent([null])).toBeNull()
   })
-})
-
-describe('the fabric’s picture', () => {
-  const node = (id: string, kind: 'SW' | 'HCA', x: number, y: number): FabricNode => ({ id, kind, label: id, host: null, level: 0, x, y, status: 'fine', jobs: [] })
-  const link = (id: string, b: string): FabricLink => ({ id, a: 'SW1', a_port: 1, b, b_port: 1, cable: '', width: '', speed: '', state: 'up', since: '', until: null, status: 'fine', xmit_rate: null, errors: null, xmit_wait: null, on_route: false })
-  test('parallel cables leave a switch side by side, unknown ends are left out', () => {
-    const { wires, boxes } = layout({ nodes: [node('SW1', 'SW', 0.5, 0), node('n0', 'HCA', 0.2, 1), node('n1', 'HCA', 0.8, 1)], links: [link('x', 'n0'), link('y', 'n1'), link('z', 'gone')] }, 400, 300)
-    expect(boxes.length).toBe(3)
-    expect(wires.length).toBe(2)
-    expect(wires[0]?.path.split(' ')[0]).not.toBe(wires[1]?.path.split(' ')[0])
-  })
-  test('thickness grows with traffic', () => { expect(thickness(null)).toBe(1.25); expect(thickness(1e9)).toBeGreaterThan(thickness(1e7)); expect(thickness(1e30)).toBe(8) })
-  test('prefix', () => { expect(commonPrefix(['compute10', 'compute11'])).toBe('compute'); expect(commonPrefix(['a'])).toBe('') })
 })

@@ -1,4 +1,5 @@
-"""Questions about the fabric: the way between two hosts, who shares it, who may be to blame, what is not as it should.
+"""The fabric: its map, links and parts; the way between two hosts, who shares it, who may be to blame, what is not as
+it should.
 
 Times are as everywhere: ``now``, ``-1h``, epoch seconds or ISO 8601; none is now.
 """
@@ -14,6 +15,13 @@ from pydantic import BaseModel
 
 from qnib.api.read import moment
 from qnib.api.viewer import Seeing, must_see
+from qnib.context.known import iso
+from qnib.context.latest import newest
+from qnib.dashboards.fabric.folding import MOST_SWITCHES
+from qnib.dashboards.fabric.found import fabric_findings, verdict_told
+from qnib.dashboards.fabric.map import fabric_links, fabric_map
+from qnib.dashboards.fabric.parts import fabric_part
+from qnib.dashboards.jobs import find_job
 from qnib.errors import WrongUse
 from qnib.inventory import forwarding
 from qnib.inventory.degraded import degraded as find_degraded
@@ -27,6 +35,8 @@ from qnib.inventory.verdicts import verdict as find_verdict
 router = APIRouter()
 
 At = Annotated[str, Query(description="As it was then; default: now.")]
+Most = Annotated[int, Query(ge=2, le=500, description="Switches of a level beyond which they are drawn in groups.")]
+Names = Annotated[str, Query(description="Names with commas between them.")]
 _making = threading.Lock()
 
 
@@ -44,6 +54,10 @@ def _asked(request: Request, viewer: Any, cluster: str, at: str = "") -> tuple[A
     return parts, name, moment(at, parts.clock.now(), "at") if at not in {"", "now"} else None
 
 
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
 def _nets(request: Request) -> Nets:
     """The fabrics as arrays; made when first asked for."""
     state = request.app.state
@@ -52,6 +66,50 @@ def _nets(request: Request) -> Nets:
             state.nets = Nets(state.qnib.engine, state.qnib.facts)
     nets: Nets = state.nets
     return nets
+
+
+@router.get("/api/fabric")
+def drawn(
+    request: Request, viewer: Seeing, at: At = "", job: str = "", fold: Most = MOST_SWITCHES,
+    opened: Annotated[Names, Query(alias="open")] = "", out: Names = "", cluster: str = "",
+) -> dict[str, Any]:
+    """The map: boxes with places, links between them with traffic and errors, what changed lately. Hosts and switches
+    that are alike are drawn as one where there are many: `open` opens the groups of these, `out` draws these alone."""
+    parts, name, when = _asked(request, viewer, cluster, at)
+    found = fabric_map(
+        parts, _nets(request), name, when, job=find_job(parts, name, job).key if job else None, most=fold,
+        open_=_names(opened), out=_names(out),
+    )
+    return {**found, "newest": iso(newest(parts, name))}
+
+
+@router.get("/api/fabric/links")
+def links(
+    request: Request, viewer: Seeing, at: At = "", job: str = "", of: str = "", within: str = "", q: str = "",
+    limit: Annotated[int, Query(ge=1, le=5000)] = 200, fold: Most = MOST_SWITCHES,
+    opened: Annotated[Names, Query(alias="open")] = "", out: Names = "", cluster: str = "",
+) -> dict[str, Any]:
+    """Links one by one, those in trouble first: all, those `of` a device, those of one line of the map (`within`, with
+    the map's own `fold`, `open` and `out`), those whose name or cable holds `q`."""
+    parts, name, when = _asked(request, viewer, cluster, at)
+    return fabric_links(
+        parts, _nets(request), name, when, job=find_job(parts, name, job).key if job else None, of=of, within=within,
+        text=q, limit=limit, most=fold, open_=_names(opened), out=_names(out),
+    )
+
+
+@router.get("/api/fabric/part")
+def one_part(request: Request, viewer: Seeing, name: str, at: At = "", cluster: str = "") -> dict[str, Any]:
+    """A switch, adapter, port, link or cable: what it is, what it was joined with when, whose jobs go through it."""
+    parts, own, when = _asked(request, viewer, cluster, at)
+    return fabric_part(parts, _nets(request), own, name, when)
+
+
+@router.get("/api/fabric/findings")
+def findings(request: Request, viewer: Seeing, at: At = "", cluster: str = "") -> dict[str, Any]:
+    """Links that are down, ports with errors in the hour before, and whether port or cable is to blame."""
+    parts, name, when = _asked(request, viewer, cluster, at)
+    return {"findings": fabric_findings(parts, name, when)}
 
 
 @router.get("/api/fabric/routes")
@@ -105,13 +163,14 @@ def suspects(
 def blame(
     request: Request, viewer: Seeing, port: str, since: str = "", until: str = "", cluster: str = ""
 ) -> dict[str, Any]:
-    """Is it the port or the cable? From connections and error counters between `since` (default: a day) and `until`."""
+    """Is it the port or the cable? From connections and error counters between `since` (default: a day) and `until`;
+    with the moments at which errors were counted."""
     parts, name, end = _asked(request, viewer, cluster, until)
     last = end or parts.clock.now()
     first = moment(since, parts.clock.now(), "since") if since else last - DAY
     if first >= last:
         raise WrongUse("The window ends before it starts.", where=f"since={since} until={until}", try_next="swap them.")
-    return find_verdict(parts.engine, name, port, first, last).told()
+    return verdict_told(find_verdict(parts.engine, name, port, first, last), parts, name, first, last)
 
 
 @router.get("/api/fabric/degraded")

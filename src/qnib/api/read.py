@@ -1,4 +1,4 @@
-"""Reads: health, the pages, series, events, fabric, jump. All take a viewer, a cluster and a window."""
+"""Reads: health, the pages, series, events, jump. All take a viewer, a cluster and a window."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from qnib.api.viewer import viewer as viewer_of
 from qnib.context.around import around_hosts
 from qnib.context.charts import chart
 from qnib.context.known import iso, unfold, whole
-from qnib.context.latest import newest, rates
+from qnib.context.latest import newest
 from qnib.dashboards import jobs, jump, nodes, now
 from qnib.errors import WrongUse
-from qnib.inventory.picture import fabric_view
 from qnib.model import Ref
 from qnib.monitoring import events as event_store
 
@@ -81,11 +80,11 @@ def health(request: Request) -> dict[str, Any]:
 
 
 def known_clusters(parts: Any) -> list[dict[str, Any]]:
-    """Recorded clusters and those data came in for, each with the age of its newest datum in seconds."""
+    """Recorded clusters and those data or captures came in for, each with the age of its newest datum in seconds."""
     recorded = [c.name for c in clusters.load_all(parts.settings.clusters)]
     heard = [row["cluster"] for row in parts.engine.rows("SELECT DISTINCT cluster FROM qnib.series")]
     rows = []
-    for name in dict.fromkeys([*recorded, *sorted(heard)]):
+    for name in dict.fromkeys([*recorded, *sorted({*heard, *(name for name, _ in parts.facts.heard())})]):
         last = newest(parts, name)
         rows.append(
             {"name": name, "newest": iso(last), "age": (parts.clock.now() - last).total_seconds() if last else None}
@@ -151,40 +150,6 @@ def list_nodes(request: Request, viewer: Seeing, cluster: str = "") -> dict[str,
 def one_node(request: Request, viewer: Seeing, node: str, cluster: str = "") -> dict[str, Any]:
     parts, name = _scope(request, viewer, cluster)
     return nodes.node_page(parts, viewer, name, node)
-
-
-@router.get("/api/fabric")
-def fabric(request: Request, viewer: Seeing, cluster: str = "", at: str = "", job: str = "") -> dict[str, Any]:
-    """The wiring now or at `at`, drawn in layers, with traffic and errors on its links."""
-    parts, name = _scope(request, viewer, cluster)
-    when = moment(at, parts.clock.now(), "at") if at else None
-    key = jobs.find_job(parts, name, job).key if job else None
-    view = fabric_view(parts.facts, name, when, key)
-    if when is None:
-        _weigh(
-            view,
-            rates(parts, name, ["ib.xmit_data", "ib.xmit_wait"]),
-            rates(parts, name, ["ib.symbol_error"], timedelta(hours=1)),
-        )
-    return {**view, "newest": iso(newest(parts, name))}
-
-
-def _weigh(view: dict[str, Any], traffic: list[dict[str, Any]], errors: list[dict[str, Any]]) -> None:
-    """Put what the two ports of each link counted on the link."""
-
-    def port(row: dict[str, Any]) -> tuple[str, str]:
-        return row["tags"].get("node", ""), str(row["tags"].get("port", ""))
-
-    sent = {port(row): row["rate"] * 4 for row in traffic if row["name"] == "ib.xmit_data"}  # words of four octets
-    waited = {port(row): row["rate"] for row in traffic if row["name"] == "ib.xmit_wait"}
-    failed = {port(row): row["increase"] for row in errors}
-    for link in view["links"]:
-        ends = [(link["a"], str(link["a_port"])), (link["b"], str(link["b_port"]))]
-        for name, told in (("xmit_rate", sent), ("xmit_wait", waited), ("errors", failed)):
-            known = [told[end] for end in ends if end in told]
-            link[name] = sum(known) if known else None
-        if link["errors"] and link["status"] == "fine":
-            link["status"] = "warn"
 
 
 @router.get("/api/series")

@@ -1,4 +1,5 @@
-"""``qnib fabric``: routes, who shares them, who may be to blame, what is not wired or running as it should."""
+"""``qnib fabric``: links and parts, routes, who shares them, who may be to blame, what is not wired or running as it
+should."""
 
 from __future__ import annotations
 
@@ -24,8 +25,54 @@ def _get(path: str, **params: Any) -> Any:
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="The fabric: routes, shared links, guilty parts, degraded links.")
     app.add_typer(group, name="fabric")
+    _looks(group)
     _ways(group)
     _faults(group)
+
+
+def _looks(group: typer.Typer) -> None:
+    @group.command("links")
+    def links(
+        of: Annotated[str, typer.Option("--of", help="Of this switch or adapter only.")] = "",
+        text: Annotated[str, typer.Option("--text", help="Whose names or cable hold this.")] = "",
+        limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 50,
+        at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+    ) -> None:
+        """The links, those in trouble first."""
+        answer = _get("/api/fabric/links", of=of, q=text, limit=limit, at=at, cluster=cluster)
+        rows = [{**row, "link": row["id"], "sent": row["xmit_rate"]} for row in answer["links"]]
+        columns = ("link", "state", "cable", "width", "speed", "sent", "errors", "since")
+        show_rows(rows, columns, as_json=as_json, as_csv=as_csv, empty="There is no such link.")
+        if answer["total"] > len(rows) and not (as_json or as_csv):
+            print(f"{len(rows)} of {answer['total']} links, {answer['bad']} of them in trouble.")
+
+    @group.command("show")
+    def show(
+        name: Annotated[str, typer.Argument(help="A switch, a host, a port like SW1/3, a link or a cable.")],
+        at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
+    ) -> None:
+        """One part of the fabric: what it is, what it was joined with and when, whose jobs go through it."""
+        answer = _get("/api/fabric/part", name=name, at=at, cluster=cluster)
+        if as_json or as_csv:
+            show_rows([answer] if as_json else answer["history"], (), as_json=as_json, as_csv=as_csv, empty="")
+            return
+        told = ", ".join(f"{key} {value}" for key, value in answer["about"].items())
+        print(f"{answer['kind']} {answer['name']}" + (f": {told}" if told else ""))
+        if answer["hosts"]:
+            print(f"Hosts on it: {answer['hosts']}.")
+        print()
+        show_rows(
+            answer["history"], ("a", "b", "cable", "began", "until"), as_json=False, as_csv=False,
+            empty="It was never connected.",
+        )
+        _show_jobs(answer["jobs"])
+
+    @group.command("findings")
+    def findings(at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False) -> None:
+        """Links that are down, ports with errors in the hour before, and whether port or cable is to blame."""
+        rows = _get("/api/fabric/findings", at=at, cluster=cluster)["findings"]
+        columns = ("severity", "about", "sentence", "advice")
+        show_rows(rows, columns, as_json=as_json, as_csv=as_csv, empty="Nothing stands out.")
 
 
 def _ways(group: typer.Typer) -> None:

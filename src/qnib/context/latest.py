@@ -51,12 +51,15 @@ def last_heard(sources: Sources, cluster: str) -> dict[str, datetime]:
 
 
 def rates(
-    sources: Sources, cluster: str, metrics: Sequence[str], window: timedelta = timedelta(minutes=1)
+    sources: Sources, cluster: str, metrics: Sequence[str], window: timedelta = timedelta(minutes=1),
+    until: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """Per series of these counters: its tags, the increase over `window` and the rate per second.
+    """Per series of these counters: its tags, the increase over `window` before `until` (None: now) and the rate per
+    second.
 
     A counter that went down was reset: what it shows now is what it counted since.
     """
+    end = until or sources.clock.now()
     return sources.engine.rows(
         """
         SELECT s.metric AS name, s.owner AS tags,
@@ -66,7 +69,8 @@ def rates(
             SELECT series, arrayMap(x -> x.2, arraySort(x -> x.1, groupArray((time, value)))) AS v,
                    dateDiff('millisecond', min(time), max(time)) / 1000 AS span
             FROM qnib.points FINAL
-            WHERE cluster = {cluster:String} AND time >= {since:DateTime64(3)} AND series IN (
+            WHERE cluster = {cluster:String} AND time >= {since:DateTime64(3)} AND time <= {until:DateTime64(3)}
+            AND series IN (
                 SELECT series FROM qnib.series WHERE cluster = {cluster:String} AND name IN {metrics:Array(String)}
             )
             GROUP BY series
@@ -76,7 +80,7 @@ def rates(
             WHERE cluster = {cluster:String} AND name IN {metrics:Array(String)} GROUP BY series
         ) AS s ON p.series = s.series
         """,
-        {"cluster": cluster, "metrics": list(metrics), "since": sources.clock.now() - window},
+        {"cluster": cluster, "metrics": list(metrics), "since": end - window, "until": end},
     )
 
 

@@ -10,11 +10,13 @@ from urllib.parse import quote
 from qnib.context.known import Sources, fold, iso, things
 from qnib.context.latest import newest, rates
 from qnib.context.viewer import Viewer
-from qnib.dashboards.findings import link_findings, node_findings, worst_first
+from qnib.dashboards.fabric.found import fabric_findings
+from qnib.dashboards.fabric.layers import layers
+from qnib.dashboards.fabric.links import weigh
+from qnib.dashboards.findings import node_findings, worst_first
 from qnib.dashboards.jobs import job_rows
 from qnib.dashboards.nodes import node_rows
 from qnib.dashboards.words import Status, group_of
-from qnib.inventory.picture import fabric_view
 from qnib.monitoring import events
 
 HOUR = timedelta(hours=1)
@@ -93,16 +95,16 @@ def _partitions(sources: Sources, cluster: str, nodes: list[dict[str, Any]]) -> 
 
 def _fabric(sources: Sources, cluster: str) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """The fabric in numbers, and what there is to find in it."""
-    view = fabric_view(sources.facts, cluster, None, None)
-    grown = {port_name(row): row["increase"] for row in rates(sources, cluster, ["ib.symbol_error"], HOUR)}
+    found = layers(sources, cluster).found
+    weights = weigh(sources, cluster)
     numbers = {
-        "hcas": sum(node["kind"] == "HCA" for node in view["nodes"]),
-        "switches": sum(node["kind"] == "SW" for node in view["nodes"]),
-        "links": len(view["links"]),
-        "links_down": sum(link["state"] == "down" for link in view["links"]),
-        "symbol_errors": int(sum(grown.values())),
+        "hcas": len(found.adapters),
+        "switches": len(found.switches),
+        "links": len(found.links) + len(found.down),
+        "links_down": len(found.down),
+        "symbol_errors": int(sum(weights.errors.values())),
     }
-    return numbers, link_findings(view["links"], grown, int(HOUR.total_seconds()))
+    return numbers, fabric_findings(sources, cluster, weights=weights)
 
 
 def use_board(

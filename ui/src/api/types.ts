@@ -140,15 +140,29 @@ export interface EventRow {
   lane: 'scheduler' | 'fabric' | 'kernel' | 'application' | 'container' | 'other'
 }
 
-/** GET /api/fabric?cluster=&at=&job= ; positions computed on the server, x and y in 0..1 */
+/** GET /api/fabric?cluster=&at=&job=&fold=24&open=&out= ; positions computed on the server, x and y in 0..1.
+ *  Where there are many, hosts of one switch and switches that are alike are one node each, and the links between two of them one link. */
 export interface Fabric {
   at: string
   newest: string | null
+  folded: boolean // something is
+  counts: { switches: number; hosts: number; links: number; down: number; on_route: number }
+  opened: { name: string; label: string }[] // groups that `open` opened: the word that did it, what they were called
   nodes: FabricNode[]
-  links: FabricLink[]
+  links: MapLink[]
   changes: { time: string; sentence: string; link: string; what: 'up' | 'down' }[]
 }
-export interface FabricNode { id: string; kind: 'SW' | 'HCA'; label: string; host: string | null; level: number; x: number; y: number; status: Status; jobs: string[] }
+export interface FabricNode {
+  id: string; kind: 'SW' | 'HCA'
+  label: string // of a group a node set: leaf[0-17]; hosts where each has one adapter
+  first: string; members: string // a device of it, which opens it; all of them, folded
+  host: string | null; level: number; x: number; y: number; status: Status
+  jobs: string[] // of a single host
+  count: number // devices it stands for
+  bad: number // of them with a link that is down
+  hosts: string // folded; of adapters
+  busy: number; mine: number // hosts that run a job, hosts of the job asked about
+}
 export interface FabricLink {
   id: string // "SW1/3--compute2/1"
   a: string; a_port: number; b: string; b_port: number
@@ -157,10 +171,33 @@ export interface FabricLink {
   since: string; until: string | null
   status: Status
   xmit_rate: number | null // octets per second, both directions summed
-  errors: number | null // symbol errors seen in the last hour
+  errors: number | null // symbol errors seen in the hour before
   xmit_wait: number | null
   on_route: boolean // of the job asked about
 }
+/** A line of the map: one link, or all those between two nodes. */
+export interface MapLink extends FabricLink { upper: string; lower: string; count: number; down: number }
+
+/** GET /api/fabric/links?cluster=&at=&job=&of=DEVICE&within=LINE&q=&limit=200 : one by one, those in trouble first */
+export interface FabricLinks { links: FabricLink[]; total: number; bad: number }
+
+/** GET /api/fabric/part?cluster=&name=&at= : SW1, SW1/3, SW1/3--compute2/1, a cable's name, a host, or a reference to one */
+export interface FabricPart {
+  kind: 'switch' | 'adapter' | 'port' | 'link' | 'cable'
+  name: string
+  ref: string
+  at: string
+  ports: string[] // whose counters tell of it, its own first; none of a switch
+  about: Record<string, string>
+  hosts: string // of a switch, folded
+  host: string | null // of an adapter
+  links: FabricLink[] // those in trouble first; none when nothing is plugged
+  history: { connection: string; a: string; b: string; cable: string; began: string; until: string | null }[] // the newest first
+  jobs: SharingJob[] // running then, whose routes cross it
+  panels: PanelSpec[]
+  events: string // whose events belong to it
+}
+/** GET /api/fabric/findings?cluster=&at= -> { findings: Finding[] } */
 
 /** GET /api/jump?cluster=&q= -> { hits: Hit[] } */
 export interface Hit { kind: string; key: string; label: string; detail: string; url: string }
@@ -232,6 +269,8 @@ export interface PortVerdict {
     connection: string; cable: string; maybe: string; a: string; b: string; began: string; until: string | null
     errors: Record<string, number>; watched: number; full: boolean; bad: boolean
   }[]
+  since: string; until: string
+  errors: { port: string; time: string; count: number }[] // when they were counted
 }
 
 /** GET /api/fabric/degraded?cluster=&at= : everywhere is a shortfall that most links share, told once; empty: none. */

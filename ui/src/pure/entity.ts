@@ -26,21 +26,52 @@ export function target(ref: string): Target {
   }
 }
 
-/** `compute[0-2,7]` → its names, at most `most` of them; text that is no node set comes back as one name. */
+/** `compute[0-2,7]` or `r[1-2]n[01-36]` → its names, at most `most` of them; text that is no node set comes back as one name. */
 export function unfold(nodes: string, most = 512): string[] {
   const names: string[] = []
-  for (const part of nodes.split(/,(?![^[]*\])/)) {
-    const set = /^([^[\]]*)\[([^\]]+)\](.*)$/.exec(part)
-    if (!set) {
-      if (part) names.push(part)
-      continue
-    }
-    for (const piece of (set[2] ?? '').split(',')) {
-      const [a = '', b = a] = piece.split('-')
-      for (let n = Number(a); n <= Number(b) && names.length < most; n++) names.push(`${set[1]}${String(n).padStart(a.length, '0')}${set[3]}`)
-    }
-  }
+  for (const part of nodes.split(/,(?![^[]*\])/)) if (part) spread(part, most, names)
   return names
+}
+
+function spread(part: string, most: number, names: string[]): void {
+  const set = /^([^[\]]*)\[([^\]]+)\](.*)$/.exec(part)
+  if (!set) {
+    if (names.length < most) names.push(part)
+    return
+  }
+  for (const piece of (set[2] ?? '').split(',')) {
+    const [a = '', b = a] = piece.split('-')
+    for (let n = Number(a); n <= Number(b) && names.length < most; n++) spread(`${set[1]}${String(n).padStart(a.length, '0')}${set[3]}`, most, names)
+  }
+}
+
+/** Names → `compute[0-2,7]`, in order of their numbers; names without a number stay as they are. */
+export function fold(names: string[]): string {
+  const parts = [...new Set(names)].map((name) => {
+    const [, before = name, digits = '', after = ''] = /^(.*?)(\d+)(\D*)$/.exec(name) ?? []
+    return { before, digits, after }
+  })
+  // Numbers as wide as a padded one of the same name are padded, too: n05 and n10 are n[05,10].
+  const padded = new Set(parts.filter((p) => /^0\d/.test(p.digits)).map((p) => `${p.before}|${p.after}|${p.digits.length}`))
+  const sets = new Map<string, { before: string; after: string; width: number; numbers: number[] }>()
+  for (const { before, digits, after } of parts) {
+    const width = padded.has(`${before}|${after}|${digits.length}`) ? digits.length : 0
+    const key = `${before}|${after}|${width}`
+    const set = sets.get(key) ?? { before, after, width, numbers: [] }
+    if (digits) set.numbers.push(Number(digits))
+    sets.set(key, set)
+  }
+  return [...sets.values()].map(({ before, after, width, numbers }) => {
+    const runs: [number, number][] = []
+    for (const n of numbers.sort((p, q) => p - q)) {
+      const last = runs.at(-1)
+      if (last && n === last[1] + 1) last[1] = n
+      else runs.push([n, n])
+    }
+    const pad = (n: number) => String(n).padStart(width, '0')
+    const told = runs.map(([a, b]) => (a === b ? pad(a) : `${pad(a)}-${pad(b)}`)).join(',')
+    return numbers.length > 1 ? `${before}[${told}]${after}` : `${before}${told}${after}`
+  }).join(',')
 }
 
 /** A cable's name for people: one known only by where and when it was first seen is called that. */
@@ -49,9 +80,7 @@ export function cableName(name: string, when: (t: number) => string): string {
   return unmarked ? `unmarked, seen since ${when(Number(unmarked[1]))}` : name
 }
 
-/** What of the fabric a `show=` parameter means: a link by its id or one of its ports, a node, or a cable. */
-export function shown<L extends { id: string; a: string; a_port: number; b: string; b_port: number; cable: string }>(text: string, fabric: { links: L[]; nodes: { id: string }[] }): { link: L | null; node: string | null } {
-  const plain = text.replace(/@\d+$/, '')
-  const link = fabric.links.find((l) => l.id === plain || `${l.a}/${l.a_port}` === plain || `${l.b}/${l.b_port}` === plain || (l.cable !== '' && l.cable === text)) ?? null
-  return { link, node: link ? null : (fabric.nodes.find((n) => n.id === plain)?.id ?? null) }
+/** A sentence in which unmarked cables are called by where and when they were first seen, not by their key. */
+export function plainCables(text: string, when: (t: number) => string): string {
+  return text.replace(/(?:cable )+(\S+\/\d+)--(\S+\/\d+)@(\d+)/g, (_, a: string, b: string, t: string) => `the unmarked cable first seen at ${a} – ${b} (${when(Number(t))})`).replace(/\bthe the\b/g, 'the')
 }

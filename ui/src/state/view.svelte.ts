@@ -16,6 +16,8 @@ class View {
   tables = $state(false)
   /** What the page would show when the address names no window: a job's own interval. */
   own = $state.raw<Window | null>(null)
+  /** What that window is called. */
+  ownName = $state('whole job')
   help = $state(false)
   jump = $state(false)
   /** Single-letter keys can be switched off. */
