@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,9 @@ def container_engine() -> str | None:
     return None
 
 
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """`qnib serve` and `qnib up --nodes 4 --demo`, ended without a trace."""
-    if (reason := container_engine()) is not None:
-        skip(reason)
-    home = tmp_path_factory.mktemp("world")
-    name = f"t{os.getpid()}"
+@contextmanager
+def served(home: Path, name: str, *up: str) -> Iterator[World]:
+    """`qnib serve` and `qnib up` with these words, on ports of their own; ended without a trace."""
     http, carbon, syslog = free_ports(3)
     env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
         "QNIB_HOME": str(home), "QNIB_CLUSTER": name, "QNIB_HTTP__PORT": str(http),
@@ -123,7 +120,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     started = World(home, name, env, "", "")
     try:
         started.qnib("serve", "--background")
-        started.qnib("up", "--name", name, "--nodes", "4", "--demo", timeout=600)
+        started.qnib("up", "--name", name, *up, timeout=600)
         told = json.loads(started.qnib("status", "--json").stdout)
         yield replace(started, url=told["url"], token=told["token"])
     finally:
@@ -131,6 +128,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         stop = started.qnib("stop", check=False)
     assert down.returncode == 0, down.stderr
     assert stop.returncode == 0, stop.stderr
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server and a cluster of four nodes with the demo's jobs."""
+    if (reason := container_engine()) is not None:
+        skip(reason)
+    with served(tmp_path_factory.mktemp("world"), f"t{os.getpid()}", "--nodes", "4", "--demo") as running:
+        yield running
 
 
 def skip(reason: str) -> None:

@@ -18,6 +18,7 @@ LEVELS = [
     {"discovery"},
     {"context"},
     {"dashboards"},
+    {"alerting"},
     {"api", "web"},
     {"server", "cli", "__main__"},
 ]

@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     fault.command("kinds")(fault_kinds)
     fault.command("list")(fault_list)
     fault.command("clear")(fault_clear)
+    fault.command("score")(fault_score)
     app.add_typer(fault, name="fault")
     plans = typer.Typer(no_args_is_help=True, help="Files that describe a virtual cluster (`qnib up -f`).")
     plans.command("list")(blueprint_list)
@@ -245,6 +246,42 @@ def fault_clear(
 
     cleared = terminal.fault_clear(load(), number, name=name)
     print(f"Cleared {', '.join(f'{f.id} ({f.target})' for f in cleared)}." if cleared else "No fault was open.")
+
+
+def fault_score(
+    name: Name = None,
+    since: Annotated[int, typer.Option(help="Only faults from this number on.")] = 1,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """What was injected against what QNIB said: found, how quickly, about the right thing; and false alarms."""
+    import json
+
+    from qnib import terminal
+    from qnib.cli.client import Client
+    from qnib.settings import load
+    from qnib.terminal.faults.score import ALARMS, score
+
+    settings = load()
+    cluster = name or settings.cluster
+    faults = [fault for fault in terminal.fault_list(settings, cluster) if fault.id >= since]
+    told = Client(settings).get(
+        "/api/events", cluster=cluster, kind=",".join(ALARMS), limit=5000, **{"from": faults[0].time},
+    )["events"] if faults else []
+    found = score(faults, told)
+    alarms = [{k: one[k] for k in ("time", "kind", "message", "entities")} for one in found.false_alarms]
+    if as_json:
+        missed = [{"id": f.id, "kind": f.kind, "target": f.target} for f in found.missed]
+        print(json.dumps({"kinds": found.rows(), "missed": missed, "false_alarms": alarms}, indent=1))
+        return
+    columns = ["kind", "injected", "found", "right entity", "median s", "slowest s"]
+    show_rows(found.rows(), columns, as_json=False, as_csv=as_csv, empty="No fault was injected.")
+    if not as_csv:
+        for one in found.missed:
+            print(f"  not found: fault {one.id}, {one.kind} of {one.target}")
+        print(f"  {len(alarms)} false alarms")
+        for alarm in alarms:
+            print(f"    {alarm['time']}  {alarm['kind']}  {alarm['message']}")
 
 
 def blueprint_list(as_json: Json = False, as_csv: Csv = False) -> None:

@@ -20,7 +20,10 @@ def node_findings(sources: Sources, row: Mapping[str, Any]) -> list[dict[str, An
     """Findings about a node and the host it is, from the row its page shows."""
     heard = datetime.fromisoformat(row["newest"]) if row["newest"] else None
     age = (sources.clock.now() - heard).total_seconds() if heard else None
-    host = {"host": row["name"], "memory.used": row["memory_used"], "memory.limit": row["memory_limit"], "age": age}
+    host = {
+        "host": row["name"], "age": age, "memory.used": row["memory_used"], "memory.limit": row["memory_limit"],
+        "disk.used": row["disk_used"], "disk.size": row["disk_size"],
+    }
     return run_checks("Node", row) + run_checks("Host", host)
 
 

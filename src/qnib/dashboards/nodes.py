@@ -20,7 +20,7 @@ from qnib.model import Ref
 
 def node_rows(sources: Sources, viewer: Viewer, cluster: str) -> list[dict[str, Any]]:
     """All nodes with state, load, jobs and leaf switch, in natural order of their names."""
-    values = latest(sources, cluster, ["cpu.used", "memory.used", "memory.limit"])
+    values = latest(sources, cluster, ["cpu.used", "memory.used", "memory.limit", "disk.used", "disk.size"])
     leaves = fabric.leaf_of(sources.facts, cluster, None)
     partitions: dict[str, list[str]] = {}
     for tie in ties(sources, cluster, "PART_OF"):
@@ -72,6 +72,8 @@ def _row(
         "cpu_percent": values["cpu.used"] / cpus if cpus and "cpu.used" in values else None,
         "memory_used": used,
         "memory_limit": limit,
+        "disk_used": values.get("disk.used"),
+        "disk_size": values.get("disk.size"),
         "memory_percent": 100 * used / limit if used is not None and limit else None,
         "newest": iso(heard),
     }

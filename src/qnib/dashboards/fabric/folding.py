@@ -137,7 +137,9 @@ def _grouped(found: Layers, row: list[str], level: int, most: int) -> list[list[
 
 def _place(found: Layers, drawn: Drawn) -> None:
     """Hosts below their switch, switches above the middle of what hangs below them, the rest spread evenly."""
-    top = max((box.level for box in drawn.boxes), default=0) or 1
+    if not drawn.boxes:
+        return
+    top = max(box.level for box in drawn.boxes) or 1
     _spread([box for box in drawn.boxes if box.level == 0])
     for level in range(1, top + 1):
         row = [box for box in drawn.boxes if box.level == level]

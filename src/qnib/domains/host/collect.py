@@ -5,6 +5,7 @@ In a container /proc/stat and /proc/meminfo show the machine below, so they are 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -29,6 +30,8 @@ METRICS = (
            "Memory in use, without page cache that can be dropped at once", source=CGROUP, on="Host:{host}"),
     Metric("memory.limit", "servers.{host}.memory.limit", "B", "Memory the machine may use", source=CGROUP),
     Metric("memory.cache", "servers.{host}.memory.cache", "B", "Page cache", source=CGROUP),
+    Metric("disk.used", "servers.{host}.disk.tmp.used", "B", "Of /tmp, in use", source="file system of /tmp"),
+    Metric("disk.size", "servers.{host}.disk.tmp.size", "B", "Of /tmp, in all", source="file system of /tmp"),
     Metric("network.rx_bytes", "servers.{host}.network.{interface}.rx_bytes", "B", "Octets received", "counter",
            NAMESPACE),
     Metric("network.tx_bytes", "servers.{host}.network.{interface}.tx_bytes", "B", "Octets sent", "counter",
@@ -73,6 +76,9 @@ def start_machine(host: str) -> Callable[[], Points]:
                 ]
             last[:] = [(now, cpu)]
         points += [(f"{base}.memory.{name}", value) for name, value in memory().items()]
+        disk = os.statvfs("/tmp")  # noqa: S108 - it is looked at, not written to
+        points.append((f"{base}.disk.tmp.used", float((disk.f_blocks - disk.f_bfree) * disk.f_frsize)))
+        points.append((f"{base}.disk.tmp.size", float(disk.f_blocks * disk.f_frsize)))
         for name, (received, sent) in parse_network(cgroup.text("/proc/self/net/dev")).items():
             points.append((f"{base}.network.{segment(name)}.rx_bytes", received))
             points.append((f"{base}.network.{segment(name)}.tx_bytes", sent))

@@ -65,7 +65,8 @@ class Scene:
 
     def start_beside(self, host: str, command: str) -> None:
         """Leave a shell command running in a host's container."""
-        self.run(host, "bash", "-c", f"setsid nohup {command} </dev/null >/var/log/qnib-fault.log 2>&1 & exit 0")
+        quietly = f"setsid nohup {command} </dev/null >/var/log/qnib-fault.log 2>&1 &"
+        self.run(host, "bash", "-c", f"PYTHONPATH={package.INSIDE} {quietly} exit 0")
 
     def script(self, name: str) -> str:
         """The path, inside, of one of our scripts."""

@@ -6,12 +6,14 @@ import argparse
 import time
 from pathlib import Path
 
-V1, V2 = Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"), Path("/sys/fs/cgroup/memory.current")
+from qnib.domains.host import cgroup
 
 
-def used() -> int:
-    """Octets the whole node uses, by its cgroup; 0 where that cannot be read."""
-    return next((int(file.read_text()) for file in (V1, V2) if file.exists()), 0)
+def used() -> float:
+    """Octets the whole node uses, as its agent tells; 0 where that cannot be read."""
+    found = cgroup.roots()
+    told = cgroup.memory_v1(found["memory"]) if "memory" in found else cgroup.memory_v2(found.get("unified", ""))
+    return told.get("used", 0)
 
 
 def main() -> None:
@@ -21,7 +23,7 @@ def main() -> None:
     given = arguments.parse_args()
     Path("/proc/self/oom_score_adj").write_text("1000")  # if somebody must go, it is this one
     kept: list[bytearray] = []
-    full = 0.94 * (given.limit << 20)
+    full = 0.95 * (given.limit << 20)
     step = max(1, int(given.rate * (1 << 20) / 4))
     while True:
         mine = sum(map(len, kept))

@@ -1,0 +1,100 @@
+"""Over forty seeded faults on a real cluster, and what QNIB said of them: the scoreboard of diagnosis."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from qnib.terminal.faults.score import CAUSES
+from tests.conftest import World, container_engine, served, skip
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+
+NODES = 8
+UPLINKS = ("SW1/1", "SW1/2", "SW2/1", "SW2/2")
+PORTS = {f"compute{number}": f"SW{1 + number // 4}/{3 + number % 4}" for number in range(NODES)}
+AT_ONCE = 5
+PATIENCE = 60
+"""Seconds a batch of faults is left to be found."""
+HUNG = 110
+"""… and one with a hanging daemon: SLURM waits for a minute before it says so."""
+
+VALUE = {"memory-leak": "64MB/s"}
+
+Planned = tuple[str, str, str]
+"""Kind, target, value."""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    if reason := container_engine():
+        skip(reason)
+    with served(tmp_path_factory.mktemp("scored"), f"s{os.getpid()}", "--nodes", str(NODES)) as running:
+        yield running
+
+
+def plan(dice: random.Random) -> list[list[Planned]]:
+    """Batches of faults that do not concern each other. A port's errors count for an hour, so each has them once."""
+    nodes = list(PORTS)
+    with_errors = [*UPLINKS, *dice.sample(list(PORTS.values()), 6)]
+    dice.shuffle(with_errors)
+    batches: list[list[Planned]] = [
+        [(dice.choice(("cable-bad", "port-bad")), port, "20") for port in with_errors[start : start + AT_ONCE]]
+        for start in (0, AT_ONCE)
+    ]
+    alike = ("cable-out", "link-width", "node-down", "disk-full", "memory-leak", "clock-skew")
+    for number in range(6):
+        chosen = dice.sample(nodes, AT_ONCE)
+        # Each kind comes up as often as the others, always elsewhere.
+        kinds = [alike[(number + place) % len(alike)] for place in range(AT_ONCE)]
+        batches.append([
+            (kind, PORTS[node] if kind in ("cable-out", "link-width") else node, VALUE.get(kind, ""))
+            for kind, node in zip(kinds, chosen, strict=True)
+        ])
+    hung = dice.sample(nodes, 2)
+    return [*batches, [("daemon-stop", hung[0], "slurmd"), ("daemon-stop", hung[1], "agent")]]
+
+
+def test_what_was_injected_is_found(lab: World) -> None:
+    """Every kind that can be recognised, by its right entity; the table is printed."""
+    lab.until("the fabric and all nodes known", lambda: well(lab), 60)
+    batches = plan(random.Random(2014))
+    injected = 0
+    for batch in batches:
+        first = injected + 1
+        for kind, target, value in batch:
+            lab.qnib("fault", kind, target, *([value] if value else []))
+            injected += 1
+        patience = HUNG if batch[0][0] == "daemon-stop" else PATIENCE
+        with contextlib.suppress(AssertionError):  # the score says what was missed
+            lab.until("the batch found", lambda first=first: not scored(lab, first)["missed"], patience)
+        lab.qnib("fault", "clear")
+        lab.until("all well again", lambda: well(lab), 120)
+    assert injected >= 40
+    told = scored(lab, 1)
+    print("\n" + lab.qnib("fault", "score").stdout)
+    assert {row["kind"] for row in told["kinds"]} >= CAUSES.keys() - {"cable-move"}
+    found = sum(row["found"] for row in told["kinds"])
+    rightly = sum(row["right entity"] for row in told["kinds"])
+    assert found >= 0.95 * injected, told["missed"]
+    assert rightly >= 0.95 * found, told["kinds"]
+    assert len(told["false_alarms"]) <= 2, told["false_alarms"]
+
+
+def scored(lab: World, first: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(lab.qnib("fault", "score", "--since", str(first), "--json").stdout)
+    return found
+
+
+def well(lab: World) -> bool:
+    """Whether every node takes jobs and every cable is seen."""
+    nodes = lab.get("/api/nodes")["nodes"]
+    links = lab.get("/api/fabric")["links"]
+    idle = [node for node in nodes if "IDLE" in node["state"].upper() and not node["reason"]]
+    return len(idle) == NODES and len(links) >= NODES + len(UPLINKS) and all(link["state"] != "down" for link in links)
