@@ -63,7 +63,7 @@ def plan(dice: random.Random) -> list[list[Planned]]:
 
 def test_what_was_injected_is_found(lab: World) -> None:
     """Every kind that can be recognised, by its right entity; the table is printed."""
-    lab.until("the fabric and all nodes known", lambda: well(lab), 60)
+    well(lab)
     batches = plan(random.Random(2014))
     injected = 0
     for batch in batches:
@@ -75,7 +75,7 @@ def test_what_was_injected_is_found(lab: World) -> None:
         with contextlib.suppress(AssertionError):  # the score says what was missed
             lab.until("the batch found", lambda first=first: not scored(lab, first)["missed"], patience)
         lab.qnib("fault", "clear")
-        lab.until("all well again", lambda: well(lab), 120)
+        well(lab)
     assert injected >= 40
     told = scored(lab, 1)
     print("\n" + lab.qnib("fault", "score").stdout)
@@ -92,9 +92,19 @@ def scored(lab: World, first: int) -> dict[str, Any]:
     return found
 
 
-def well(lab: World) -> bool:
-    """Whether every node takes jobs and every cable is seen."""
+def ailing(lab: World) -> list[str]:
+    """Nodes that take no jobs, and links that are missing."""
     nodes = lab.get("/api/nodes")["nodes"]
     links = lab.get("/api/fabric")["links"]
-    idle = [node for node in nodes if "IDLE" in node["state"].upper() and not node["reason"]]
-    return len(idle) == NODES and len(links) >= NODES + len(UPLINKS) and all(link["state"] != "down" for link in links)
+    found = [f"{node['name']} is {node['state']}" for node in nodes if not node["state"].startswith("IDLE")]
+    found += [f"{node['name']} is {node['state']}" for node in nodes if "NOT_RESPONDING" in node["state"]]
+    found += [f"{link['id']} is down" for link in links if link["state"] == "down"]
+    return found + ([] if len(nodes) == NODES and len(links) > NODES + len(UPLINKS) else [f"{len(links)} links"])
+
+
+def well(lab: World) -> None:
+    """Wait until all is as it was."""
+    try:
+        lab.until("all well", lambda: not ailing(lab), 120)
+    except AssertionError as error:
+        raise AssertionError(f"still not well: {ailing(lab)}") from error
