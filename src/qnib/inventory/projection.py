@@ -17,6 +17,7 @@ import kuzu
 
 from qnib.engine import Limits
 from qnib.errors import Forbidden, TooMuch, WrongUse
+from qnib.inventory.columns import Columns
 from qnib.inventory.fact import Changes, Fact
 from qnib.inventory.reading import check_reading
 from qnib.inventory.schema import OF_ALL, Schema, instant, quoted, tables, uid, values
@@ -70,7 +71,7 @@ class Projection:
         cls, parent: Path | None, domains: Sequence[Domain], facts: Iterable[Fact], confirmed: Confirmed, mark: str
     ) -> Projection:
         """A new database with these facts: below `parent`, or in memory only."""
-        facts = list(facts)
+        facts = Columns.of(facts, confirmed)
         folder = None
         if parent is not None:
             folder = next(
@@ -82,10 +83,12 @@ class Projection:
         connection = kuzu.Connection(database)
         execute = _executor(connection)
         schema.create(execute)
-        nodes, ties = tables(facts, schema, confirmed, execute)
+        nodes, ties = tables(facts, schema, execute)
         for kind, table in nodes.items():
             if table.num_rows > SMALL:
-                execute(f"COPY {quoted(kind)} FROM $rows", {"rows": table})
+                # By name: a column that nobody declared comes after those for the newest values.
+                names = ", ".join(map(quoted, table.column_names))
+                execute(f"COPY {quoted(kind)}({names}) FROM $rows", {"rows": table})
             elif rows := table.to_pylist():
                 made = f"CREATE (n:{quoted(kind)} {{uid: row.uid}}) SET {_assign('n', rows, ('uid',))}"
                 execute(f"UNWIND $rows AS row {made}", {"rows": rows})
