@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from qnib.domains.paths import natural
+from qnib.inventory.bulk import bulk
 from qnib.inventory.facts import Fact, Facts
 
 LATELY = timedelta(days=7)
@@ -51,6 +52,7 @@ class Wiring:
         return next((adapter for adapter, owner in self.host_of.items() if owner == host), None)
 
 
+@bulk()
 def wiring(facts: Facts, cluster: str, at: datetime | None) -> Wiring:
     """What was plugged where at `at` (None: now), and what had been until shortly before."""
     hosts = {
@@ -66,9 +68,10 @@ def wiring(facts: Facts, cluster: str, at: datetime | None) -> Wiring:
     found = Wiring(
         switches=sorted((fact.key for fact in facts.entities(cluster, "SW", at)), key=natural),
         adapters=sorted((fact.key for fact in facts.entities(cluster, "HCA", at)), key=natural),
-        links=sorted(links, key=lambda link: natural(link.name)),
         host_of=hosts,
     )
+    place = {name: index for index, name in enumerate(sorted({end for x in links for end in (x.a, x.b)}, key=natural))}
+    found.links = sorted(links, key=lambda link: (place[link.a], link.a_port, place[link.b], link.b_port))
     for link in found.links:
         found.beside.setdefault(link.a, {})[link.b] = None
         found.beside.setdefault(link.b, {})[link.a] = None

@@ -192,7 +192,10 @@ class Facts:
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
     def _memory(self, cluster: str) -> Memory:
-        return self._clusters.setdefault(cluster, Memory())
+        found = self._clusters.get(cluster)
+        if found is None:
+            found = self._clusters[cluster] = Memory()
+        return found
 
     def _of(self, cluster: str, form: Form, kind: str, at: datetime | None) -> list[Fact]:
         if at is not None:

@@ -209,7 +209,7 @@ def _columns(
     }
     for name, kind in columns.items():
         if name not in data:
-            data[name] = _fitting([one.get(name) for one in told], kind).take(which)
+            data[name] = fitting([one.get(name) for one in told], kind).take(which)
     return pa.table({name: data[name] for name in (*names, *columns)})
 
 
@@ -224,7 +224,7 @@ def _instants(times: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(pc.binary_replace_slice(told, 10, 11, "T"), "Z", "")
 
 
-def _fitting(cells: list[Scalar], told: str) -> pa.Array:
+def fitting(cells: list[Scalar], told: str) -> pa.Array:
     """Values as their column's type; Arrow refuses a whole column for one that does not fit."""
     try:
         return pa.array(cells, ARROW[told])
