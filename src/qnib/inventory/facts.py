@@ -114,6 +114,12 @@ class Facts:
             ]
         return sorted(found, key=lambda fact: fact.until or fact.since, reverse=True)
 
+    def versions(self, cluster: str, *kinds: str) -> tuple[int, ...]:
+        """What changes whenever a fact of these kinds does: what was made from them can be kept as long as it stays."""
+        with self._lock:
+            known = self._memory(cluster).versions
+            return tuple(known[kind] for kind in kinds)
+
     def at(self, cluster: str, time: datetime) -> list[Fact]:
         """Everything that held at `time`, as it is believed today."""
         return self._held_at(time, cluster=cluster)

@@ -6,7 +6,7 @@ that one snapshot's many statements of one kind are compared with one dictionary
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Set
 from datetime import datetime
 
@@ -33,6 +33,8 @@ class Memory:
         """When each source's last snapshot was taken."""
         self.told: dict[str, dict[Where, set[str]]] = {}
         """What each source told in its last snapshot."""
+        self.versions: Counter[str] = Counter()
+        """Changes of each kind's facts, counted."""
         self.names: dict[str, str] | None = None
         """Host by alias, made when first asked for."""
         self._tellers: defaultdict[Where, dict[str, str | frozenset[str]]] = defaultdict(dict)
@@ -56,6 +58,7 @@ class Memory:
     def put(self, fact: Fact) -> None:
         """Take in the newest version of a fact, in the place of the one before."""
         where = fact.form, fact.kind
+        self.versions[fact.kind] += 1
         held = self.held[where]
         if fact.until is None:
             held[fact.key] = fact
@@ -74,6 +77,7 @@ class Memory:
     def drop(self, fact: Fact) -> None:
         """Take back a version that never held after all."""
         where = fact.form, fact.kind
+        self.versions[fact.kind] += 1
         if self.over[where].pop((fact.key, fact.began), None) is not None and self.last[where].get(fact.key) == fact:
             del self.last[where][fact.key]
 
@@ -106,6 +110,7 @@ class Memory:
                 if len(over) <= MOST and fact.until is not None and fact.until >= before:
                     break
                 del over[one]
+                self.versions[fact.kind] += 1
                 if self.last[where].get(fact.key) is fact:
                     del self.last[where][fact.key]
 
