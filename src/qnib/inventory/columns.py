@@ -221,6 +221,8 @@ def table_of(facts: Iterable[Fact]) -> pa.Table:
 
 def array(values: list[Any], told: pa.DataType) -> pa.Array:
     """An Arrow array of these values, whatever is in them."""
+    if len(values) > 1 and values.count(values[0]) == len(values):  # of one snapshot most columns are
+        return pa.repeat(array(values[:1], told)[0], len(values))
     if told == TIME:  # Arrow takes microseconds for each, and most are one and the same object
         different = {id(value): value for value in values}
         number = {one: index for index, one in enumerate(different)}

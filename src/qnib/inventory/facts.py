@@ -7,6 +7,7 @@ pages are made without one; any other time is asked of the engine.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -38,7 +39,7 @@ class Facts:
         self._engine = engine
         self.clock = clock
         self._lock = threading.RLock()
-        self._clusters: dict[str, Memory] = {}
+        self._clusters: defaultdict[str, Memory] = defaultdict(Memory)
         self._recorded = clock.now()
         self._written = datetime.fromtimestamp(0, UTC)
         self._load()
@@ -117,8 +118,7 @@ class Facts:
     def versions(self, cluster: str, *kinds: str) -> tuple[int, ...]:
         """What changes whenever a fact of these kinds does: what was made from them can be kept as long as it stays."""
         with self._lock:
-            known = self._memory(cluster).versions
-            return tuple(known[kind] for kind in kinds)
+            return tuple(self._memory(cluster).versions[kind] for kind in kinds)
 
     def at(self, cluster: str, time: datetime) -> list[Fact]:
         """Everything that held at `time`, as it is believed today."""
@@ -165,17 +165,17 @@ class Facts:
         with self._lock:
             return self._written.isoformat(timespec="microseconds")
 
+    @bulk()
     def picture(self, since: datetime) -> tuple[str, Columns]:
         """`everything` as columns, and the mark it belongs to. Snapshots may be applied meanwhile."""
         with self._lock:
             known, mark = self._written, self.mark()
-        tables = columns.lasting(self._engine, since, known)
-        return mark, Columns(parted(self._confirm(table) for table in tables))
+        return mark, Columns(parted(map(self._confirm, columns.lasting(self._engine, since, known))))
 
+    @bulk()
     def picture_at(self, time: datetime) -> Columns:
         """Everything that held at `time` in all clusters. What ended later had no end yet."""
-        tables = columns.holding(self._engine, time)
-        return Columns(parted(self._confirm(columns.endless(table)) for table in tables))
+        return Columns(parted(self._confirm(columns.endless(t)) for t in columns.holding(self._engine, time)))
 
     def resolve(self, cluster: str, name: str, at: datetime | None = None) -> str | None:
         """The host that `name` means: its own name, a NodeName, FQDN, address, NodeDescription, a carbon segment."""
@@ -198,10 +198,7 @@ class Facts:
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
     def _memory(self, cluster: str) -> Memory:
-        found = self._clusters.get(cluster)
-        if found is None:
-            found = self._clusters[cluster] = Memory()
-        return found
+        return self._clusters[cluster]
 
     def _of(self, cluster: str, form: Form, kind: str, at: datetime | None) -> list[Fact]:
         if at is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qnib.inventory.bulk import bulk
 from qnib.inventory.columns import Columns, array, properties_of
 from qnib.inventory.fact import Fact
 from qnib.model import Domain, PropertyType, Scalar
@@ -157,6 +158,7 @@ def values(fact: Fact, columns: Mapping[str, str], confirmed: datetime) -> dict[
     return row
 
 
+@bulk()
 def tables(
     facts: Columns, schema: Schema, execute: Execute
 ) -> tuple[dict[str, pa.Table], dict[tuple[str, str, str], pa.Table]]:
