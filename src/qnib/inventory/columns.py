@@ -103,7 +103,7 @@ def parted(tables: Iterable[pa.Table]) -> dict[Part, pa.Table]:
 # ── out of the engine ─────────────────────────────────────────────────────────────────────────
 
 
-def lasting(engine: Engine, since: datetime, known: datetime) -> Iterator[pa.Table]:
+def recent(engine: Engine, since: datetime, known: datetime) -> Iterator[pa.Table]:
     """Of all clusters: what holds, and what ended after `since`, each in its last version, as it was believed at
     `known`. Tables of one cluster, form and kind each, in no order."""
     latest = LATEST.format(where=f"{_OWN} AND recorded <= {{known:DateTime64(6, 'UTC')}}")

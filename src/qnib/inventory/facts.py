@@ -128,7 +128,7 @@ class Facts:
         """Of all clusters: what holds, and what ended after `since`, each in its last version."""
         with self._lock:
             known = self._written
-        found = [fact for table in columns.lasting(self._engine, since, known) for fact in facts_of(table)]
+        found = [fact for table in columns.recent(self._engine, since, known) for fact in facts_of(table)]
         return sorted(found, key=lambda fact: (fact.since, fact.recorded))
 
     def history(self, cluster: str, ref: Ref) -> list[Fact]:
@@ -170,7 +170,7 @@ class Facts:
         """`everything` as columns, and the mark it belongs to. Snapshots may be applied meanwhile."""
         with self._lock:
             known, mark = self._written, self.mark()
-        return mark, Columns(parted(map(self._confirm, columns.lasting(self._engine, since, known))))
+        return mark, Columns(parted(map(self._confirm, columns.recent(self._engine, since, known))))
 
     @bulk()
     def picture_at(self, time: datetime) -> Columns:
