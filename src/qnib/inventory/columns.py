@@ -223,11 +223,6 @@ def array(values: list[Any], told: pa.DataType) -> pa.Array:
     """An Arrow array of these values, whatever is in them."""
     if len(values) > 1 and values.count(values[0]) == len(values):  # of one snapshot most columns are
         return pa.repeat(array(values[:1], told)[0], len(values))
-    if told == TIME:  # Arrow takes microseconds for each, and most are one and the same object
-        different = {id(value): value for value in values}
-        number = {one: index for index, one in enumerate(different)}
-        which = pa.array([number[id(value)] for value in values], pa.int32())
-        return pa.array(list(different.values()), told).take(which)
     try:
         return pa.array(values, told)
     except UnicodeEncodeError:  # half a character

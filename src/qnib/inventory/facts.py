@@ -174,7 +174,7 @@ class Facts:
 
     @bulk()
     def picture_at(self, time: datetime) -> Columns:
-        """Everything that held at `time` in all clusters. What ended later had no end yet."""
+        """Everything that held at `time` in all clusters, without an end: none was known then."""
         return Columns(parted(self._confirm(columns.endless(t)) for t in columns.holding(self._engine, time)))
 
     def resolve(self, cluster: str, name: str, at: datetime | None = None) -> str | None:
@@ -185,10 +185,8 @@ class Facts:
         with self._lock:
             memory = self._memory(cluster)
             if memory.names is None:
-                held = memory.held
-                memory.names = _names(
-                    held.get(("relation", "ALIAS_OF"), {}).values(), held.get(("entity", "Host"), {}).values()
-                )
+                aliases, hosts = memory.held["relation", "ALIAS_OF"], memory.held["entity", "Host"]
+                memory.names = _names(aliases.values(), hosts.values())
             return memory.names.get(name)
 
     def known(self, cluster: str) -> KnownFacts:
@@ -218,11 +216,12 @@ class Facts:
         return sorted(found, key=lambda fact: (fact.since, fact.key))
 
     def _confirm(self, table: pa.Table) -> pa.Table:
-        """A table of one cluster, form and kind with the column `confirmed`."""
+        """A table of one cluster, form and kind with `confirmed`."""
         cluster, form, kind = (table[name][0].as_py() for name in ("cluster", "form", "kind"))
+        told_by = set(table["told_by"].unique().to_pylist())
         with self._lock:
             memory = self._memory(cluster)
-            heard, others = dict(memory.heard), memory.told_by_others((form, kind))
+            heard, others = dict(memory.heard), memory.told_by_others((form, kind), told_by)
         return columns.confirmed(table, heard, others)
 
     @bulk()

@@ -47,9 +47,11 @@ class Memory:
         """Whether nobody but source `name` tells of this."""
         return self._tellers[where].get(key, name) == name
 
-    def told_by_others(self, where: Where) -> dict[str, frozenset[str]]:
-        """By key who tells of an open fact, where that is not just who told its last version."""
+    def told_by_others(self, where: Where, told_by: Set[str]) -> dict[str, frozenset[str]]:
+        """By key who tells of an open fact, where that is not just who told its last version: one of `told_by`."""
         tellers = self._tellers[where]
+        if len(told_by) == 1 and told_by >= set(tellers.values()):
+            return {}
         return {
             key: _names(names) for key, fact in self.held[where].items()
             if (names := tellers.get(key)) is not None and names != fact.told_by
