@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from qnib.clock import FrozenClock
@@ -76,6 +77,21 @@ def test_the_same_token_counts_once(opened: Callable[..., Engine]) -> None:
     engine.insert("qnib.rejects", rows)
     engine.insert("qnib.rejects", rows, token="batch-2")
     assert engine.rows("SELECT count() n FROM qnib.rejects") == [{"n": 6}]
+
+
+def test_a_table_is_inserted_as_rows_are(opened: Callable[..., Engine]) -> None:
+    """Of any number of pieces, and one token for all of it."""
+    engine = opened()
+    time = pa.timestamp("us", "UTC")
+    piece = pa.table({"cluster": ["demo"] * 2, "received": pa.array([AT] * 2, time), "raw": [HARD, ""]})
+    assert [engine.insert("qnib.rejects", pa.concat_tables([piece] * 3), token="table") for _ in range(2)] == [6, 6]
+    assert engine.insert("qnib.rejects", piece.slice(0, 0)) == 0
+    assert engine.rows("SELECT received, reason, raw, count() AS n FROM qnib.rejects GROUP BY ALL ORDER BY raw") == [
+        {"received": AT, "reason": "", "raw": "", "n": 3}, {"received": AT, "reason": "", "raw": HARD, "n": 3},
+    ]
+    large = pa.table({"cluster": ["demo"] * 9, "received": pa.array([AT] * 9, time), "raw": ["x" * (8 << 20)] * 9})
+    engine.insert("qnib.rejects", large, token="large")
+    assert engine.rows("SELECT sum(length(raw)) AS n FROM qnib.rejects WHERE raw LIKE 'x%'") == [{"n": 9 * (8 << 20)}]
 
 
 def test_a_persons_query_has_limits(opened: Callable[..., Engine]) -> None:

@@ -14,6 +14,7 @@ from qnib.discovery.outcomes import MOST, Outcome, waiting
 from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.inventory import forwarding
+from qnib.inventory.bulk import bulk
 from qnib.inventory.earlier import known_at
 from qnib.inventory.facts import Changes, Facts, canonical
 from qnib.inventory.graph import Graph
@@ -62,6 +63,7 @@ def apply_capture(
         raise
 
 
+@bulk()
 def _apply(
     engine: Engine, facts: Facts, graph: Graph, cluster: str, source: Source, text: str, publish: Publish | None
 ) -> Changes:

@@ -16,6 +16,9 @@ def segment(value: str) -> str:
     return value.translate(_UNSAFE) or "_"
 
 
+_DIGITS = re.compile(r"(\d+)")
+
+
 def natural(text: str) -> list[tuple[int, int, str]]:
     """Sort key that puts SW2 before SW10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(text) if part]

@@ -21,7 +21,7 @@ from chdb.state.sqlitelike import Connection
 from qnib.clock import Clock
 from qnib.engine import DATABASE, Engine, Limits
 from qnib.engine.migrate import Migration, migrate, shipped
-from qnib.engine.values import dictionaries, json_lines, literal, parameter
+from qnib.engine.values import arrow_stream, dictionaries, json_lines, literal, parameter
 from qnib.errors import Conflict, NotAllowed, NotFound, QnibError, TooMuch, Unavailable, WrongUse
 from qnib.settings import Settings
 
@@ -104,18 +104,22 @@ class ChdbEngine:
         with self._handle(None) as handle:
             self._ask(handle, sql + _clause(settings), params, None)
 
-    def insert(self, table: str, rows: Sequence[Mapping[str, Any]], *, token: str | None = None) -> int:
-        if not rows:
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table, *, token: str | None = None) -> int:
+        if not len(rows):
             return 0
-        columns = ", ".join(f"`{name}`" for name in dict.fromkeys(name for row in rows for name in row))
+        if isinstance(rows, pa.Table):
+            form, names, chunks = "ArrowStream", rows.column_names, arrow_stream(rows)
+        else:
+            form, names, chunks = "JSONEachRow", dict.fromkeys(name for row in rows for name in row), json_lines(rows)
+        columns = ", ".join(f"`{name}`" for name in names)
         # One block, so that one token stands for all rows: half a batch can never be taken for the whole
         settings: dict[str, Any] = {"date_time_input_format": "best_effort", "max_insert_block_size": len(rows) + 1}
         if token is not None:
             settings["insert_deduplication_token"] = token
         with self._handle(None) as handle, _translated(None, f"INSERT INTO {table}"):
-            stream: Any = handle.send_insert(f"INSERT INTO {table} ({columns}){_clause(settings)}", "JSONEachRow")
+            stream: Any = handle.send_insert(f"INSERT INTO {table} ({columns}){_clause(settings)}", form)
             with stream:
-                for chunk in json_lines(rows):
+                for chunk in chunks:
                     stream.append(chunk)
                 stream.finish()
         return len(rows)

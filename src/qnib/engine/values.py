@@ -76,6 +76,16 @@ def json_lines(rows: Sequence[Mapping[str, Any]]) -> Iterable[bytes]:
             yield ("\n".join(lines) + "\n").encode("utf-8", "replace")
 
 
+def arrow_stream(table: pa.Table) -> Iterable[bytes]:
+    """A table as an Arrow stream of one batch, 64 MB to a chunk."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    octets = memoryview(sink.getvalue())
+    for first in range(0, len(octets), 1 << 26):
+        yield octets[first : first + (1 << 26)].tobytes()
+
+
 def _json(value: Any) -> Any:
     if isinstance(value, datetime):
         return when(value)
@@ -90,11 +100,12 @@ def _json(value: Any) -> Any:
 
 def dictionaries(table: pa.Table) -> list[dict[str, Any]]:
     """Arrow rows as dictionaries: maps as dict, times aware in UTC, odd octets in text replaced."""
-    columns = {name: _column(table.column(index)) for index, name in enumerate(table.column_names)}
+    columns = {name: cells(table.column(index)) for index, name in enumerate(table.column_names)}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _column(column: pa.ChunkedArray) -> list[Any]:
+def cells(column: pa.ChunkedArray) -> list[Any]:
+    """One column in the same way."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         # A fixed offset of UTC, not a zone of the database: callers compare and subtract these

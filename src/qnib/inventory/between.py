@@ -12,7 +12,8 @@ import orjson
 
 from qnib.engine import DATABASE, Engine
 from qnib.errors import WrongUse
-from qnib.inventory.fact import Fact, from_row
+from qnib.inventory.columns import facts_of
+from qnib.inventory.fact import Fact
 
 What = Literal["began", "ended", "changed", "learnt"]
 LATE = timedelta(minutes=2)
@@ -57,8 +58,8 @@ def between(
     if until <= since:
         raise WrongUse("The second time is not after the first.", where=f"{since} … {until}", try_next="swap them.")
     params = {"cluster": cluster, "since": since, "kinds": list(kinds)}
-    rows = engine.rows(f"SELECT * FROM ({_FACTS}) WHERE valid_until IS NULL OR valid_until >= valid_from", params)
-    facts = [from_row(row) for row in rows]
+    rows = engine.table(f"SELECT * FROM ({_FACTS}) WHERE valid_until IS NULL OR valid_until >= valid_from", params)
+    facts = facts_of(rows)
     starts = {(fact.identity, fact.since) for fact in facts}
     before = {(fact.identity, fact.until): fact for fact in facts if fact.until}
     found: list[_Told] = []

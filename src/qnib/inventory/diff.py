@@ -5,44 +5,37 @@ Nothing is changed until `commit`: the rows go into the engine first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from qnib.inventory.fact import Changes, Fact, Form, Identity, relation_key
-from qnib.inventory.memory import Memory
-from qnib.model import Ref, Scalar, Snapshot
+from qnib.inventory.fact import Changes, Fact
+from qnib.inventory.memory import Memory, Where
+from qnib.model import Entity, Relation, Scalar, Snapshot
 
 _TICK = timedelta(microseconds=1)
+_NOTHING: frozenset[str] = frozenset()
+
+Statement = Entity | Relation
+"""What a source says of one thing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a source says of one thing."""
-
-    form: Form
-    kind: str
-    key: str
-    properties: Mapping[str, Scalar]
-    since: datetime | None
-    until: datetime | None
-    source: Ref | None = None
-    target: Ref | None = None
-
-
-def statements(snapshot: Snapshot) -> Iterator[Statement]:
-    """Each thing once; of two statements about the same thing the later one counts."""
-    found: dict[Identity, Statement] = {}
+def statements(snapshot: Snapshot) -> dict[Where, dict[str, Statement]]:
+    """Each thing once, by where it belongs and its key; of two statements about the same thing the later one counts."""
+    found: dict[Where, dict[str, Statement]] = {}
+    entities: dict[str, dict[str, Statement]] = {}
     for entity in snapshot.entities:
-        told = Statement("entity", entity.kind, entity.key, entity.properties, entity.since, entity.until)
-        found["entity", entity.kind, entity.key] = told
+        own = entities.get(entity.kind)
+        if own is None:
+            own = entities[entity.kind] = found["entity", entity.kind] = {}
+        own[entity.key] = entity
+    relations: dict[str, dict[str, Statement]] = {}
     for relation in snapshot.relations:
-        key = relation_key(relation.source, relation.target)
-        found["relation", relation.kind, key] = Statement(
-            "relation", relation.kind, key, relation.properties, relation.since, relation.until, relation.source,
-            relation.target,
-        )
-    yield from found.values()
+        own = relations.get(relation.kind)
+        if own is None:
+            own = relations[relation.kind] = found["relation", relation.kind] = {}
+        a, b = relation.source, relation.target
+        own[f"{a.kind}:{a.key}→{b.kind}:{b.key}"] = relation  # `relation_key`, without four calls for each
+    return found
 
 
 class Diff:
@@ -52,22 +45,31 @@ class Diff:
         self._told_by = told_by
         self._at = at
         self._recorded = recorded
-        self._seen: set[Identity] = set()
-        self._unheard: set[Identity] = set()
+        self._seen: dict[Where, set[str]] = {}
+        self._unheard: dict[Where, set[str]] = {}
         """Told before, not now, and not ended by that: the next complete snapshot may end it."""
         self._puts: list[Fact] = []
         self._drops: list[Fact] = []
         self.rows: list[Fact] = []
         self.changes = Changes()
 
-    def tell(self, told: Statement) -> None:
-        identity = told.form, told.kind, told.key
-        self._seen.add(identity)
-        held = self._memory.holding(identity)
-        if held is not None:
-            self._known(held, told)
-            return
-        last = self._memory.last(identity)
+    def tell(self, snapshot: Snapshot) -> None:
+        """What the source says. Nearly all of it is as it was: that is found out here, without a call for each."""
+        for where, told in statements(snapshot).items():
+            self._seen[where] = set(told)
+            holding = self._memory.held[where]
+            for key, one in told.items():
+                held = holding.get(key)
+                if held is None:
+                    self._new(where, key, one)
+                    continue
+                known, said = held.properties, one.properties
+                same = said is known or not said or said == known or {**known, **said} == known  # noqa: PLR1714 in order of cost
+                if not same or one.until or held.silent or (one.since is not None and one.since < held.began):
+                    self._known(where, held, one)
+
+    def _new(self, where: Where, key: str, told: Statement) -> None:
+        last = self._memory.last[where].get(key)
         if last is not None and told.until is not None and last.stated:
             self._told_again(last, told)
             return
@@ -76,9 +78,11 @@ class Diff:
             since = max(since, last.until)
         if told.until is not None:  # it had begun and ended before anybody looked
             since = min(since, told.until)
+        form, kind = where
+        source, target = (told.source, told.target) if isinstance(told, Relation) else (None, None)
         fact = Fact(
-            self._cluster, told.form, told.kind, told.key, dict(told.properties), since, since, self._told_by,
-            self._recorded, told.until, told.until is not None, None, told.source, told.target,
+            self._cluster, form, kind, key, told.properties, since, since, self._told_by,
+            self._recorded, told.until, told.until is not None, None, source, target,
         )
         self._write(fact)
         self.changes.opened.append(fact)
@@ -88,33 +92,38 @@ class Diff:
     def miss(self, complete: frozenset[str], partial: bool = False) -> None:
         """What this source told before and does not tell now: ended where it lists all, not heard of elsewhere;
         where it tells of parts only, nothing follows."""
-        if partial:
-            before = self._memory.told.get(self._told_by, set()) - self._seen
-            self._unheard |= {identity for identity in before if self._memory.holding(identity) is not None}
-            return
-        for identity in self._memory.told.get(self._told_by, set()) - self._seen:
-            held = self._memory.holding(identity)
-            if held is None or not self._memory.only(self._told_by, identity):
-                continue
-            if held.kind in complete:
-                ended = replace(held, until=max(self._at, held.since), recorded=self._recorded, silent=None)
-                self._write(ended)
-                self.changes.ended.append(ended)
-                continue
-            self._unheard.add(identity)
-            if held.silent is None:
-                heard = self._memory.heard.get(self._told_by, held.recorded)
-                self._write(replace(held, silent=heard, recorded=self._recorded))
+        memory = self._memory
+        for where, before in memory.told.get(self._told_by, {}).items():
+            for key in before - self._seen.get(where, _NOTHING):
+                held = memory.held[where].get(key)
+                if held is None:
+                    continue
+                if partial:
+                    self._unheard.setdefault(where, set()).add(key)
+                    continue
+                if not memory.only(self._told_by, where, key):
+                    continue
+                if held.kind in complete:
+                    ended = replace(held, until=max(self._at, held.since), recorded=self._recorded, silent=None)
+                    self._write(ended)
+                    self.changes.ended.append(ended)
+                    continue
+                self._unheard.setdefault(where, set()).add(key)
+                if held.silent is None:
+                    heard = memory.heard.get(self._told_by, held.recorded)
+                    self._write(replace(held, silent=heard, recorded=self._recorded))
 
     def commit(self) -> None:
         for fact in self._drops:
             self._memory.drop(fact)
         for fact in self._puts:
             self._memory.put(fact)
-        self._memory.tell(self._told_by, self._seen | self._unheard)
+        for where, keys in self._unheard.items():
+            self._seen[where] = self._seen.get(where, set()) | keys
+        self._memory.tell(self._told_by, self._seen)
         self._memory.heard[self._told_by] = self._at
 
-    def _known(self, held: Fact, told: Statement) -> None:
+    def _known(self, where: Where, held: Fact, told: Statement) -> None:
         """A statement about something that holds."""
         properties = {**held.properties, **told.properties}
         same = properties == held.properties
@@ -122,7 +131,7 @@ class Diff:
             self._end(held, told, properties, same)
         elif same:
             if told.since is not None and told.since < held.began and held.since == held.began:
-                self._earlier(held, told.since)
+                self._earlier(where, held, told.since)
             elif held.silent is not None:
                 self._write(replace(held, silent=None, recorded=self._recorded))
         else:
@@ -154,9 +163,9 @@ class Diff:
         self._write(new)
         self.changes.changed.append((held, new))
 
-    def _earlier(self, held: Fact, since: datetime) -> None:
+    def _earlier(self, where: Where, held: Fact, since: datetime) -> None:
         """The source now knows that it began earlier than was believed."""
-        last = self._memory.last(held.identity)
+        last = self._memory.last[where].get(held.key)
         if last is not None and last.until is not None:
             since = max(since, last.until)
         if since >= held.since:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from qnib.inventory.fabric import Link, Wiring, wiring
 from qnib.inventory.facts import Facts
 
 MOST_HOSTS = 64
-"""Hosts of one job whose routes are drawn; the number of pairs grows with its square."""
+"""Places of one job's hosts whose routes are drawn: as many as a number has bits."""
 APART = -1
 """Stands for a distance where there is no way."""
 
@@ -81,9 +80,8 @@ class Distances:
                 continue
             far = self.from_switches(one)
             for other, column in kinds.items():
-                there = [far[switch] for switch in other if far[switch] != APART]
-                if there:
-                    table[row, column] = min(there) + 2
+                if (way := _least(far, other)) != APART:
+                    table[row, column] = way + 2
         index = np.array([kinds[place] for place in places], dtype=np.int64)
         found: Hops = table[np.ix_(index, index)]
         np.fill_diagonal(found, 0)
@@ -110,22 +108,30 @@ def ports_on_routes(facts: Facts, cluster: str, hosts: Iterable[str], at: dateti
 def _on_routes(found: Wiring, hosts: Iterable[str]) -> list[Link]:
     known = Distances(found)
     number = {name: index for index, name in enumerate(found.switches)}
-    members = sorted({host for host in hosts if known.switches_of(host)}, key=natural)
+    members = {host for host in hosts if known.switches_of(host)}
     if len(members) < 2:
         return []
-    own = {adapter for adapter, host in found.host_of.items() if host in set(members)}
-    links = [link for link in found.links if {link.a, link.b} & own and (link.a in number or link.b in number)]
+    own = {adapter for adapter, host in found.host_of.items() if host in members}
+    links = [
+        link for link in found.links
+        if (link.a in own or link.b in own) and (link.a in number or link.b in number)
+    ]  # fmt: skip
     between = [link for link in found.links if link.a in number and link.b in number]
     a = np.array([number[link.a] for link in between], dtype=np.int64)
     b = np.array([number[link.b] for link in between], dtype=np.int64)
+    places = list(dict.fromkeys(known.switches_of(host) for host in sorted(members, key=natural)))[:MOST_HOSTS]
+    far = np.array([known.from_switches(place) for place in places])
     used = np.zeros(len(between), dtype=bool)
-    places = list(dict.fromkeys(known.switches_of(host) for host in members))
-    for one, other in combinations(places[:MOST_HOSTS], 2):
-        x, y = known.from_switches(one), known.from_switches(other)
-        way = min((x[switch] for switch in other if x[switch] != APART), default=APART)
-        if way == APART:
-            continue
-        there = (x[a] != APART) & (y[b] != APART) & (x[a] + y[b] + 1 == way)
-        back = (x[b] != APART) & (y[a] != APART) & (x[b] + y[a] + 1 == way)
-        used |= there | back
+    bits = np.uint64(1) << np.arange(len(places), dtype=np.uint64)[:, None]
+    for here in far:
+        # For each switch a bit for each place such that it lies on a shortest way from here to there.
+        way = np.array([_least(here, place) for place in places], dtype=np.int16)[:, None]
+        on = (here + far == way) & (here != APART) & (far != APART) & (way != APART)
+        there = np.bitwise_or.reduce(np.where(on, bits, np.uint64(0)))
+        used |= (there[a] & there[b] != 0) & (np.abs(here[a] - here[b]) == 1)
     return links + [link for link, on in zip(between, used, strict=True) if on]
+
+
+def _least(far: Hops, switches: tuple[int, ...]) -> int:
+    """Links to the nearest of these switches."""
+    return min((int(far[switch]) for switch in switches if far[switch] != APART), default=APART)

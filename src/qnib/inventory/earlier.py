@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from qnib.engine import DATABASE, Engine
-from qnib.inventory.fact import Fact, Form, from_row
+from qnib.inventory.columns import facts_of
+from qnib.inventory.fact import Fact, Form
 from qnib.inventory.facts import LATELY, Facts
 from qnib.model import Entity, Known, Relation
 
@@ -47,7 +48,7 @@ class Earlier:
         return [*(fact.as_relation() for fact in self._ended("relation", kind, self._at - LATELY)), *held]
 
     def _ended(self, form: Form, kind: str, since: datetime) -> list[Fact]:
-        rows = self._engine.rows(
+        rows = self._engine.table(
             f"SELECT * FROM (SELECT * FROM {DATABASE}.facts WHERE cluster = {{cluster:String}}"
             " AND form = {form:String} AND kind = {kind:String}"
             " ORDER BY recorded DESC LIMIT 1 BY key, valid_from)"
@@ -57,4 +58,4 @@ class Earlier:
             {"cluster": self._cluster, "form": form, "kind": kind, "since": since, "at": self._at},
         )
         held = {(fact.key, fact.began) for fact in self._facts.current(self._cluster, kind)}
-        return [fact for row in rows if ((fact := from_row(row)).key, fact.began) not in held]
+        return [fact for fact in facts_of(rows) if (fact.key, fact.began) not in held]

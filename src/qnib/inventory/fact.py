@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
-
-import orjson
+from typing import Literal
 
 from qnib.model import Change, Entity, Ref, Relation, Scalar
 
@@ -54,31 +52,6 @@ class Fact:
         if self.source is None or self.target is None:
             raise ValueError(f"{self.kind} {self.key} is no relation")
         return Relation(self.kind, self.source, self.target, self.properties, self.began, self.until)
-
-    def row(self) -> dict[str, Any]:
-        """As a row of the engine's table."""
-        source, target = self.source or Ref("", ""), self.target or Ref("", "")
-        return {
-            "cluster": self.cluster, "form": self.form, "kind": self.kind, "key": self.key,
-            "source_kind": source.kind, "source_key": source.key,
-            "target_kind": target.kind, "target_key": target.key,
-            "properties": orjson.dumps(dict(self.properties), option=orjson.OPT_SORT_KEYS).decode(),
-            "began": self.began, "valid_from": self.since, "valid_until": self.until, "stated": self.stated,
-            "silent": self.silent, "recorded": self.recorded, "told_by": self.told_by,
-        }
-
-
-def from_row(row: Mapping[str, Any]) -> Fact:
-    """The fact a row of the engine's table tells."""
-    relation = row["form"] == "relation"
-    return Fact(
-        cluster=row["cluster"], form=row["form"], kind=row["kind"], key=row["key"],
-        properties=orjson.loads(row["properties"]),
-        since=row["valid_from"], began=row["began"], until=row["valid_until"],
-        stated=bool(row["stated"]), silent=row["silent"], recorded=row["recorded"], told_by=row["told_by"],
-        source=Ref(row["source_kind"], row["source_key"]) if relation else None,
-        target=Ref(row["target_kind"], row["target_key"]) if relation else None,
-    )
 
 
 def relation_key(source: Ref, target: Ref) -> str:

@@ -7,32 +7,29 @@ pages are made without one; any other time is asked of the engine.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+
+import pyarrow as pa
 
 from qnib.clock import Clock
 from qnib.domains.paths import segment
 from qnib.engine import DATABASE, Engine
-from qnib.inventory.diff import Diff, statements
-from qnib.inventory.fact import Changes, Fact, from_row, relation_key
-from qnib.inventory.memory import Memory
+from qnib.inventory import columns
+from qnib.inventory.bulk import bulk
+from qnib.inventory.columns import LATEST, TRUE, Columns, facts_of, parted, table_of
+from qnib.inventory.diff import Diff
+from qnib.inventory.fact import Changes, Fact, Form, relation_key
+from qnib.inventory.memory import Memory, Where
 from qnib.model import Entity, Ref, Relation, Snapshot
 
 __all__ = ["Changes", "Fact", "Facts", "relation_key"]
 
 LATELY = timedelta(days=7)
 """How long an ended fact stays in memory."""
-_SORTED = 100_000
-"""Rows of a kind that the engine is asked to sort at once."""
 _TICK = timedelta(microseconds=1)
-
-_LATEST = (
-    f"SELECT * FROM {DATABASE}.facts WHERE {{where}} "
-    "ORDER BY recorded DESC LIMIT 1 BY cluster, form, kind, key, valid_from"
-)
-_TRUE = "(valid_until IS NULL OR valid_until >= valid_from)"
 
 
 class Facts:
@@ -42,7 +39,7 @@ class Facts:
         self._engine = engine
         self.clock = clock
         self._lock = threading.RLock()
-        self._clusters: dict[str, Memory] = {}
+        self._clusters: defaultdict[str, Memory] = defaultdict(Memory)
         self._recorded = clock.now()
         self._written = datetime.fromtimestamp(0, UTC)
         self._load()
@@ -53,6 +50,7 @@ class Facts:
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
 
+    @bulk()
     def apply(
         self, cluster: str, told_by: str, at: datetime, snapshot: Snapshot,
         before: Callable[[Changes], None] | None = None,
@@ -70,14 +68,13 @@ class Facts:
                 return Changes(late=True)
             recorded = max(self.clock.now(), self._recorded + _TICK)
             diff = Diff(memory, cluster, told_by, at, recorded)
-            for statement in statements(snapshot):
-                diff.tell(statement)
+            diff.tell(snapshot)
             diff.miss(snapshot.complete, snapshot.partial)
             diff.changes.first = heard is None
             if before is not None:
                 before(diff.changes)
             # First the engine, then memory: what could not be written has not happened.
-            self._engine.insert(f"{DATABASE}.facts", [fact.row() for fact in diff.rows])
+            self._engine.insert(f"{DATABASE}.facts", table_of(diff.rows))
             self._engine.insert(f"{DATABASE}.confirmations", [{"cluster": cluster, "told_by": told_by, "at": at}])
             self._recorded = recorded
             if diff.rows:
@@ -96,11 +93,11 @@ class Facts:
     def entities(self, cluster: str, kind: str, at: datetime | None = None) -> list[Fact]:
         """Entities of a kind that held at `at`. Without it: those that hold now, and those of the last week whose
         end their source stated (jobs that ended), each once in its last version."""
-        return self._at(cluster, "entity", kind, at) if at else self._now(cluster, "entity", kind)
+        return self._of(cluster, "entity", kind, at)
 
     def relations(self, cluster: str, kind: str, at: datetime | None = None) -> list[Fact]:
         """The same for relations; of several allocations of one job on one host each is there."""
-        return self._at(cluster, "relation", kind, at) if at else self._now(cluster, "relation", kind)
+        return self._of(cluster, "relation", kind, at)
 
     def current(self, cluster: str, kind: str) -> list[Fact]:
         """Facts of a kind, entities or relations, that hold now and nothing else."""
@@ -118,29 +115,20 @@ class Facts:
             ]
         return sorted(found, key=lambda fact: fact.until or fact.since, reverse=True)
 
+    def versions(self, cluster: str, *kinds: str) -> tuple[int, ...]:
+        """What changes whenever a fact of these kinds does: what was made from them can be kept as long as it stays."""
+        with self._lock:
+            return tuple(self._memory(cluster).versions[kind] for kind in kinds)
+
     def at(self, cluster: str, time: datetime) -> list[Fact]:
         """Everything that held at `time`, as it is believed today."""
-        return self._held_at("cluster = {cluster:String}", {"cluster": cluster, "at": time})
+        return self._held_at(time, cluster=cluster)
 
     def everything(self, since: datetime) -> list[Fact]:
         """Of all clusters: what holds, and what ended after `since`, each in its last version."""
-        inner = _LATEST.format(
-            where="cluster = {cluster:String} AND form = {form:String} AND kind = {kind:String}"
-            " AND cityHash64(key) % {parts:UInt32} = {part:UInt32}"
-        )
-        query = (
-            f"SELECT * FROM (SELECT * FROM ({inner}) WHERE {_TRUE} ORDER BY valid_from DESC LIMIT 1 BY key, began)"
-            " WHERE valid_until IS NULL OR valid_until >= {since:DateTime64(6, 'UTC')}"
-        )
-        kinds = self._engine.rows(
-            f"SELECT cluster, form, kind, count() AS n FROM {DATABASE}.facts GROUP BY cluster, form, kind"
-        )
-        found: list[Fact] = []
-        for told in kinds:  # in parts that the engine's share of memory can sort
-            parts = 1 + told.pop("n") // _SORTED
-            for part in range(parts):
-                rows = self._engine.rows(query, {**told, "since": since, "parts": parts, "part": part})
-                found += map(from_row, rows)
+        with self._lock:
+            known = self._written
+        found = [fact for table in columns.recent(self._engine, since, known) for fact in facts_of(table)]
         return sorted(found, key=lambda fact: (fact.since, fact.recorded))
 
     def history(self, cluster: str, ref: Ref) -> list[Fact]:
@@ -150,11 +138,11 @@ class Facts:
             " OR (source_kind = {kind:String} AND source_key = {key:String})"
             " OR (target_kind = {kind:String} AND target_key = {key:String}))"
         )
-        rows = self._engine.rows(
-            f"SELECT * FROM ({_LATEST.format(where=where)}) WHERE {_TRUE} ORDER BY valid_from, form, kind, key",
+        rows = self._engine.table(
+            f"SELECT * FROM ({LATEST.format(where=where)}) WHERE {TRUE} ORDER BY valid_from, form, kind, key",
             {"cluster": cluster, "kind": ref.kind, "key": ref.key},
         )
-        return [from_row(row) for row in rows]
+        return facts_of(rows)
 
     def confirmed(self, fact: Fact) -> datetime:
         """When the fact was last known to be true: its end, or when a source last told of it."""
@@ -177,10 +165,17 @@ class Facts:
         with self._lock:
             return self._written.isoformat(timespec="microseconds")
 
-    def picture(self, since: datetime) -> tuple[str, list[Fact]]:
-        """`everything` and the mark it belongs to."""
+    @bulk()
+    def picture(self, since: datetime) -> tuple[str, Columns]:
+        """`everything` as columns, and the mark it belongs to. Snapshots may be applied meanwhile."""
         with self._lock:
-            return self.mark(), self.everything(since)
+            known, mark = self._written, self.mark()
+        return mark, Columns(parted(map(self._confirm, columns.recent(self._engine, since, known))))
+
+    @bulk()
+    def picture_at(self, time: datetime) -> Columns:
+        """Everything that held at `time` in all clusters, without an end: none was known then."""
+        return Columns(parted(self._confirm(columns.endless(t)) for t in columns.holding(self._engine, time)))
 
     def resolve(self, cluster: str, name: str, at: datetime | None = None) -> str | None:
         """The host that `name` means: its own name, a NodeName, FQDN, address, NodeDescription, a carbon segment."""
@@ -190,10 +185,8 @@ class Facts:
         with self._lock:
             memory = self._memory(cluster)
             if memory.names is None:
-                held = memory.held
-                memory.names = _names(
-                    held.get(("relation", "ALIAS_OF"), {}).values(), held.get(("entity", "Host"), {}).values()
-                )
+                aliases, hosts = memory.held["relation", "ALIAS_OF"], memory.held["entity", "Host"]
+                memory.names = _names(aliases.values(), hosts.values())
             return memory.names.get(name)
 
     def known(self, cluster: str) -> KnownFacts:
@@ -203,9 +196,11 @@ class Facts:
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
     def _memory(self, cluster: str) -> Memory:
-        return self._clusters.setdefault(cluster, Memory())
+        return self._clusters[cluster]
 
-    def _now(self, cluster: str, form: str, kind: str) -> list[Fact]:
+    def _of(self, cluster: str, form: Form, kind: str, at: datetime | None) -> list[Fact]:
+        if at is not None:
+            return self._held_at(at, cluster=cluster, form=form, kind=kind)
         with self._lock:
             memory = self._memory(cluster)
             held = memory.held.get((form, kind), {})
@@ -216,27 +211,33 @@ class Facts:
                 return [*last.values(), *held.values()]
             return [*stated.values(), *held.values()]
 
-    def _at(self, cluster: str, form: str, kind: str, at: datetime) -> list[Fact]:
-        return self._held_at(
-            "cluster = {cluster:String} AND form = {form:String} AND kind = {kind:String}",
-            {"cluster": cluster, "form": form, "kind": kind, "at": at},
-        )
+    def _held_at(self, at: datetime, **only: str) -> list[Fact]:
+        found = [fact for table in columns.holding(self._engine, at, **only) for fact in facts_of(table)]
+        return sorted(found, key=lambda fact: (fact.since, fact.key))
 
-    def _held_at(self, where: str, params: Mapping[str, Any]) -> list[Fact]:
-        rows = self._engine.rows(
-            f"SELECT * FROM ({_LATEST.format(where=where)}) WHERE valid_from <= {{at:DateTime64(6, 'UTC')}}"
-            " AND (valid_until IS NULL OR valid_until > {at:DateTime64(6, 'UTC')}) ORDER BY valid_from, key",
-            params,
-        )
-        return [from_row(row) for row in rows]
+    def _confirm(self, table: pa.Table) -> pa.Table:
+        """A table of one cluster, form and kind with `confirmed`."""
+        cluster, form, kind = (table[name][0].as_py() for name in ("cluster", "form", "kind"))
+        told_by = set(table["told_by"].unique().to_pylist())
+        with self._lock:
+            memory = self._memory(cluster)
+            heard, others = dict(memory.heard), memory.told_by_others((form, kind), told_by)
+        return columns.confirmed(table, heard, others)
 
+    @bulk()
     def _load(self) -> None:
-        for fact in self.everything(self.clock.now() - LATELY):
-            self._memory(fact.cluster).put(fact, {fact.told_by})
         last = self._engine.rows(f"SELECT count() AS n, max(recorded) AS recorded FROM {DATABASE}.facts")[0]
         if last["n"]:
             self._written = last["recorded"]
             self._recorded = max(self._recorded, self._written)
+        told: dict[tuple[str, str], dict[Where, set[str]]] = {}
+        for fact in self.everything(self.clock.now() - LATELY):
+            self._memory(fact.cluster).put(fact)
+            if fact.until is None:
+                own = told.setdefault((fact.cluster, fact.told_by), {})
+                own.setdefault((fact.form, fact.kind), set()).add(fact.key)
+        for (cluster, told_by), keys in told.items():
+            self._memory(cluster).tell(told_by, keys)
         rows = self._engine.rows(
             f"SELECT cluster, told_by, max(at) AS at FROM {DATABASE}.confirmations GROUP BY cluster, told_by"
         )

@@ -12,7 +12,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +20,7 @@ from qnib.clock import Clock, SystemClock
 from qnib.domains import all_domains
 from qnib.engine import Limits
 from qnib.errors import NotFound
-from qnib.inventory.fact import Changes, Fact
+from qnib.inventory.fact import Changes
 from qnib.inventory.facts import Facts
 from qnib.inventory.projection import Answer, Newest, Projection
 from qnib.inventory.schema import instant, newest_columns
@@ -238,9 +237,7 @@ class KuzuGraph:
                 self._instants.move_to_end(at)
                 return
         # What ended later had no end yet: a query that asks for `until IS NULL` means the same at any time.
-        facts: list[Fact] = [
-            replace(fact, until=None) for cluster in self._facts.clusters() for fact in self._facts.at(cluster, at)
-        ]
+        facts = self._facts.picture_at(at)
         made = Projection.build(None, all_domains(), facts, self._facts.confirmed, instant(at) or "")
         with self._lock:
             if at in self._instants:

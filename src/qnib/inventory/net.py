@@ -9,7 +9,6 @@ import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from qnib.inventory.fabric import Link, Wiring, wiring
 from qnib.inventory.facts import Facts
 
 NOBODY = -1
+_MADE_OF = ("CONNECTION", "PORT", "SW", "HCA", "BELONGS_TO", "USES")
 MOST_PAST = 4
 """States of the past that are kept, of all clusters together."""
 
@@ -53,18 +53,18 @@ class Net:
     """When the tables last changed."""
     number: dict[str, int] = field(default_factory=dict)
     lid_at: dict[tuple[int, int], int] = field(default_factory=dict)
+    all_known: bool = False
+    """Whether the table of every switch that has a link is known."""
     _next: dict[int, Numbers] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.all_known = bool((self.known | ~self.connected).all() and self.known.any())
 
     @property
     def connected(self) -> NDArray[np.bool_]:
         """Of shape (switches,): which have a link; the others are in nobody's way."""
         found: NDArray[np.bool_] = (self.peer[: self.switches] != NOBODY).any(axis=1)
         return found
-
-    @property
-    def all_known(self) -> bool:
-        """Whether the table of every switch that has a link is known."""
-        return bool((self.known | ~self.connected).all() and self.known.any())
 
     def port(self, device: int, port: int) -> str:
         return f"{self.names[device]}/{port}"
@@ -134,7 +134,8 @@ class Nets:
         """The fabric of a cluster at `at` (None: now)."""
         with self._lock:
             if at is None:
-                mark = (_mark(self.facts, cluster), forwarding.mark(cluster))
+                # Jobs that come and go do not change it.
+                mark = (self.facts.versions(cluster, *_MADE_OF), forwarding.mark(cluster))
                 held = self._now.get(cluster)
                 if held is None or held[0] != mark:
                     held = self._now[cluster] = (mark, build(self.engine, self.facts, cluster, None))
@@ -146,15 +147,6 @@ class Nets:
             while len(self._past) > MOST_PAST:
                 self._past.popitem(last=False)
             return net
-
-
-def _mark(facts: Facts, cluster: str) -> tuple[object, ...]:
-    """What changes whenever the fabric does; jobs that come and go do not. Made for each question: it must be quick."""
-    recorded = attrgetter("recorded")
-    held = [facts.current(cluster, kind) for kind in ("CONNECTION", "PORT")]
-    newest = [max(map(recorded, one), default=None) for one in held]
-    counts = [len(facts.current(cluster, kind)) for kind in ("SW", "HCA", "BELONGS_TO")]
-    return (*map(len, held), *newest, *counts)
 
 
 def build(engine: Engine, facts: Facts, cluster: str, at: datetime | None) -> Net:

@@ -147,38 +147,45 @@ class Traffic:
 
 
 def between(net: Net, ports: Sequence[tuple[int, int]]) -> Traffic:
-    """The routes from each of these ports of adapters to each of the others."""
+    """The routes from each of these ports of adapters to each of the others. Two ports of one adapter talk to each
+    other inside the host."""
     crossed = np.zeros(len(net.links), np.int64)
-    starts = np.array(ports, np.int64).reshape(-1, 2)
-    lost, guessed = 0, 0
-    for index, (target, target_port) in enumerate(ports):
-        out, guess = net.column(target, target_port)
-        guessed += guess
-        others = np.delete(starts, index, axis=0)
-        others = others[others[:, 0] != target]  # two ports of one adapter talk to each other inside the host
-        device, port = others[:, 0], others[:, 1]
-        steps = 0
-        while len(device):
-            link = net.link[device, port]
-            there = link != NOBODY
-            lost += int(np.count_nonzero(~there))
-            np.add.at(crossed, link[there], 1)
-            device = net.peer[device[there], port[there]].astype(np.int64)
-            device = device[device != target]
-            astray = device >= net.switches
-            lost += int(np.count_nonzero(astray))
-            device = device[~astray]
-            port = out[device].astype(np.int64)
-            dropped = (port == NOBODY) | (port >= net.link.shape[1])
-            lost += int(np.count_nonzero(dropped))
-            device, port = device[~dropped], port[~dropped]
-            steps += 1
-            if steps > net.switches:  # longer than any way without a loop
-                lost += len(device)
-                break
     pairs = len({device for device, _ in ports})
+    of = pairs * (pairs - 1)
+    columns = [net.column(*port) for port in ports]
+    guessed = sum(guess for _, guess in columns)
     by: By = "tables" if not guessed else "shortest" if not net.known.any() else "tables, then shortest"
-    return Traffic(crossed, pairs * (pairs - 1), lost, by)
+    if not columns:
+        return Traffic(crossed, of, 0, by)
+    out = np.full((len(ports), net.switches + 1), NOBODY, np.int64)  # the last is for adapters, which forward nothing
+    out[:, :-1] = [column for column, _ in columns]
+    devices, numbers = np.array(ports, np.int64).T
+    alike = devices[:, None] == devices
+    others = len(ports) - alike.sum(axis=1)
+    first = net.link[devices, numbers]
+    there = first != NOBODY
+    lost = int(others[~there].sum())
+    np.add.at(crossed, first[there], others[there])
+    # From its switch on each goes the way of all that are plugged in there: one step for as many as they are.
+    where, group = np.unique(net.peer[devices, numbers][there], return_inverse=True)
+    ways = np.zeros((len(where), len(ports)), np.int64)
+    np.add.at(ways, group, ~alike[there])
+    start, to = np.nonzero(ways)
+    device, many = where[start].astype(np.int64), ways[start, to]
+    for _ in range(net.switches):  # more links than any way without a loop has
+        on = device != devices[to]
+        device, to, many = device[on], to[on], many[on]
+        port = out[to, np.minimum(device, net.switches)]
+        known = (port != NOBODY) & (port < net.link.shape[1])
+        link = np.where(known, net.link[device, np.where(known, port, 0)], NOBODY)
+        on = link != NOBODY
+        lost += int(many[~on].sum())
+        device, to, many, port, link = device[on], to[on], many[on], port[on], link[on]
+        if not len(device):
+            break
+        np.add.at(crossed, link, many)
+        device = net.peer[device, port].astype(np.int64)
+    return Traffic(crossed, of, lost + int(many[device != devices[to]].sum()), by)
 
 
 def faults(net: Net, most: int = 100) -> list[dict[str, Any]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from qnib.inventory.bulk import bulk
+from qnib.inventory.columns import Columns, array, properties_of
 from qnib.inventory.fact import Fact
-from qnib.model import Domain, PropertyType, Ref, Scalar
+from qnib.model import Domain, PropertyType, Scalar
 
 TYPES: dict[PropertyType, str] = {
     "string": "STRING", "int": "INT64", "float": "DOUBLE", "bool": "BOOL", "time": "STRING",
@@ -17,6 +20,9 @@ TYPES: dict[PropertyType, str] = {
 ARROW = {"STRING": pa.string(), "INT64": pa.int64(), "DOUBLE": pa.float64(), "BOOL": pa.bool_()}
 OF_ALL = ("cluster", "since", "until", "confirmed", "told_by")
 """Columns of every table. Nodes have `uid` (the primary key) and `key` as well."""
+
+_OURS = ("uid", "from", "to")
+"""Names that properties cannot have: the database's bulk loading of relations takes the last two for their ends."""
 
 Execute = Callable[[str], Any]
 
@@ -110,7 +116,7 @@ class Schema:
 
     def _widen(self, table: str, columns: dict[str, str], told: Mapping[str, Scalar], execute: Execute) -> None:
         for name, value in told.items():
-            if name not in columns and name != "uid" and value is not None:
+            if name not in columns and name not in _OURS and value is not None:
                 columns[name] = _type_of(value)
                 execute(f"ALTER TABLE {quoted(table)} ADD IF NOT EXISTS {quoted(name)} {columns[name]}")
 
@@ -132,8 +138,11 @@ def fits(value: Scalar, told: str) -> Scalar:
             return value if isinstance(value, str) else str(value)
         if told == "BOOL":
             return value if isinstance(value, bool) else None
-        return int(value) if told == "INT64" else float(value)
-    except (TypeError, ValueError):
+        if told == "INT64":
+            whole = int(value)
+            return whole if -1 << 63 <= whole < 1 << 63 else None
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -149,52 +158,90 @@ def values(fact: Fact, columns: Mapping[str, str], confirmed: datetime) -> dict[
     return row
 
 
+@bulk()
 def tables(
-    facts: Iterable[Fact], schema: Schema, confirmed: Callable[[Fact], datetime], execute: Execute
+    facts: Columns, schema: Schema, execute: Execute
 ) -> tuple[dict[str, pa.Table], dict[tuple[str, str, str], pa.Table]]:
     """Facts as Arrow tables ready for COPY: nodes by kind, relations by (kind, source kind, target kind).
 
-    Things that are only named by a relation become nodes too, with their key and nothing else.
+    Of several periods of a thing the last is its node. Things that are only named by a relation become nodes too, with
+    their key and nothing else.
     """
-    nodes: dict[str, dict[str, Fact]] = {}
-    named: dict[Ref, set[str]] = {}
-    ties: dict[tuple[str, str, str], list[Fact]] = {}
-    for fact in facts:
-        if fact.source is None or fact.target is None:
-            schema.node(fact.kind, fact.properties, execute)
-            nodes.setdefault(fact.kind, {})[uid(fact.cluster, fact.key)] = fact
+    told_by_part = {part: properties_of(table) for part, table in facts.parts.items()}
+    for (form, kind, source, target), (told, _) in told_by_part.items():
+        first = {name: value for one in reversed(told) for name, value in one.items() if value is not None}
+        if form == "entity":
+            schema.node(kind, first, execute)
             continue
-        named.setdefault(fact.source, set()).add(fact.cluster)
-        named.setdefault(fact.target, set()).add(fact.cluster)
-        schema.node(fact.source.kind, {}, execute)
-        schema.node(fact.target.kind, {}, execute)
-        schema.relation(fact.kind, fact.source.kind, fact.target.kind, fact.properties, execute)
-        ties.setdefault((fact.kind, fact.source.kind, fact.target.kind), []).append(fact)
-    stubs: dict[str, dict[str, dict[str, Scalar]]] = {}
-    for ref, clusters in named.items():
-        for cluster in clusters:
-            if uid(cluster, ref.key) not in nodes.get(ref.kind, {}):
-                stubs.setdefault(ref.kind, {})[uid(cluster, ref.key)] = {"key": ref.key, "cluster": cluster}
-    node_tables = {}
-    for kind in {*nodes, *stubs}:
-        columns = schema.nodes[kind]
-        rows = {name: values(fact, columns, confirmed(fact)) for name, fact in nodes.get(kind, {}).items()}
-        rows |= stubs.get(kind, {})
-        node_tables[kind] = _arrow({"uid": list(rows)}, columns | schema.newest.get(kind, {}), list(rows.values()))
-    tie_tables = {}
-    for (kind, source, target), found in ties.items():
-        columns = schema.relations[kind]
-        ends = {
-            "from": [uid(fact.cluster, fact.source.key) for fact in found if fact.source],
-            "to": [uid(fact.cluster, fact.target.key) for fact in found if fact.target],
-        }
-        rows_of = [values(fact, columns, confirmed(fact)) for fact in found]
-        tie_tables[kind, source, target] = _arrow(ends, columns, rows_of)
-    return node_tables, tie_tables
+        schema.node(source, {}, execute)
+        schema.node(target, {}, execute)
+        schema.relation(kind, source, target, first, execute)
+    nodes: dict[str, pa.Table] = {}
+    ties: dict[tuple[str, str, str], pa.Table] = {}
+    named: dict[str, list[pa.Table]] = {}
+    for (form, kind, source, target), table in facts.parts.items():
+        told, which = told_by_part.pop((form, kind, source, target))
+        if form == "entity":
+            names = {"uid": _uid(table["cluster"], table["key"]), "key": table["key"]}
+            made = _columns(names, table, schema.nodes[kind], told, which)
+            nodes[kind] = made.take(_last_of(made["uid"]))
+            continue
+        ends = {f"({key})": _uid(table["cluster"], table[key]) for key in ("source_key", "target_key")}
+        ties[kind, source, target] = _columns(ends, table, schema.relations[kind], told, which)
+        for one, uids, key in zip((source, target), ends.values(), ("source_key", "target_key"), strict=True):
+            stubs = pa.table({"uid": uids, "key": table[key], "cluster": table["cluster"]})
+            named.setdefault(one, []).append(stubs.take(_last_of(uids)))
+    for kind, found in named.items():
+        stubs = pa.concat_tables(found)
+        stubs = stubs.take(_last_of(stubs["uid"]))
+        if kind in nodes:
+            stubs = stubs.filter(pc.invert(pc.is_in(stubs["uid"], nodes[kind]["uid"].combine_chunks())))
+        nodes[kind] = pa.concat_tables([nodes[kind], stubs] if kind in nodes else [stubs], promote_options="default")
+    return {kind: _filled(table, schema.nodes[kind]) for kind, table in nodes.items()}, ties
 
 
-def _arrow(first: dict[str, list[str]], columns: Mapping[str, str], rows: Sequence[Mapping[str, Scalar]]) -> pa.Table:
-    data = {name: pa.array(cells, pa.string()) for name, cells in first.items()}
-    for name, told in columns.items():
-        data[name] = pa.array([row.get(name) for row in rows], ARROW[told])
-    return pa.table(data)
+def _columns(
+    names: dict[str, Any], table: pa.Table, columns: Mapping[str, str], told: Sequence[Mapping[str, Scalar]],
+    which: pa.Array,
+) -> pa.Table:
+    """Of a part of the facts what the graph holds, by column: `names`, what is of all, and properties as they fit."""
+    data = dict(names) | {
+        "cluster": table["cluster"], "since": _instants(table["began"]), "until": _instants(table["valid_until"]),
+        "confirmed": _instants(table["confirmed"]), "told_by": table["told_by"],
+    }
+    for name, kind in columns.items():
+        if name not in data:
+            data[name] = fitting([one.get(name) for one in told], kind).take(which)
+    return pa.table({name: data[name] for name in (*names, *columns)})
+
+
+def _uid(cluster: pa.ChunkedArray, key: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`uid` of many."""
+    return pc.binary_join_element_wise(cluster, key, "/")
+
+
+def _instants(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`instant` of many."""
+    told = times.cast(pa.timestamp("us")).cast(pa.timestamp("ms"), safe=False).cast(pa.string())
+    return pc.binary_join_element_wise(pc.binary_replace_slice(told, 10, 11, "T"), "Z", "")
+
+
+def fitting(cells: list[Scalar], told: str) -> pa.Array:
+    """Values as their column's type; Arrow refuses a whole column for one that does not fit."""
+    try:
+        return pa.array(cells, ARROW[told])
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return array([fits(cell, told) for cell in cells], ARROW[told])
+
+
+def _last_of(uids: pa.ChunkedArray) -> pa.Array:
+    """The number of the last row of each."""
+    rows = pa.table({"uid": uids, "row": pa.array(range(len(uids)))}).group_by("uid", use_threads=False)
+    return rows.aggregate([("row", "max")])["row_max"]
+
+
+def _filled(table: pa.Table, columns: Mapping[str, str]) -> pa.Table:
+    """`uid` and these columns in their order; nothing where there is none."""
+    known = set(table.column_names)
+    data = {name: table[name] if name in known else pa.nulls(len(table), ARROW[kind]) for name, kind in columns.items()}
+    return pa.table({"uid": table["uid"], **data}).combine_chunks()

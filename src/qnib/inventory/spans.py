@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from qnib.engine import DATABASE, Engine
-from qnib.inventory.fact import Fact, from_row
+from qnib.inventory.columns import facts_of
+from qnib.inventory.fact import Fact
 
 
 def overlapping(
@@ -15,14 +16,14 @@ def overlapping(
     params: Mapping[str, Any] | None = None,
 ) -> list[Fact]:
     """The last version of each fact of a kind that held at any time in [start, end], in order of its beginning."""
-    rows = engine.rows(
+    rows = engine.table(
         f"SELECT * FROM (SELECT * FROM {DATABASE}.facts WHERE cluster = {{cluster:String}}"
         f" AND kind = {{kind:String}} AND ({where}) ORDER BY recorded DESC LIMIT 1 BY form, key, valid_from)"
         " WHERE (valid_until IS NULL OR (valid_until >= valid_from AND valid_until >= {start:DateTime64(6, 'UTC')}))"
         " AND began <= {end:DateTime64(6, 'UTC')} ORDER BY valid_from DESC LIMIT 1 BY form, key, began",
         {"cluster": cluster, "kind": kind, "start": start, "end": end, **(params or {})},
     )
-    return sorted((from_row(row) for row in rows), key=lambda fact: (fact.began, fact.key))
+    return sorted(facts_of(rows), key=lambda fact: (fact.began, fact.key))
 
 
 def connections_of(

@@ -23,23 +23,24 @@ class Node:
 
 def snapshot(nodes: Iterable[Node], cluster: str = "", complete: frozenset[str] = frozenset()) -> Snapshot:
     """Nodes, the hosts they are, their partitions and names, and the cluster where the source says which."""
-    entities: dict[Ref, Entity] = {}
+    entities: dict[tuple[str, str], Entity] = {}
     if cluster:
-        entities[Ref("Cluster", cluster)] = Entity("Cluster", cluster, {"name": cluster})
-    relations: dict[tuple[str, Ref, Ref], Relation] = {}
+        entities["Cluster", cluster] = Entity("Cluster", cluster, {"name": cluster})
+    relations: dict[tuple[str, str, str], Relation] = {}  # by keys: the ends of a kind are of one kind each
     for node in nodes:
         ref, host = Ref("Node", node.name), Ref("Host", (node.hostname or node.name).split(".")[0])
         ties = [Relation("IN", ref, Ref("Cluster", cluster))] if cluster else []
         for kind, name in (("slurm", node.name), ("hostname", node.hostname), ("address", node.address)):
             if name and (kind == "slurm" or name != node.name):
-                alias = Entity("Alias", f"{kind}:{name}", {"name": name, "kind": kind})
-                entities[alias.ref] = alias
-                ties.append(Relation("ALIAS_OF", alias.ref, host))
-        entities[host] = Entity("Host", host.key, {"name": host.key})
-        entities[ref] = Entity("Node", node.name, {"name": node.name, **node.told})
+                key = f"{kind}:{name}"
+                entities["Alias", key] = Entity("Alias", key, {"name": name, "kind": kind})
+                ties.append(Relation("ALIAS_OF", Ref("Alias", key), host))
+        entities["Host", host.key] = Entity("Host", host.key, {"name": host.key})
+        entities["Node", node.name] = Entity("Node", node.name, {"name": node.name, **node.told})
         ties.append(Relation("IS", ref, host))
         ties.extend(Relation("PART_OF", ref, Ref("Partition", name)) for name in node.partitions)
-        relations.update({(tie.kind, tie.source, tie.target): tie for tie in ties})
+        for tie in ties:
+            relations[tie.kind, tie.source.key, tie.target.key] = tie
     return Snapshot(list(entities.values()), list(relations.values()), complete)
 
 
