@@ -27,7 +27,7 @@ from qnib.engine.chdb import open_engine
 from qnib.inventory.asking import bind
 from qnib.inventory.distance import hops
 from qnib.inventory.facts import Facts
-from qnib.inventory.graph import Graph, KuzuGraph
+from qnib.inventory.graph import Graph, LiveGraph, open_graph
 from qnib.model import Entity, Question, Ref, Relation, Snapshot
 from qnib.monitoring.spool import Record
 from qnib.settings import load
@@ -99,11 +99,11 @@ def capture(text: str, at: datetime) -> Record:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[tuple[Any, Facts, KuzuGraph, FrozenClock]]:
+def opened(folder: Path) -> Iterator[tuple[Any, Facts, LiveGraph, FrozenClock]]:
     clock, settings = FrozenClock(NOON), load(home=folder)
     engine = open_engine(settings, clock)
     facts = Facts(engine, clock)
-    graph = KuzuGraph(folder / "graph", facts, clock)
+    graph = open_graph(settings, facts, clock)
     yield engine, facts, graph, clock
     graph.close()
     engine.close()

@@ -16,7 +16,7 @@ from qnib.domains import all_domains
 from qnib.engine import Limits
 from qnib.errors import NotAllowed, NotFound, TooMuch, WrongUse
 from qnib.inventory.facts import Facts
-from qnib.inventory.graph import Graph, KuzuGraph, open_graph
+from qnib.inventory.graph import Graph, open_graph
 from qnib.model import Entity, Ref, Relation, Snapshot
 from qnib.settings import Settings
 
@@ -178,11 +178,11 @@ def test_nodes_come_as_plain_values(graph: Graph, facts: Facts) -> None:
 
 
 def test_reopened_as_it_was_left(settings: Settings, facts: Facts, clock: FrozenClock) -> None:
-    graph = KuzuGraph(settings.home / "graph", facts, clock)
+    graph = open_graph(settings, facts, clock)
     story(facts, graph)
     before = content(graph)
     graph.close()
-    again = KuzuGraph(settings.home / "graph", facts, clock)
+    again = open_graph(settings, facts, clock)
     assert not again.rebuilt
     assert content(again) == before
     again.update(facts.apply("demo", "names", at(290), Snapshot([Entity("Host", "h9", {"name": "h9"})])))
@@ -193,7 +193,7 @@ def test_reopened_as_it_was_left(settings: Settings, facts: Facts, clock: Frozen
 @pytest.mark.parametrize("harm", ["torn", "missing", "behind", "garbage pointer"])
 def test_made_again_when_in_doubt(settings: Settings, facts: Facts, clock: FrozenClock, harm: str) -> None:
     folder = settings.home / "graph"
-    graph = KuzuGraph(folder, facts, clock)
+    graph = open_graph(settings, facts, clock)
     story(facts, graph)
     before = content(graph)
     graph.close()
@@ -206,7 +206,7 @@ def test_made_again_when_in_doubt(settings: Settings, facts: Facts, clock: Froze
         facts.apply("demo", "names", at(290), Snapshot([Entity("Host", "h9", {"name": "h9"})]))
     else:
         (folder / "current").write_text("live.999")
-    again = KuzuGraph(folder, facts, clock)
+    again = open_graph(settings, facts, clock)
     assert again.rebuilt
     assert content(again) == before or harm == "behind"
     assert ("h9" in str(content(again))) == (harm == "behind")

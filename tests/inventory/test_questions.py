@@ -15,7 +15,7 @@ from qnib.domains.questions import library, read
 from qnib.errors import WrongUse
 from qnib.inventory.asking import bind
 from qnib.inventory.facts import Facts
-from qnib.inventory.graph import Graph, KuzuGraph
+from qnib.inventory.graph import Graph, open_graph
 from qnib.inventory.schema import instant
 from qnib.model import Entity, Ref, Relation, Scalar, Snapshot
 from qnib.settings import Settings
@@ -104,7 +104,7 @@ def graph(settings: Settings, facts: Facts, clock: FrozenClock) -> Iterator[Grap
                               "submit": T2.isoformat()}),
         Entity("Attempt", "4@1#2", {"number": 2}), Relation("ATTEMPT_OF", Ref("Attempt", "4@1#2"), Ref("Job", "4@1")),
     ]))  # fmt: skip
-    opened = KuzuGraph(settings.home / "graph", facts, clock, values)
+    opened = open_graph(settings, facts, clock, values)
     yield opened
     opened.close()
 

@@ -7,7 +7,6 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,11 +14,13 @@ from typing import Any
 
 import kuzu
 
+from qnib.domains import all_domains
 from qnib.engine import Limits
 from qnib.errors import Forbidden, TooMuch, WrongUse
 from qnib.inventory.fact import Changes, Fact
 from qnib.inventory.reading import check_reading
-from qnib.inventory.schema import OF_ALL, Schema, instant, quoted, tables, uid, values
+from qnib.inventory.schema import Schema, instant, quoted, tables, uid, values
+from qnib.inventory.store import Answer, Confirmed, Newest, merged
 from qnib.model import Domain, Ref, Scalar
 
 FORMAT = f"2 kuzu {kuzu.__version__}"
@@ -31,20 +32,7 @@ SMALL = 200
 LARGEST = 1 << 34
 _FILE = "graph.kuzu"
 
-_Period = tuple[str, str, str, str, datetime]
-Newest = tuple[str, Ref, Mapping[str, Scalar]]
-"""Cluster, entity, and its newest values by column."""
-Confirmed = Callable[[Fact], datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    columns: list[str]
-    rows: list[list[Any]]
-    truncated: bool
-
-
-class Projection:
+class KuzuProjection:
     """A database and what is known of its tables. One thread writes at a time, any number read."""
 
     _numbers = itertools.count(1)
@@ -68,7 +56,7 @@ class Projection:
     @classmethod
     def build(
         cls, parent: Path | None, domains: Sequence[Domain], facts: Iterable[Fact], confirmed: Confirmed, mark: str
-    ) -> Projection:
+    ) -> KuzuProjection:
         """A new database with these facts: below `parent`, or in memory only."""
         facts = list(facts)
         folder = None
@@ -99,7 +87,7 @@ class Projection:
         return cls(folder, database, schema, len(facts))
 
     @classmethod
-    def reopen(cls, parent: Path, domains: Sequence[Domain], mark: str) -> Projection | None:
+    def reopen(cls, parent: Path, domains: Sequence[Domain], mark: str) -> KuzuProjection | None:
         """The database that is in force below `parent`; None when there is none, it is broken, or behind the facts."""
         try:
             folder = parent / (parent / "current").read_text().strip()
@@ -124,7 +112,7 @@ class Projection:
         return None
 
     @contextmanager
-    def borrowed(self) -> Iterator[Projection]:
+    def borrowed(self) -> Iterator[KuzuProjection]:
         """Hold the database open while it is read, even when another takes its place meanwhile."""
         with self._state:
             self._readers += 1
@@ -158,27 +146,13 @@ class Projection:
 
     def write(self, batch: Sequence[Changes], confirmed: Confirmed) -> None:
         """Bring what changed, in this order, to what it is now: all of it or nothing."""
-        # Each period of each thing once, in its last version.
-        facts: dict[_Period, Fact] = {}
-        new: set[_Period] = set()
-        moved: list[Fact] = []
-        for changes in batch:
-            for before, now in changes.corrected:
-                if before.began == now.began:
-                    continue
-                if facts.pop(_period(before), None) is None or _period(before) not in new:
-                    moved.append(before)
-                new.discard(_period(before))
-                new.add(_period(now))
-            new |= {_period(fact) for fact in changes.opened}
-            after = [now for _, now in [*changes.changed, *changes.corrected]]
-            facts |= {_period(fact): fact for fact in [*changes.opened, *after, *changes.ended]}
-        with self._writing, self._transaction(facts.values()) as execute:
-            for fact in moved:
+        made = merged(batch)
+        with self._writing, self._transaction(made.facts.values()) as execute:
+            for fact in made.moved:
                 if fact.source is not None and fact.target is not None:
                     self._forget(fact, execute)
-            self._put_nodes(list(facts.values()), confirmed, execute)
-            ties = [(fact, period in new) for period, fact in facts.items() if fact.form == "relation"]
+            self._put_nodes(list(made.facts.values()), confirmed, execute)
+            ties = [(fact, name in made.new) for name, fact in made.facts.items() if fact.form == "relation"]
             self._put_ties(ties, confirmed, execute)
         if self._folder is not None:  # killed in between: the mark is behind, and the graph is made again
             _write_mark(self._folder, batch[-1].mark)
@@ -341,16 +315,34 @@ class Projection:
         return [Ref(node["label"], node["key"]) for node in answer.rows[0][0]["nodes"]] if answer.rows else []
 
 
+class KuzuStore:
+    """`Store` in files below a folder: each projection is a database of its own, and `current` names the one in force.
+
+    One that was left is opened again if its mark fits; each rebuild is made beside it and takes its place.
+    """
+
+    name = f"Kuzu {kuzu.__version__}, embedded"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def reopen(self, mark: str) -> KuzuProjection | None:
+        return KuzuProjection.reopen(self._folder, all_domains(), mark)
+
+    def build(self, facts: Iterable[Fact], confirmed: Confirmed, mark: str) -> KuzuProjection:
+        return KuzuProjection.build(self._folder, all_domains(), facts, confirmed, mark)
+
+    def check(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def _open(folder: Path | None) -> kuzu.Database:
     return kuzu.Database(
         str(folder / _FILE) if folder else ":memory:", max_num_threads=2, max_db_size=LARGEST,
         buffer_pool_size=POOL,
     )
-
-
-def _period(fact: Fact) -> _Period:
-    """One thing of one cluster from when it began: what the graph holds once."""
-    return fact.cluster, *fact.identity, fact.began
 
 
 def _full(mark: str) -> str:
@@ -447,6 +439,3 @@ def _translated(query: str, limits: Limits) -> Iterator[None]:
             f"The query is not valid: {text.splitlines()[0]}", where=where,
             try_next="names that are keywords, like `end` or `IN`, stand in backticks.",
         ) from error
-
-
-__all__ = ["OF_ALL", "Answer", "Projection"]
