@@ -167,6 +167,7 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
         facts = Facts(engine, clock)
         graph = open_graph(settings, facts, clock, lambda at: values_of_entities(engine, facts, at))
         cleanup.callback(graph.close)
+        log.info("the graph is in %s", graph.name)
         live = Live()
         live.attach(loop)
 

@@ -28,12 +28,20 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--background", help="Return when the server answers; it goes on alone.")
         ] = False,
         port: Annotated[int | None, typer.Option(help="Port of the API and the UI.")] = None,
-    ) -> None:
+        graph: Annotated[
+            str | None,
+            typer.Option(
+                metavar="URL", help="Neo4j that holds the graph, for example neo4j://HOST:7687; user and password by "
+                "QNIB_GRAPH__USER and QNIB_GRAPH__PASSWORD or qnib.toml.",
+            ),
+        ] = None,
+    ) -> None:  # fmt: skip
         """Run the server: metrics, events, inventory, API and UI in one process."""
         from qnib.settings import load
 
-        if port is not None:
-            os.environ["QNIB_HTTP__PORT"] = str(port)  # so that a background child gets it, too
+        for name, value in (("QNIB_HTTP__PORT", port), ("QNIB_GRAPH__URL", graph)):
+            if value is not None:
+                os.environ[name] = str(value)  # so that a background child gets it, too
         settings = load()
         if background:
             _start(settings)

@@ -76,6 +76,8 @@ class LiveGraph:
 
     def __init__(self, store: Store, facts: Facts, clock: Clock, values: Values | None = None) -> None:
         self._store = store
+        self.name = store.name
+        """The database, for people."""
         self._values = values
         columns = {name for kind in newest_columns(all_domains()).values() for name in kind}
         self._mentions = re.compile(rf"\b({'|'.join(sorted(columns)) or '(?!)'})\b")
@@ -85,6 +87,7 @@ class LiveGraph:
         self._making = threading.Lock()
         self._instants = Instants(facts)
         self._confirmed_at = clock.now()
+        self._heard: dict[tuple[str, str], datetime] = {}
         self._queued = threading.Condition()
         self._queue: list[Changes] = []
         self._busy = self._anew = self._closing = False
@@ -258,9 +261,31 @@ class LiveGraph:
             now = self._clock.now()
             if now - self._confirmed_at >= _CONFIRM_EVERY or now < self._confirmed_at:
                 self._confirmed_at = now
-                self._live.confirm(self._facts.heard())
+                heard = self._facts.heard()
+                self._live.confirm({told: at for told, at in heard.items() if self._heard.get(told) != at})
+                self._heard = heard
 
 
-def open_graph(settings: Settings, facts: Facts, clock: Clock | None = None, values: Values | None = None) -> LiveGraph:
-    """The live graph in ``settings.home/graph``: as it was left if it fits the facts, else made again."""
-    return LiveGraph(KuzuStore(settings.home / "graph"), facts, clock or SystemClock(), values)
+def open_graph(
+    settings: Settings, facts: Facts, clock: Clock | None = None, values: Values | None = None
+) -> LiveGraph:
+    """The live graph: as it was left if it fits the facts, else made again.
+
+    In ``settings.home/graph`` or, if ``settings.graph.url`` names one, in a Neo4j. Raises Unavailable or Conflict
+    when that cannot hold it.
+    """
+    store: Store = _neo4j(settings) if settings.graph.url else KuzuStore(settings.home / "graph")
+    try:
+        return LiveGraph(store, facts, clock or SystemClock(), values)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _neo4j(settings: Settings) -> Store:
+    from qnib.inventory.bolt import Bolt  # the driver takes a while to load, and few need it
+    from qnib.inventory.neo4j import Neo4jStore
+
+    told = settings.graph
+    bolt = Bolt(told.url, told.user, told.password.get_secret_value(), told.database)
+    return Neo4jStore(bolt, settings.home / "graph")
