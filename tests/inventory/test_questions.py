@@ -205,7 +205,7 @@ def test_cables_have_a_history(graph: Graph, facts: Facts) -> None:
     ]  # fmt: skip
 
 
-def test_shapes_that_graph_databases_get_wrong(graph: Graph) -> None:
+def test_shapes_that_graph_databases_get_wrong(graph: Graph, database: str) -> None:
     """What releases of the database lost rows of (docs/decisions/0005): the gate for another one."""
     chain = (
         "MATCH (s:SW {cluster: 'demo', name: 'SW1'})-[:HAS_PORT]->(p:PORT)-[l:LINK]-(q:PORT)<-[:HAS_PORT]-(a:HCA)"
@@ -221,8 +221,12 @@ def test_shapes_that_graph_databases_get_wrong(graph: Graph) -> None:
         ["SPINE", "SW1"], ["SPINE", "SW2"], ["SW1", "SPINE"], ["SW1", "h0"], ["SW1", "h1"], ["SW1", "h3"],
         ["SW2", "SPINE"], ["SW2", "h2"],
     ]  # fmt: skip
-    with pytest.raises(WrongUse, match="distinct first"):
-        graph.cypher("MATCH (j:Job)-[c:JOBCLIENT]->(h:Host) RETURN h.key, count(DISTINCT j.key), sum(c.cpus)")
+    sums = "MATCH (j:Job)-[c:JOBCLIENT]->(h:Host {key: 'h0'}) RETURN h.key, count(DISTINCT j.key), sum(c.cpus)"
+    if database == "kuzu":  # it answers null, and so is not asked
+        with pytest.raises(WrongUse, match="distinct first"):
+            graph.cypher(sums)
+    else:
+        assert graph.cypher(sums).rows == [["h0", 4, 8]]
 
 
 def test_a_question_about_the_past(graph: Graph, facts: Facts) -> None:

@@ -49,9 +49,8 @@ class Bolt:
             liveness_check_timeout=_IDLE_SECONDS,
         )
         try:
-            with self._reached():
-                self.version = self._driver.get_server_info(database=self._database).agent.removeprefix("Neo4j/")
-                self.rows("RETURN 1")  # a password that has to be changed is refused here only
+            with self._reached(), self._driver.session(database=self._database) as session:
+                self.version = session.run("RETURN 1").consume().server.agent.removeprefix("Neo4j/")
             numbers = tuple(map(int, re.findall(r"\d+", self.version)[:2]))
             if numbers < OLDEST:
                 raise Unavailable(
@@ -63,8 +62,7 @@ class Bolt:
             raise
 
     def check(self) -> None:
-        with self._reached():
-            self._driver.verify_connectivity(database=self._database)
+        self.rows("RETURN 1")
 
     def close(self) -> None:
         self._driver.close()

@@ -220,6 +220,8 @@ class LiveGraph:
 
     def shortest_path(self, cluster: str, source: Ref, target: Ref, *, at: datetime | None = None) -> list[Ref]:
         with self._borrow(at) as projection:
+            if source == target:
+                return [source] if projection.has(cluster, source) else []
             return projection.path(cluster, source, target)
 
     def close(self) -> None:
