@@ -1,4 +1,4 @@
-"""A real Neo4j Community of the tests' own: started on a free port of loopback, with a password, data in a temporary folder."""
+"""A real Neo4j Community of the tests' own: on a free port of loopback, with a password, data in a temporary folder."""
 
 from __future__ import annotations
 

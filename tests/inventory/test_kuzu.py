@@ -14,7 +14,12 @@ from qnib.inventory.graph import open_graph
 from qnib.model import Entity, Snapshot
 from qnib.settings import Settings
 
-pytestmark = [pytest.mark.engine, pytest.mark.parametrize("database", ["kuzu"])]
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def database() -> str:
+    return "kuzu"
 
 
 @pytest.mark.parametrize("harm", ["torn", "missing", "behind", "garbage pointer"])

@@ -27,6 +27,7 @@ HIDDEN = frozenset({"uid", "qnib", "told_by"})
 CONNECT_SECONDS = 5
 RETRY_SECONDS = 5
 _IDLE_SECONDS = 30
+_SECURITY = ".Security."
 _NAMED = re.compile(r"`([^`]+)`")
 _UNKNOWN = {"01N50": "kind", "01N51": "relation", "01N52": "property"}
 """What the server remarks of a query that names what it does not have."""
@@ -116,25 +117,25 @@ class Bolt:
         """What is wrong with the server or the login, as Unavailable."""
         try:
             yield
-        except (neo4j.exceptions.AuthError, neo4j.exceptions.Forbidden) as error:
-            code = str(error.code).rpartition(".")[2]
-            said = {
-                "Unauthorized": "refuses user or password",
-                "AuthenticationRateLimit": "takes no login for some seconds after several wrong ones",
-                "CredentialsExpired": "wants the password changed first (ALTER CURRENT USER SET PASSWORD …)",
-            }.get(code, f"refuses: {error.message}")
-            raise Unavailable(
-                f"Neo4j {said}.", where=self.url,
-                try_next="set QNIB_GRAPH__USER and QNIB_GRAPH__PASSWORD, or [graph] in qnib.toml.",
-            ) from error
         except (neo4j.exceptions.DriverError, OSError) as error:
             raise Unavailable(
                 f"Neo4j cannot be reached: {' '.join(str(error).split())[:200]}.", where=self.url,
                 try_next="start it, or correct the setting graph.url.",
             ) from error
         except neo4j.exceptions.Neo4jError as error:
+            code = str(error.code)
+            if _SECURITY not in code:
+                raise Unavailable(
+                    f"Neo4j cannot do it: {error.message}", where=self.url, try_next="see Neo4j's log."
+                ) from error
+            said = {
+                "Unauthorized": "refuses user or password",
+                "AuthenticationRateLimit": "takes no login for some seconds after several wrong ones",
+                "CredentialsExpired": "wants the password changed first (ALTER CURRENT USER SET PASSWORD …)",
+            }.get(code.rpartition(".")[2], f"refuses: {error.message}")
             raise Unavailable(
-                f"Neo4j cannot do it: {error.message}", where=self.url, try_next="see Neo4j's log."
+                f"Neo4j {said}.", where=self.url,
+                try_next="set QNIB_GRAPH__USER and QNIB_GRAPH__PASSWORD, or [graph] in qnib.toml.",
             ) from error
 
 
@@ -144,9 +145,9 @@ def _translated(query: str, limits: Limits) -> Iterator[None]:
     try:
         yield
     except neo4j.exceptions.Neo4jError as error:
-        if isinstance(error, neo4j.exceptions.AuthError | neo4j.exceptions.Forbidden):
-            raise
         code, said = str(error.code), (error.message or "").strip()
+        if _SECURITY in code:
+            raise
         raise _meaning(code, said.splitlines()[0] if said else code, " ".join(query.split())[:120], limits) from error
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from qnib.clock import Clock, SystemClock
 from qnib.domains import all_domains
 from qnib.engine import Limits
-from qnib.errors import NotFound, QnibError, Unavailable
+from qnib.errors import NotFound, QnibError, Unavailable, WrongUse
 from qnib.inventory.fact import Changes
 from qnib.inventory.facts import Facts
 from qnib.inventory.instants import Instants
@@ -207,7 +207,15 @@ class LiveGraph:
         with self._borrow(at) as projection:
             if self._values is not None and self._mentions.search(query):
                 self._revalue(projection, at)
-            return projection.ask(query, params or {}, limits or Limits())
+            try:
+                return projection.ask(query, params or {}, limits or Limits())
+            except WrongUse as error:
+                if at is None or isinstance(self._store, KuzuStore):
+                    raise
+                raise WrongUse(
+                    error.what, where=error.where,
+                    try_next=f"graphs of other times are in Kuzu, the live one in {self.name}: keep to what both read.",
+                ) from error
 
     def neighbours(self, cluster: str, ref: Ref, *, at: datetime | None = None) -> list[dict[str, Any]]:
         with self._borrow(at) as projection:
