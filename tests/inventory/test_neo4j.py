@@ -82,7 +82,8 @@ def test_two_servers_share_a_database_each_with_its_clusters(
     one = open_graph(settings, facts, clock)
     story(facts, one)
     before = content(one)
-    facts._engine.run("TRUNCATE TABLE qnib.facts")
+    for table in ("facts", "confirmations"):
+        facts._engine.run(f"TRUNCATE TABLE qnib.{table}")
     others = Facts(facts._engine, clock)
     elsewhere = load(home=tmp_path / "other", graph=neo4j.settings)
     two = open_graph(elsewhere, others, clock)
@@ -120,7 +121,7 @@ HARM = {
     "a relation twice": "MATCH (a)-[r:BELONGS_TO]->(b) CREATE (a)-[s:BELONGS_TO]->(b) SET s = r",
     "a relation changed": "MATCH ()-[r:LINK]->() SET r.width = '1x'", "a label gone": "MATCH (s:SW) REMOVE s:SW",
     "an odd node": "MATCH (h:Host) CREATE (:Host:QNIB {uid: h.qnib + '/Host/demo/odd', qnib: h.qnib, key: 'odd'})",
-    "everything gone": "MATCH (n:QNIB) DETACH DELETE n",
+    "all of ours gone": "MATCH (n:QNIB) DETACH DELETE n", "everything gone": "MATCH (n) DETACH DELETE n",
 }  # fmt: skip
 
 
@@ -131,6 +132,8 @@ def test_a_rebuild_mends_it(graph: LiveGraph, facts: Facts, neo4j: Server, harm:
     neo4j.run(HARM[harm])
     assert content(graph) != expected(facts)
     graph.rebuild()
+    assert content(graph) == expected(facts)
+    graph.update(facts.apply("demo", "late", at(290), Snapshot([Entity("Host", "h9", {"name": "h9"})])))
     assert content(graph) == expected(facts)
 
 
@@ -175,11 +178,19 @@ def test_much_is_written_in_pieces_and_not_read_meanwhile(
 
     store.bolt.rows("MATCH (n:QNIB) DETACH DELETE n")
     monkeypatch.setattr(neo4j, "PIECE", 3)
-    monkeypatch.setattr(store, "_run", run)
-    graph.rebuild()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_run", run)
+        graph.rebuild()
     assert told.count("The graph is being made again.") > 5
     assert told.count("no graph") >= told.count("The graph is being made again.") - 1, "killed here, it is made again"
     assert content(graph) == expected(facts)
+    many = [facts.apply("demo", f"s{n}", at(260 + n), Snapshot([Entity("Host", f"x{n}", {})])) for n in range(8)]
+    graph._live.write(many, facts.confirmed)
+    assert content(graph) == expected(facts)
+    store.stop()  # the server ends while it is made: no harm, the next one goes on
+    store.bolt.rows("MATCH (n:QNIB) DETACH DELETE n")
+    with pytest.raises(Unavailable, match="ends"):
+        graph.rebuild()
 
 
 # ── what people may ask ───────────────────────────────────────────────────────────────────────────

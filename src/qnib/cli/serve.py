@@ -150,6 +150,7 @@ def _status(settings: Settings, name: str, as_json: bool) -> None:
                     "token": told["token"] if told else None,
                     "address": address(told) if told else None,
                     "pid": told["pid"] if told else None,
+                    "graph": told.get("graph") if told else None,
                     "home": str(settings.home),
                     "clusters": found,
                 },
@@ -163,6 +164,8 @@ def _status(settings: Settings, name: str, as_json: bool) -> None:
         if told
         else "server   not running: `qnib serve --background` starts it"
     )
+    if told and told.get("graph"):
+        print(f"graph    {told['graph']}")
     if not found:
         print("cluster  none: `qnib up` starts one")
     for cluster in found:

@@ -31,9 +31,8 @@ log = logging.getLogger("qnib")
 
 KEEP = timedelta(days=30)
 """Ended facts older than this are asked for with a time (`--at`), not found in the live graph."""
-BULK = 2000
-"""More changed facts than this at once, or more snapshots queued than `MOST`, and the graph is made anew in bulk."""
 MOST = 500
+"""More snapshots queued than this, and the graph is made anew in bulk."""
 PATIENCE = 3.0
 """Seconds a reader waits for what is queued."""
 _CONFIRM_EVERY = timedelta(seconds=5)
@@ -98,7 +97,9 @@ class LiveGraph:
         """Whether the graph had to be made again when it was opened."""
         self._mark = facts.mark()
         """The record's mark up to which the live graph is."""
-        self._live = kept or self._build()
+        begun = None if kept else store.begin(facts.clusters())
+        self._anew = begun is not None
+        self._live = kept or begun or self._build()
         self._thread = threading.Thread(target=self._work, name="graph", daemon=True)
         self._thread.start()
 
@@ -118,7 +119,7 @@ class LiveGraph:
         self._instants.forget(min(touched, default=None))
         with self._queued:
             self._queue.append(changes)
-            if len(facts) > BULK or len(self._queue) > MOST:  # made anew in bulk: one by one would take longer
+            if len(facts) > self._store.bulk or len(self._queue) > MOST:
                 self._queue.clear()
                 self._anew = True
             self._queued.notify_all()
@@ -151,7 +152,7 @@ class LiveGraph:
                 f"The graph could not be brought up to date: {error}", where=self._store.name,
                 try_next="it is tried again every second; the server's log says more.",
             )
-        elif str(error) != str(self._trouble):
+        elif str(error) != str(self._trouble) and not self._closing:
             log.warning("the graph could not be brought up to date: %s", error)
         self._trouble = error
 
@@ -202,9 +203,9 @@ class LiveGraph:
         self, query: str, params: Mapping[str, Any] | None = None, *, at: datetime | None = None,
         limits: Limits | None = None,
     ) -> Answer:
-        if at is None and "confirmed" in query:
-            self._confirm()
         with self._borrow(at) as projection:
+            if at is None and "confirmed" in query:
+                self._confirm(projection)
             if self._values is not None and self._mentions.search(query):
                 self._revalue(projection, at)
             try:
@@ -239,6 +240,7 @@ class LiveGraph:
                 return
             self._closing = True
             self._queued.notify_all()
+        self._store.stop()
         self._thread.join()
         self._instants.forget(None)
         self._live.retire()
@@ -265,14 +267,14 @@ class LiveGraph:
                 projection.newest(self._values(now))
                 projection.valued = now
 
-    def _confirm(self) -> None:
+    def _confirm(self, projection: Projection) -> None:
         """`confirmed` moves with every snapshot, so it is brought up to date when somebody asks for it."""
         with self._lock:
             now = self._clock.now()
             if now - self._confirmed_at >= _CONFIRM_EVERY or now < self._confirmed_at:
                 self._confirmed_at = now
                 heard = self._facts.heard()
-                self._live.confirm({told: at for told, at in heard.items() if self._heard.get(told) != at})
+                projection.confirm({told: at for told, at in heard.items() if self._heard.get(told) != at})
                 self._heard = heard
 
 

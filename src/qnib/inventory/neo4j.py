@@ -39,18 +39,21 @@ PIECE = 10_000
 class Neo4jStore:
     """`Store` in a Neo4j server. The number of this server's graph is kept in `folder`."""
 
+    bulk = PIECE
+
     def __init__(self, bolt: Bolt, folder: Path) -> None:
         self.bolt = bolt
         self.name = f"Neo4j {bolt.version} at {bolt.url}"
         self.graph = _number(folder)
         self.partial = False
         """It is being written in several transactions, and not to be read."""
+        self._stopping = False
         self._clusters: set[str] = set()
         self._indexed = {name.removeprefix("qnib_key_") for (name,) in bolt.rows("SHOW INDEXES YIELD name RETURN name")}
         for about, label, name in (("uid", TAG, "uid"), ("graph", f"{TAG}_GRAPH", "id")):
             bolt.rows(f"CREATE CONSTRAINT qnib_{about} IF NOT EXISTS FOR (n:{label}) REQUIRE n.{name} IS UNIQUE")
-        where = f"{socket.gethostname()}:{folder.parent}"
-        bolt.rows(f"MERGE (g:{TAG}_GRAPH {{id: $id}}) SET g.server = $server", id=self.graph, server=where)
+        self._server = f"{socket.gethostname()}:{folder.parent}"
+        self._introduce()
 
     def reopen(self, mark: str) -> Neo4jProjection | None:
         ((found, clusters),) = self.bolt.rows(
@@ -59,19 +62,28 @@ class Neo4jStore:
         self._clusters = set(clusters)
         return Neo4jProjection(self, -1, mark) if found == _full(mark) else None
 
+    def begin(self, clusters: Iterable[str]) -> Neo4jProjection:
+        self.bolt.write(partial(self._claim, clusters=set(clusters)))
+        self.partial = True
+        return Neo4jProjection(self, 0, "")
+
     def build(self, facts: Iterable[Fact], confirmed: Confirmed, mark: str) -> Neo4jProjection:
         facts = list(facts)
         made = Neo4jProjection(self, len(facts), mark)
         made.room(facts)
+        self._introduce()
         self.bolt.write(partial(self._claim, clusters={fact.cluster for fact in facts}, only=True))
         steps = differences(self.bolt, self.graph, made.schema, facts, confirmed)
         if sum(len(rows) for _, rows in steps) <= PIECE:
             self.bolt.write(partial(self._run, steps=steps, mark=mark))
+            self.partial = False
             return made
         self.partial = True
         self.bolt.write(partial(self._run, steps=[], mark=""))  # killed from here on: it is made again
         for query, rows in steps:
             for start in range(0, len(rows), PIECE):
+                if self._stopping:
+                    raise Unavailable("The server ends.", where=self.name, try_next="start it: it goes on from here.")
                 self.bolt.write(partial(self._run, steps=[(query, rows[start : start + PIECE])], mark=""))
         self.bolt.write(partial(self._run, steps=[], mark=mark))
         self.partial = False
@@ -101,11 +113,26 @@ class Neo4jStore:
             self.bolt.rows(f"CREATE INDEX {name} IF NOT EXISTS FOR (n:{quoted(kind)}) ON (n.key)")
             self._indexed.add(kind)
 
+    def whole(self) -> None:
+        """Raises Unavailable while the graph is not all there."""
+        if self.partial:
+            raise Unavailable(
+                "The graph is being made again.", where=self.name, try_next="ask in some seconds, or about a time (at)."
+            )
+
     def check(self) -> None:
         self.bolt.check()
 
+    def stop(self) -> None:
+        self._stopping = True
+
     def close(self) -> None:
         self.bolt.close()
+
+    def _introduce(self) -> None:
+        self.bolt.rows(
+            f"MERGE (g:{TAG}_GRAPH {{id: $id}}) SET g.server = $server", id=self.graph, server=self._server
+        )
 
     def _run(self, tx: ManagedTransaction, steps: Sequence[Step], mark: str) -> None:
         for query, rows in steps:
@@ -169,19 +196,21 @@ class Neo4jProjection:
         self._store.make_index(self.schema.nodes)
 
     def write(self, batch: Sequence[Changes], confirmed: Confirmed) -> None:
-        made = merged(batch)
         with self._writing:
-            self.room(made.facts.values())
-            steps = Steps(self._store.graph, self.schema, confirmed)
-            for fact in made.moved:
-                steps.forget(fact)
-            for name, fact in made.facts.items():
-                steps.put(fact, name in made.new)
-            clusters = {fact.cluster for fact in made.facts.values()}
-            self._store.change(steps.all(), clusters, self._mark, batch[-1].mark)
-            self._mark = batch[-1].mark
+            for part in _parts(batch):
+                made = merged(part)
+                self.room(made.facts.values())
+                steps = Steps(self._store.graph, self.schema, confirmed)
+                for fact in made.moved:
+                    steps.forget(fact)
+                for name, fact in made.facts.items():
+                    steps.put(fact, name in made.new)
+                clusters = {fact.cluster for fact in made.facts.values()}
+                self._store.change(steps.all(), clusters, self._mark, part[-1].mark)
+                self._mark = part[-1].mark
 
     def confirm(self, heard: Mapping[tuple[str, str], datetime]) -> None:
+        self._store.whole()
         held = "x.qnib = $graph AND x.cluster = $cluster AND x.told_by = $told_by AND x.`until` IS NULL"
         told = f"WHERE {held} CALL (x) {{ SET x.confirmed = $time }} IN TRANSACTIONS OF {PIECE} ROWS"
         with self._writing:
@@ -191,6 +220,7 @@ class Neo4jProjection:
                 self._store.bolt.rows(f"MATCH (:{TAG})-[x]->(:{TAG}) {told}", **params)
 
     def newest(self, values: Iterable[Newest]) -> None:
+        self._store.whole()
         rows: dict[str, list[Row]] = {kind: [] for kind in self.schema.newest}
         for cluster, ref, told in values:
             if ref.kind in rows:
@@ -210,8 +240,7 @@ class Neo4jProjection:
 
     def ask(self, query: str, params: Mapping[str, Any], limits: Limits) -> Answer:
         check_reading(query, params, NEO4J_CALLS)
-        if self._store.partial:
-            raise Unavailable("The graph is being made again.", where=self._store.name, try_next="ask in some seconds.")
+        self._store.whole()
         answer, unknown = self._store.bolt.read(query, params, limits)
         for what, name in unknown:
             if not self._has(what, name):
@@ -261,6 +290,19 @@ class Neo4jProjection:
             return name in self.schema.relations
         parts = (*self.schema.nodes.values(), *self.schema.relations.values(), *self.schema.newest.values())
         return name in (*OF_ALL, "key") or any(name in columns for columns in parts)
+
+
+def _parts(batch: Sequence[Changes]) -> Iterator[list[Changes]]:
+    """What fits into a transaction each; a snapshot's changes always stay together."""
+    part: list[Changes] = []
+    size = 0
+    for changes in batch:
+        size += len(changes.opened) + len(changes.changed) + len(changes.ended) + len(changes.corrected)
+        if part and size > PIECE:
+            yield part
+            part, size = [], 0
+        part.append(changes)
+    yield part
 
 
 def _nothing(query: str) -> None:

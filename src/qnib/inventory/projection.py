@@ -324,6 +324,7 @@ class KuzuStore:
     """
 
     name = f"Kuzu {kuzu.__version__}, embedded"
+    bulk = 2000
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -332,10 +333,15 @@ class KuzuStore:
     def reopen(self, mark: str) -> KuzuProjection | None:
         return KuzuProjection.reopen(self._folder, all_domains(), mark)
 
+    def begin(self, clusters: Iterable[str]) -> None:
+        """It is built in a moment."""
+
     def build(self, facts: Iterable[Fact], confirmed: Confirmed, mark: str) -> KuzuProjection:
         return KuzuProjection.build(self._folder, all_domains(), facts, confirmed, mark)
 
     def check(self) -> None: ...
+
+    def stop(self) -> None: ...
 
     def close(self) -> None: ...
 

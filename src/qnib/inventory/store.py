@@ -63,15 +63,26 @@ class Store(Protocol):
 
     name: str
     """The database and its version, for people."""
+    bulk: int
+    """More changed facts than this in one snapshot, and the graph is made anew: one by one would take longer."""
 
     def reopen(self, mark: str) -> Projection | None:
         """The graph that is kept; None when there is none, it cannot be read, or is not up to `mark` of the facts."""
+
+    def begin(self, clusters: Iterable[str]) -> Projection | None:
+        """A graph that is still to be built, so that nobody waits for that; None where it has to be there first.
+
+        Raises Conflict where it could not be built.
+        """
 
     def build(self, facts: Iterable[Fact], confirmed: Confirmed, mark: str) -> Projection:
         """See that exactly these facts are kept from now on."""
 
     def check(self) -> None:
         """Raises Unavailable when it cannot be written to now: what goes to the trouble of a rebuild asks first."""
+
+    def stop(self) -> None:
+        """The server ends: a build that goes on need not be finished."""
 
     def close(self) -> None: ...
 
