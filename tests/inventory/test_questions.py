@@ -18,7 +18,7 @@ from qnib.inventory.facts import Facts
 from qnib.inventory.graph import Graph, open_graph
 from qnib.inventory.schema import instant
 from qnib.model import Entity, Ref, Relation, Scalar, Snapshot
-from qnib.settings import Settings
+from qnib.settings import Settings, load
 
 pytestmark = pytest.mark.engine
 NOW = NOON + timedelta(hours=2)
@@ -76,7 +76,7 @@ def values(at: datetime) -> Iterator[tuple[str, Ref, dict[str, Scalar]]]:
 
 
 @pytest.fixture
-def graph(settings: Settings, facts: Facts, clock: FrozenClock) -> Iterator[Graph]:
+def recorded(facts: Facts, clock: FrozenClock) -> Facts:
     # h3's cable goes from SW2/2 to SW1/4, after a minute out of both.
     for clock.at, wires in ((T0, WIRES), (T1, WIRES[:3]), (T2, [*WIRES[:3], ("SW1", 4, "h3")])):
         facts.apply("demo", "ib", clock.at, wired(wires))
@@ -104,7 +104,12 @@ def graph(settings: Settings, facts: Facts, clock: FrozenClock) -> Iterator[Grap
                               "submit": T2.isoformat()}),
         Entity("Attempt", "4@1#2", {"number": 2}), Relation("ATTEMPT_OF", Ref("Attempt", "4@1#2"), Ref("Job", "4@1")),
     ]))  # fmt: skip
-    opened = open_graph(settings, facts, clock, values)
+    return facts
+
+
+@pytest.fixture
+def graph(settings: Settings, recorded: Facts, clock: FrozenClock) -> Iterator[Graph]:
+    opened = open_graph(settings, recorded, clock, values)
     yield opened
     opened.close()
 
@@ -185,6 +190,17 @@ def test_every_question_has_its_answer(graph: Graph, facts: Facts) -> None:
         if sorted(map(str, found)) != sorted(map(str, answer)):
             wrong[name] = found
     assert not wrong, "\n".join(f"{n}: {w}" for n, w in wrong.items())
+
+
+@pytest.mark.parametrize("database", ["neo4j"])
+def test_both_databases_say_it_in_the_same_order(
+    graph: Graph, recorded: Facts, clock: FrozenClock, tmp_path: Path
+) -> None:
+    kuzu = open_graph(load(home=tmp_path / "kuzu"), recorded, clock, values)
+    said = {name: (ask(graph, recorded, name, given), ask(kuzu, recorded, name, given))
+            for name, (given, _) in ANSWERS.items()}  # fmt: skip
+    kuzu.close()
+    assert not {name: both for name, both in said.items() if both[0] != both[1]}
 
 
 def test_the_library_is_large_documented_and_tested() -> None:

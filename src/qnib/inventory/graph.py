@@ -35,6 +35,8 @@ MOST = 500
 """More snapshots queued than this, and the graph is made anew in bulk."""
 PATIENCE = 3.0
 """Seconds a reader waits for what is queued."""
+AT_FIRST = 30.0
+"""Seconds a reader waits for a graph that was empty when it was opened."""
 _CONFIRM_EVERY = timedelta(seconds=5)
 _NEWEST_EVERY = timedelta(seconds=10)
 
@@ -98,7 +100,7 @@ class LiveGraph:
         self._mark = facts.mark()
         """The record's mark up to which the live graph is."""
         begun = None if kept else store.begin(facts.clusters())
-        self._anew = begun is not None
+        self._anew = self._empty = begun is not None
         self._live = kept or begun or self._build()
         self._thread = threading.Thread(target=self._work, name="graph", daemon=True)
         self._thread.start()
@@ -173,7 +175,7 @@ class LiveGraph:
     def _replace(self) -> int:
         made = self._build()
         with self._lock:
-            before, self._live = self._live, made
+            before, self._live, self._empty = self._live, made, False
         self._instants.forget(None)
         before.retire()
         return made.size
@@ -192,7 +194,8 @@ class LiveGraph:
         """
         with self._queued:
             self._queued.wait_for(
-                lambda: self._trouble or not (self._queue or self._anew or self._busy), PATIENCE
+                lambda: self._trouble or not (self._queue or self._anew or self._busy),
+                AT_FIRST if self._empty else PATIENCE,
             )
         if (trouble := self._trouble) is not None:
             raise trouble.with_traceback(None)
