@@ -121,6 +121,7 @@ HARM = {
     "a relation twice": "MATCH (a)-[r:BELONGS_TO]->(b) CREATE (a)-[s:BELONGS_TO]->(b) SET s = r",
     "a relation changed": "MATCH ()-[r:LINK]->() SET r.width = '1x'", "a label gone": "MATCH (s:SW) REMOVE s:SW",
     "an odd node": "MATCH (h:Host) CREATE (:Host:QNIB {uid: h.qnib + '/Host/demo/odd', qnib: h.qnib, key: 'odd'})",
+    "a uid gone": "MATCH (h:Host) SET h.name = 'x' REMOVE h.uid",
     "all of ours gone": "MATCH (n:QNIB) DETACH DELETE n", "everything gone": "MATCH (n) DETACH DELETE n",
 }  # fmt: skip
 

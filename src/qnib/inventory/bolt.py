@@ -176,9 +176,8 @@ def _meaning(code: str, said: str, where: str, limits: Limits) -> QnibError:
 
 def kind_of(node: neo4j.graph.Node) -> str:
     """The kind of a node of ours; of others the first of their labels."""
-    if TAG in node.labels:
-        return str(node["uid"]).split("/", 2)[1]
-    return min(node.labels, default="")
+    told = str(node.get("uid", "")).split("/", 2)
+    return told[1] if TAG in node.labels and len(told) == 3 else min(node.labels - {TAG}, default="")
 
 
 def plain(cell: Any) -> Any:

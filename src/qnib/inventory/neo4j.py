@@ -73,21 +73,24 @@ class Neo4jStore:
         made.room(facts)
         self._introduce()
         self.bolt.write(partial(self._claim, clusters={fact.cluster for fact in facts}, only=True))
-        steps = differences(self.bolt, self.graph, made.schema, facts, confirmed)
-        if sum(len(rows) for _, rows in steps) <= PIECE:
-            self.bolt.write(partial(self._run, steps=steps, mark=mark))
-            self.partial = False
-            return made
-        self.partial = True
-        self.bolt.write(partial(self._run, steps=[], mark=""))  # killed from here on: it is made again
-        for query, rows in steps:
+        ready: list[Step] = []
+        for query, rows in differences(self.bolt, self.graph, made.schema, facts, confirmed):
             for start in range(0, len(rows), PIECE):
-                if self._stopping:
-                    raise Unavailable("The server ends.", where=self.name, try_next="start it: it goes on from here.")
-                self.bolt.write(partial(self._run, steps=[(query, rows[start : start + PIECE])], mark=""))
-        self.bolt.write(partial(self._run, steps=[], mark=mark))
+                piece = rows[start : start + PIECE]
+                if sum(len(other) for _, other in ready) + len(piece) > PIECE:
+                    self._write_part(ready)
+                    ready = []
+                ready.append((query, piece))
+        self.bolt.write(partial(self._run, steps=ready, mark=mark))
         self.partial = False
         return made
+
+    def _write_part(self, steps: Sequence[Step]) -> None:
+        """Some of what is to be written: until all is, it has no mark."""
+        if self._stopping:
+            raise Unavailable("The server ends.", where=self.name, try_next="start it: it goes on from here.")
+        self.partial = True
+        self.bolt.write(partial(self._run, steps=steps, mark=""))
 
     def change(self, steps: Sequence[Step], clusters: set[str], before: str, mark: str) -> None:
         """These steps in one transaction, which finds the graph at `before` and leaves it at `mark`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from qnib.inventory.bolt import TAG, Bolt
@@ -18,7 +18,7 @@ Tie = tuple[str, str, str, str | None]
 """Kind, both ends' uid and since: what a relation is known by."""
 
 _MERGE = f"UNWIND $rows AS row MERGE (n:{TAG} {{uid: row.uid}})"
-_NODE = f"UNWIND $rows AS row MATCH (n:{TAG} {{uid: row.uid}})"
+_NODE = "UNWIND $rows AS row MATCH (n) WHERE elementId(n) = row.id"
 _ENDS = f"UNWIND $rows AS row MATCH (a:{TAG} {{uid: row.a}}), (b:{TAG} {{uid: row.b}})"
 _TIE = "UNWIND $rows AS row MATCH ()-[r]->() WHERE elementId(r) = row.id"
 
@@ -40,7 +40,7 @@ class Steps:
     """Changed facts, collected into one query for all that are alike."""
 
     def __init__(self, graph: str, schema: Schema, confirmed: Confirmed) -> None:
-        self._graph = graph
+        self.graph = graph
         self._schema = schema
         self._confirmed = confirmed
         self._gone: dict[str, list[Row]] = {}
@@ -76,97 +76,104 @@ class Steps:
         return steps
 
     def node(self, fact: Fact) -> Row:
-        name = uid(self._graph, fact.cluster, fact.ref)
+        name = uid(self.graph, fact.cluster, fact.ref)
         return {"uid": name, "props": self.properties(fact)}
 
     def end(self, cluster: str, ref: Ref) -> Row:
         """Something that is only named by a relation."""
         return {
-            "uid": uid(self._graph, cluster, ref), "props": {"key": ref.key, "cluster": cluster, "qnib": self._graph}
+            "uid": uid(self.graph, cluster, ref), "props": {"key": ref.key, "cluster": cluster, "qnib": self.graph}
         }
 
     def tie(self, fact: Fact) -> Tie:
-        a, b = (uid(self._graph, fact.cluster, end or Ref("", "")) for end in (fact.source, fact.target))
+        a, b = (uid(self.graph, fact.cluster, end or Ref("", "")) for end in (fact.source, fact.target))
         return fact.kind, a, b, instant(fact.began)
 
     def properties(self, fact: Fact) -> dict[str, Scalar]:
         tables = self._schema.nodes if fact.form == "entity" else self._schema.relations
-        return values(fact, tables[fact.kind], self._confirmed(fact)) | {"qnib": self._graph}
+        return values(fact, tables[fact.kind], self._confirmed(fact)) | {"qnib": self.graph}
 
 
 def differences(
     bolt: Bolt, graph: str, schema: Schema, facts: Iterable[Fact], confirmed: Confirmed
-) -> list[Step]:
-    """What makes the database hold exactly these facts, whatever it holds now; the newest values of metrics aside."""
-    nodes, ties = _wanted(Steps(graph, schema, confirmed), facts)
-    gone: dict[str, list[Row]] = {}
-    found = f"MATCH (n:{TAG}) WHERE n.qnib = $graph RETURN n.uid, labels(n), properties(n)"
-    for name, labels, props in bolt.stream(found, graph=graph):
-        kind, there = name.split("/", 2)[1], {key: value for key, value in props.items() if key != "uid"}
-        for column in schema.newest.get(kind, ()):
-            there.pop(column, None)
-        wanted = nodes.get(kind, {})
+) -> Iterator[Step]:
+    """What makes the database hold exactly these facts, whatever it holds now; the newest values of metrics aside.
+
+    Kind by kind, since all at once would be a copy of the graph in memory.
+    """
+    told = Steps(graph, schema, confirmed)
+    nodes: dict[str, list[Fact]] = {}
+    ends: dict[str, set[tuple[str, Ref]]] = {}
+    ties: dict[str, list[Fact]] = {}
+    for fact in facts:
+        if fact.source is None or fact.target is None:
+            nodes.setdefault(fact.kind, []).append(fact)
+            continue
+        ties.setdefault(fact.kind, []).append(fact)
+        for ref in (fact.source, fact.target):
+            ends.setdefault(ref.kind, set()).add((fact.cluster, ref))
+    ours = f"MATCH (n:{TAG}) WHERE n.qnib = $graph"
+    gone = {"": [{"id": row[0]} for row in bolt.rows(f"{ours} AND n.uid IS NULL RETURN elementId(n)", graph=graph)]}
+    kinds = bolt.rows(f"{ours} AND n.uid IS NOT NULL RETURN DISTINCT split(n.uid, '/')[1]", graph=graph)
+    for kind in {*nodes, *ends, *(name for (name,) in kinds)}:
+        newest = schema.newest.get(kind, {})
+        missing, gone[kind] = _nodes(bolt, told, kind, nodes.get(kind, ()), ends.get(kind, ()), newest)
+        yield f"{_MERGE} SET n = row.props, n.uid = row.uid, n:{quoted(kind)}", missing
+    types = f"MATCH (:{TAG})-[r]->(:{TAG}) WHERE r.qnib = $graph RETURN DISTINCT type(r)"
+    for kind in {*ties, *(name for (name,) in bolt.rows(types, graph=graph))}:
+        new, changed, extra = _ties(bolt, told, kind, ties.get(kind, ()))
+        yield _new(kind), new
+        yield f"{_TIE} SET r = row.props", changed
+        yield f"{_TIE} DELETE r", extra
+    for kind, rows in gone.items():
+        yield f"{_NODE} AND NOT (n)--() DELETE n", rows
+        # Somebody has tied something of theirs to it: it stays for them, and is ours no more.
+        labels = f"{TAG}:{quoted(kind)}" if kind else TAG
+        yield f"{_NODE} SET n.qnib = NULL, n.uid = NULL REMOVE n:{labels}", rows
+
+
+def _nodes(
+    bolt: Bolt, told: Steps, kind: str, facts: Iterable[Fact], ends: Iterable[tuple[str, Ref]], newest: Iterable[str]
+) -> tuple[list[Row], list[Row]]:
+    """Nodes of a kind that are missing or other than they should be, and those that should not be."""
+    wanted = {row["uid"]: _filled(row["props"]) for row in map(told.node, facts)}
+    for cluster, ref in ends:
+        row = told.end(cluster, ref)
+        wanted.setdefault(row["uid"], row["props"])
+    gone: list[Row] = []
+    found = f"MATCH (n:{TAG}) WHERE n.uid STARTS WITH $own RETURN elementId(n), n.uid, labels(n), properties(n)"
+    for number, name, labels, props in bolt.stream(found, own=f"{told.graph}/{kind}/"):
+        there = {key: value for key, value in props.items() if key != "uid" and key not in newest}
         if name not in wanted:
-            gone.setdefault(kind, []).append({"uid": name})
+            gone.append({"id": number})
         elif kind in labels and there == wanted[name]:
             del wanted[name]
-    known: list[Row] = []
-    extra: list[Row] = []
+    return [{"uid": name, "props": props} for name, props in wanted.items()], gone
+
+
+def _ties(bolt: Bolt, told: Steps, kind: str, facts: Iterable[Fact]) -> tuple[list[Row], list[Row], list[Row]]:
+    """Relations of a kind that are missing, other than they should be, and that should not be."""
+    wanted = {told.tie(fact): fact for fact in facts}
     held: set[Tie] = set()
-    found = f"MATCH (a:{TAG})-[r]->(b:{TAG}) WHERE r.qnib = $graph RETURN elementId(r), type(r), a.uid, b.uid, r{{.*}}"
-    for number, kind, a, b, props in bolt.stream(found, graph=graph):
+    changed: list[Row] = []
+    extra: list[Row] = []
+    found = (
+        f"MATCH (a:{TAG})-[r:{quoted(kind)}]->(b:{TAG}) WHERE r.qnib = $graph "
+        "RETURN elementId(r), a.uid, b.uid, properties(r)"
+    )
+    for number, a, b, props in bolt.stream(found, graph=told.graph):
         tie = kind, a, b, props.get("since")
-        if tie not in ties or tie in held:
+        if tie not in wanted or tie in held:
             extra.append({"id": number})
             continue
         held.add(tie)
-        if props != ties[tie]:
-            known.append({"id": number, "props": ties[tie]})
-    new: dict[str, list[Row]] = {}
-    for (kind, a, b, since), props in ties.items():
-        if (kind, a, b, since) not in held:
-            new.setdefault(kind, []).append({"a": a, "b": b, "props": props})
-    return _made(nodes, new, known, extra, gone)
-
-
-def _wanted(told: Steps, facts: Iterable[Fact]) -> tuple[dict[str, dict[str, Row]], dict[Tie, Row]]:
-    """Properties that are not null: of nodes by kind and uid, of relations by what they are known by."""
-    nodes: dict[str, dict[str, Row]] = {}
-    ends: dict[str, dict[str, Row]] = {}
-    ties: dict[Tie, Row] = {}
-    for fact in facts:
-        if fact.source is None or fact.target is None:
-            row = told.node(fact)
-            nodes.setdefault(fact.kind, {})[row["uid"]] = _filled(row["props"])
-            continue
-        ties[told.tie(fact)] = _filled(told.properties(fact))
-        for ref in (fact.source, fact.target):
-            row = told.end(fact.cluster, ref)
-            ends.setdefault(ref.kind, {})[row["uid"]] = row["props"]
-    for kind, named in ends.items():
-        nodes[kind] = named | nodes.get(kind, {})
-    return nodes, ties
+        if props != (right := _filled(told.properties(wanted[tie]))):
+            changed.append({"id": number, "props": right})
+    new = [
+        {"a": tie[1], "b": tie[2], "props": told.properties(fact)} for tie, fact in wanted.items() if tie not in held
+    ]
+    return new, changed, extra
 
 
 def _filled(props: Mapping[str, Any]) -> Row:
     return {name: value for name, value in props.items() if value is not None}
-
-
-def _made(
-    nodes: Mapping[str, Mapping[str, Row]], new: Mapping[str, list[Row]], known: list[Row], extra: list[Row],
-    gone: Mapping[str, list[Row]],
-) -> list[Step]:
-    steps: list[Step] = [
-        (
-            f"{_MERGE} SET n = row.props, n.uid = row.uid, n:{quoted(kind)}",
-            [{"uid": name, "props": props} for name, props in rows.items()],
-        )
-        for kind, rows in nodes.items()
-    ]
-    steps += [(_new(kind), rows) for kind, rows in new.items()]
-    steps += [(f"{_TIE} SET r = row.props", known), (f"{_TIE} DELETE r", extra)]
-    for kind, rows in gone.items():
-        steps.append((f"{_NODE} WHERE NOT (n)--() DELETE n", rows))
-        # Somebody has tied something of theirs to it: it stays for them, and is ours no more.
-        steps.append((f"{_NODE} SET n.qnib = NULL, n.uid = NULL REMOVE n:{TAG}:{quoted(kind)}", rows))
-    return [(query, rows) for query, rows in steps if rows]
