@@ -14,10 +14,10 @@ from tests.inventory.expected import content, expected
 from qnib.clock import FrozenClock
 from qnib.domains import all_domains
 from qnib.engine import Limits
-from qnib.errors import NotAllowed, NotFound, TooMuch, WrongUse
+from qnib.errors import NotAllowed, NotFound, TooMuch, Unavailable, WrongUse
 from qnib.inventory.facts import Facts
-from qnib.inventory.graph import Graph, open_graph
-from qnib.model import Entity, Ref, Relation, Snapshot
+from qnib.inventory.graph import Graph, LiveGraph, open_graph
+from qnib.model import Entity, Ref, Relation, Scalar, Snapshot
 from qnib.settings import Settings
 
 pytestmark = pytest.mark.engine
@@ -105,6 +105,46 @@ def test_confirmed_moves_with_the_sources(graph: Graph, facts: Facts, clock: Fro
     graph.update(facts.apply("demo", "names", at(50), told))
     clock.advance(60)
     assert graph.cypher("MATCH (h:Host) RETURN h.confirmed").rows == [["2026-11-20T12:00:50.000Z"]]
+
+
+def test_newest_values_go_when_nobody_tells_them(settings: Settings, facts: Facts, clock: FrozenClock) -> None:
+    told = {"h0": 12.5, "h1": 99.0}
+
+    def values(now: datetime) -> Iterator[tuple[str, Ref, dict[str, Scalar]]]:
+        for host, used in told.items():
+            yield "demo", Ref("Host", host), {"cpu_used": used, "cpu_used_at": now.isoformat()}
+
+    facts.apply("demo", "names", at(0), Snapshot([Entity("Host", "h0", {"name": "h0"}), Entity("Host", "h1", {})]))
+    graph = open_graph(settings, facts, clock, values)
+    query = "MATCH (h:Host) RETURN h.key, h.cpu_used ORDER BY h.key"
+    assert graph.cypher(query).rows == [["h0", 12.5], ["h1", 99.0]]
+    del told["h1"]
+    told["h0"] = 13.0
+    assert graph.cypher(query).rows == [["h0", 12.5], ["h1", 99.0]], "not asked for again at once"
+    clock.advance(20)
+    assert graph.cypher(query).rows == [["h0", 13.0], ["h1", None]]
+    graph.rebuild()
+    assert graph.cypher(query).rows == [["h0", 13.0], ["h1", None]]
+    graph.close()
+
+
+def test_behind_the_facts_and_unable_it_says_so(graph: LiveGraph, facts: Facts) -> None:
+    story(facts, graph)
+    graph.cypher(LINKS)
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph._live, "write", fail)
+        patch.setattr(graph._store, "build", fail)
+        late = Snapshot([Entity("Host", "late", {"name": "late"})])
+        graph.update(facts.apply("demo", "late", at(290), late))
+        with pytest.raises(Unavailable, match="no space left"):
+            graph.cypher(LINKS)
+        assert graph.cypher(LINKS, at=at(50)).rows, "other times are not concerned"
+    graph.rebuild()
+    assert content(graph) == expected(facts)
 
 
 def test_kinds_and_properties_nobody_declared(graph: Graph, facts: Facts) -> None:

@@ -1,4 +1,4 @@
-"""Kuzu's files, broken in the ways files break."""
+"""Kuzu's own: its files, broken in the ways files break, and its spelling."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.inventory.test_graph import at, story
 from qnib.clock import FrozenClock
 from qnib.inventory.facts import Facts
 from qnib.inventory.graph import open_graph
+from qnib.inventory.kuzu_cypher import spelt
 from qnib.model import Entity, Snapshot
 from qnib.settings import Settings
 
@@ -44,3 +45,17 @@ def test_made_again_when_in_doubt(settings: Settings, facts: Facts, clock: Froze
     assert ("h9" in str(content(again))) == (harm == "behind")
     assert len(list(folder.glob("live.*"))) == 1
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("ours", "its"),
+    [
+        ("MATCH p = shortestPath((a)-[:A|B*..9]-(b)) RETURN p", "MATCH p = (a)-[:A|B* SHORTEST ..9]-(b) RETURN p"),
+        ("shortestpath( (a:X {k: 'y'}) <-[r*]- (b) )", "(a:X {k: 'y'}) <-[r* SHORTEST ]- (b)"),
+        ("allShortestPaths((a)-[*1..3]->(b))", "(a)-[* ALL SHORTEST 1..3]->(b)"),
+        ("RETURN type(r), n.type, 'type(r)' // type(r)", "RETURN label(r), n.type, 'type(r)' // type(r)"),
+        ("RETURN 'shortestPath((a)-[*]-(b))', `type`(r)", "RETURN 'shortestPath((a)-[*]-(b))', `type`(r)"),
+    ],
+)
+def test_what_it_calls_otherwise(ours: str, its: str) -> None:
+    assert spelt(ours) == its

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ import kuzu
 
 from qnib.domains import all_domains
 from qnib.engine import Limits
-from qnib.errors import Forbidden, TooMuch, WrongUse
+from qnib.errors import WrongUse
 from qnib.inventory.fact import Changes, Fact
+from qnib.inventory.kuzu_cypher import plain, spelt, translated
 from qnib.inventory.reading import KUZU_CALLS, check_reading, check_sums
 from qnib.inventory.schema import Schema, instant, quoted, tables, uid, values
 from qnib.inventory.store import Answer, Confirmed, Newest, merged
@@ -278,13 +277,13 @@ class KuzuProjection:
         try:
             connection.set_query_timeout(int(limits.seconds * 1000))
             connection.execute("BEGIN TRANSACTION READ ONLY")
-            with _translated(query, limits):
-                result = connection.execute(_spelt(query), dict(params))
+            with translated(query, limits):
+                result = connection.execute(spelt(query), dict(params))
                 if isinstance(result, list):
                     raise WrongUse("That is more than one query.", where=query[:120], try_next="ask one at a time.")
                 columns, rows = result.get_column_names(), list[list[Any]]()
                 while result.has_next() and len(rows) <= limits.rows:
-                    rows.append([_plain(cell) for cell in result.get_next()])
+                    rows.append([plain(cell) for cell in result.get_next()])
                 return Answer(columns, rows[: limits.rows], len(rows) > limits.rows)
         finally:
             connection.close()
@@ -353,27 +352,6 @@ def _open(folder: Path | None) -> kuzu.Database:
     )
 
 
-_OTHERWISE = re.compile(
-    r"""(?P<text>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`|//[^\r\n]*|/\*.*?\*/)|(?<![.\w])type(?P<type>\s*\()"""
-    r"""|\b(?:shortestPath|(?P<all>allShortestPaths))\s*\(\s*(?P<from>\([^()]*\)\s*<?-\s*\[[^][*]*)\*"""
-    r"""(?P<steps>[^][]*\]\s*->?\s*\([^()]*\))\s*\)""",
-    re.DOTALL | re.IGNORECASE,
-)
-
-
-def _spelt(query: str) -> str:
-    """The few things of Cypher that Kuzu has under another name: shortestPath((a)-[*..9]-(b)) and type(r)."""
-
-    def said(found: re.Match[str]) -> str:
-        if found["text"]:
-            return found["text"]
-        if found["type"]:
-            return f"label{found['type']}"
-        return f"{found['from']}* {'ALL ' if found['all'] else ''}SHORTEST {found['steps']}"
-
-    return _OTHERWISE.sub(said, query)
-
-
 def _full(mark: str) -> str:
     """`mark` as it is kept: with the format, and the boot, since after a power failure files may be of any age."""
     boot = Path("/proc/sys/kernel/random/boot_id")
@@ -419,52 +397,3 @@ def _assign(variable: str, rows: Sequence[Mapping[str, Scalar]], others: Sequenc
         + ("NULL" if all(row[name] is None for row in rows) else f"row.{quoted(name)}")
         for name in rows[0] if name not in others
     )
-
-
-def _plain(cell: Any) -> Any:
-    """A value as JSON has it; nodes and relations without the database's own numbers and the columns that are ours."""
-    if isinstance(cell, list):
-        return [_plain(one) for one in cell]
-    if isinstance(cell, dict):
-        return _thing(cell)
-    if isinstance(cell, Decimal):  # a sum of whole numbers
-        return int(cell) if cell == cell.to_integral_value() else float(cell)
-    return instant(cell) if isinstance(cell, datetime) else cell
-
-
-def _ids(cell: dict[str, Any]) -> dict[str, str]:
-    """What ties nodes and relations of one answer together; it means nothing in the next."""
-    names = {"@from": "_src", "@to": "_dst"} if "_src" in cell else {"@id": "_id"}
-    return {name: f"{cell[key]['table']}.{cell[key]['offset']}" for name, key in names.items() if key in cell}
-
-
-def _thing(cell: dict[str, Any]) -> dict[str, Any]:
-    """A node, a relation, a path, or a map that a query made."""
-    if "_nodes" in cell:
-        return {"nodes": _plain(cell["_nodes"]), "relations": _plain(cell["_rels"])}
-    if "_label" in cell:
-        kept = {key: value for key, value in cell.items() if not key.startswith("_") and key not in ("uid", "told_by")}
-        return {"label": cell["_label"], **_ids(cell), **{k: _plain(v) for k, v in kept.items() if v is not None}}
-    return {key: _plain(value) for key, value in cell.items()}
-
-
-@contextmanager
-def _translated(query: str, limits: Limits) -> Iterator[None]:
-    """Kuzu's RuntimeErrors in our words."""
-    try:
-        yield
-    except RuntimeError as error:
-        text, where = str(error), " ".join(query.split())[:120]
-        if "Interrupted" in text:
-            raise TooMuch(
-                f"The query took longer than {limits.seconds:g} s.", where=where,
-                try_next="start from one entity by its key, or walk fewer steps.",
-            ) from error
-        if "read-only transaction" in text:
-            raise Forbidden(
-                "The graph is only read here; it is made from the facts.", where=where, try_next="use MATCH … RETURN.",
-            ) from error
-        raise WrongUse(
-            f"The query is not valid: {text.splitlines()[0]}", where=where,
-            try_next="names that are keywords, like `end` or `IN`, stand in backticks.",
-        ) from error
