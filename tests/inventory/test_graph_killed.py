@@ -49,6 +49,7 @@ while True:
 """
 
 
+@pytest.mark.timeout(900)  # a minute each on a machine of its own
 def test_killed_while_writing(settings: Settings, tmp_path: Path, database: str) -> None:
     """kill -9 at any moment: opened as it is or made again, the graph then says exactly what the facts say."""
     chance = random.Random(database)
