@@ -83,9 +83,10 @@ def measure(scale: int, url: str, seconds: dict[str, dict[str, float]], name: st
         note("first question about another time", timed(lambda: graph.cypher(HOSTS, at=NOON + timedelta(seconds=90))))
         if url:
             store: Any = graph._store  # type: ignore[attr-defined]
-            own = "MATCH (n:QNIB) WHERE n.qnib = $id WITH n LIMIT 1000 DETACH DELETE n RETURN count(*)"
-            while store.bolt.rows(own, id=store.graph) != [[0]]:
-                pass
+            for own in ("()-[x {qnib: $id}]->()", "(x:QNIB {qnib: $id})"):
+                gone = f"MATCH {own} WITH x LIMIT 10000 DELETE x RETURN count(*)"
+                while store.bolt.rows(gone, id=store.graph) != [[0]]:
+                    pass
             store.bolt.rows("MATCH (g:QNIB_GRAPH {id: $id}) DELETE g", id=store.graph)
         graph.close()
         engine.close()
