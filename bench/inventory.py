@@ -36,11 +36,11 @@ from qnib.inventory import forwarding
 from qnib.inventory.asking import bind
 from qnib.inventory.distance import hops
 from qnib.inventory.facts import Facts
-from qnib.inventory.graph import KuzuGraph
+from qnib.inventory.graph import LiveGraph, open_graph
 from qnib.inventory.net import Nets
-from qnib.inventory.projection import Newest
 from qnib.inventory.routes import Route, routes
 from qnib.inventory.schema import instant
+from qnib.inventory.store import Newest
 from qnib.model import Entity, Question, Ref, Relation, Snapshot, Table
 from qnib.monitoring.spool import Record
 from qnib.settings import load
@@ -135,11 +135,11 @@ def capture(text: str, at: datetime) -> Record:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[tuple[Any, Facts, KuzuGraph, FrozenClock]]:
+def opened(folder: Path) -> Iterator[tuple[Any, Facts, LiveGraph, FrozenClock]]:
     clock, settings = FrozenClock(NOON), load(home=folder)
     engine = open_engine(settings, clock)
     facts = Facts(engine, clock)
-    graph = KuzuGraph(folder / "graph", facts, clock, lambda at: newest(facts, at))
+    graph = open_graph(settings, facts, clock, lambda at: newest(facts, at))
     yield engine, facts, graph, clock
     graph.close()
     engine.close()
@@ -254,7 +254,7 @@ def routed(nets: Nets, hosts: int) -> dict[str, Any]:
     return row(work, "ms", 1000 * wall, 1000 * cpu, 50)
 
 
-def slowest(facts: Facts, graph: KuzuGraph, clock: FrozenClock, hosts: int) -> dict[str, Any]:
+def slowest(facts: Facts, graph: LiveGraph, clock: FrozenClock, hosts: int) -> dict[str, Any]:
     """Every question of the library twice, the second time counts: the first one pays for planning, and those that
     mention values of metrics for putting them on, which is done every ten seconds at most and told beside."""
 

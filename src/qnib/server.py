@@ -168,6 +168,7 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
         facts = Facts(engine, clock)
         graph = open_graph(settings, facts, clock, lambda at: values_of_entities(engine, facts, at))
         cleanup.callback(graph.close)
+        log.info("the graph is in %s", graph.name)
         live = Live()
         live.attach(loop)
 
@@ -196,7 +197,7 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
 
         server = uvicorn.Server(_config(create_app(parts)))
         serving = asyncio.create_task(_serve(server, listening))
-        _announce(settings, listening.getsockname(), clock.now())
+        _announce(settings, listening.getsockname(), clock.now(), graph.name)
         cleanup.callback(lambda: (settings.run / "server.json").unlink(missing_ok=True))
         log.info("serving on http://%s:%s", *listening.getsockname())
 
@@ -207,13 +208,14 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
         await serving
 
 
-def _announce(settings: Settings, address: tuple[str, int], now: datetime) -> None:
+def _announce(settings: Settings, address: tuple[str, int], now: datetime, graph: str) -> None:
     """Write where we are, for the command line; whole or not at all."""
     told = {
         "pid": os.getpid(),
         "started_ticks": start_ticks(os.getpid()),
         "started": now.isoformat(),
         "url": f"http://{address[0]}:{address[1]}",
+        "graph": graph,
     }
     part = settings.run / "server.json.part"
     part.write_text(json.dumps(told))

@@ -10,12 +10,16 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from qnib.errors import WrongUse
+
+SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
+"""Ways to a Neo4j: routed or to one server; encrypted (+s), or so without looking at the certificate (+ssc)."""
 
 
 def default_home() -> Path:
@@ -84,6 +88,27 @@ class Terminal(BaseModel):
     node_cpus: float = Field(2, description="CPU limit of a compute node, in cores")
 
 
+class GraphDatabase(BaseModel):
+    url: str = Field(
+        "", description="Neo4j that holds the graph: neo4j://HOST:PORT, bolt://, neo4j+s://; empty: the embedded Kuzu"
+    )
+    user: str = Field("neo4j", description="User of that Neo4j")
+    password: SecretStr = Field(SecretStr(""), description="Its password; in the environment or in a file of mode 600")
+    database: str = Field("", description="Database of that Neo4j; empty: the user's own")
+
+    @field_validator("url")
+    @classmethod
+    def _bolt(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if not url:
+            return url
+        if parts.scheme not in SCHEMES or not parts.hostname or parts.path.strip("/"):
+            raise ValueError(f"a graph's address is {', '.join(SCHEMES)} and ://HOST:PORT")
+        if parts.username is not None:  # other users see it among the processes
+            raise ValueError("user and password are settings of their own, not part of the address")
+        return url
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="QNIB_", env_nested_delimiter="__", extra="forbid")
 
@@ -94,6 +119,7 @@ class Settings(BaseSettings):
     syslog: Edge = Field(default_factory=lambda: Edge(port=5514))
     spool: Spool = Field(default_factory=Spool)
     engine: EngineLimits = Field(default_factory=EngineLimits)
+    graph: GraphDatabase = Field(default_factory=GraphDatabase)
     sources: dict[str, Source] = Field(default_factory=dict, description="Per sender (host or address): its zone")
     terminal: Terminal = Field(default_factory=Terminal)
 

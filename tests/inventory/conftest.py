@@ -1,4 +1,4 @@
-"""A record of facts in a real engine, with a clock the test moves."""
+"""A record of facts in a real engine, with a clock the test moves; its graph in either database."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.inventory.neo4j_server import Server, started
 
 from qnib.clock import FrozenClock
 from qnib.engine import Engine
@@ -43,6 +44,27 @@ def facts(engine: Engine, clock: FrozenClock) -> Facts:
     return Facts(engine, clock)
 
 
+@pytest.fixture(scope="session")
+def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with started(tmp_path_factory.mktemp("neo4j")) as server:
+        yield server
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return load(home=tmp_path)
+def neo4j(neo4j_server: Server) -> Server:
+    """The session's Neo4j with nothing in it."""
+    neo4j_server.empty()
+    return neo4j_server
+
+
+@pytest.fixture(params=["kuzu", "neo4j"])
+def database(request: pytest.FixtureRequest) -> str:
+    """Every test that opens a graph by `settings` runs over each."""
+    return str(request.param)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> Settings:
+    if database == "kuzu":
+        return load(home=tmp_path)
+    return load(home=tmp_path, graph=request.getfixturevalue("neo4j").settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,14 +9,15 @@ from typing import Any
 
 import pytest
 from tests.inventory.conftest import NOON
+from tests.inventory.expected import content, expected
 
 from qnib.clock import FrozenClock
 from qnib.domains import all_domains
 from qnib.engine import Limits
-from qnib.errors import NotAllowed, NotFound, TooMuch, WrongUse
+from qnib.errors import NotAllowed, NotFound, TooMuch, Unavailable, WrongUse
 from qnib.inventory.facts import Facts
-from qnib.inventory.graph import Graph, KuzuGraph, open_graph
-from qnib.model import Entity, Ref, Relation, Snapshot
+from qnib.inventory.graph import Graph, LiveGraph, open_graph
+from qnib.model import Entity, Ref, Relation, Scalar, Snapshot
 from qnib.settings import Settings
 
 pytestmark = pytest.mark.engine
@@ -68,19 +68,11 @@ def graph(settings: Settings, facts: Facts, clock: FrozenClock) -> Iterator[Grap
     opened.close()
 
 
-def content(graph: Graph) -> list[Any]:
-    """All that a graph holds, in an order of its own."""
-    nodes = graph.cypher("MATCH (n) RETURN label(n), n.cluster, n.key, n.since, n.until, n.name, n.state, n.number")
-    told = "label(r), a.key, b.key, r.cluster, r.since, r.until, r.width, r.cpus"
-    ties = graph.cypher(f"MATCH (a)-[r]->(b) RETURN {told}")
-    return sorted([*map(str, nodes.rows), *map(str, ties.rows)])
-
-
 def test_one_change_after_the_other_gives_what_a_rebuild_gives(graph: Graph, facts: Facts) -> None:
     story(facts, graph)
-    before = content(graph)
+    assert content(graph) == expected(facts)
     assert graph.rebuild() == len(facts.everything(at(-1000)))
-    assert content(graph) == before
+    assert content(graph) == expected(facts)
 
 
 def test_every_query_of_a_panel_is_understood(graph: Graph) -> None:
@@ -115,6 +107,46 @@ def test_confirmed_moves_with_the_sources(graph: Graph, facts: Facts, clock: Fro
     assert graph.cypher("MATCH (h:Host) RETURN h.confirmed").rows == [["2026-11-20T12:00:50.000Z"]]
 
 
+def test_newest_values_go_when_nobody_tells_them(settings: Settings, facts: Facts, clock: FrozenClock) -> None:
+    told = {"h0": 12.5, "h1": 99.0}
+
+    def values(now: datetime) -> Iterator[tuple[str, Ref, dict[str, Scalar]]]:
+        for host, used in told.items():
+            yield "demo", Ref("Host", host), {"cpu_used": used, "cpu_used_at": now.isoformat()}
+
+    facts.apply("demo", "names", at(0), Snapshot([Entity("Host", "h0", {"name": "h0"}), Entity("Host", "h1", {})]))
+    graph = open_graph(settings, facts, clock, values)
+    query = "MATCH (h:Host) RETURN h.key, h.cpu_used ORDER BY h.key"
+    assert graph.cypher(query).rows == [["h0", 12.5], ["h1", 99.0]]
+    del told["h1"]
+    told["h0"] = 13.0
+    assert graph.cypher(query).rows == [["h0", 12.5], ["h1", 99.0]], "not asked for again at once"
+    clock.advance(20)
+    assert graph.cypher(query).rows == [["h0", 13.0], ["h1", None]]
+    graph.rebuild()
+    assert graph.cypher(query).rows == [["h0", 13.0], ["h1", None]]
+    graph.close()
+
+
+def test_behind_the_facts_and_unable_it_says_so(graph: LiveGraph, facts: Facts) -> None:
+    story(facts, graph)
+    graph.cypher(LINKS)
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph._live, "write", fail)
+        patch.setattr(graph._store, "build", fail)
+        late = Snapshot([Entity("Host", "late", {"name": "late"})])
+        graph.update(facts.apply("demo", "late", at(290), late))
+        with pytest.raises(Unavailable, match="no space left"):
+            graph.cypher(LINKS)
+        assert graph.cypher(LINKS, at=at(50)).rows, "other times are not concerned"
+    graph.rebuild()
+    assert content(graph) == expected(facts)
+
+
 def test_kinds_and_properties_nobody_declared(graph: Graph, facts: Facts) -> None:
     rack = Entity("Rack", "r1", {"height": 42, "cooled": True, "name": "r1", "end": "left"})
     ties = [Relation("STANDS_IN", Ref("Host", "h0"), rack.ref, {"unit": 7})]
@@ -137,22 +169,23 @@ def test_neighbours_and_shortest_path(graph: Graph, facts: Facts) -> None:
     }  # fmt: skip
     path = graph.shortest_path("demo", Ref("SW", "SW1"), Ref("Host", "h0"))
     assert [ref.kind for ref in path] == ["SW", "PORT", "PORT", "HCA", "Host"]
+    assert graph.shortest_path("demo", Ref("Host", "h0"), Ref("Host", "h0")) == [Ref("Host", "h0")]
     assert graph.shortest_path("demo", Ref("SW", "SW1"), Ref("Host", "h0"), at=at(150)) == []
     with pytest.raises(NotFound):
         graph.neighbours("demo", Ref("Host", "nobody"))
 
 
-def test_people_only_read(graph: Graph, facts: Facts) -> None:
+def test_people_only_read(graph: Graph, facts: Facts, database: str) -> None:
     story(facts, graph)
     before = content(graph)
     for query in ("CREATE (:Host {uid: 'x'})", "MATCH (n) DETACH DELETE n", "COPY (RETURN 1) TO '/tmp/x.csv'"):
         with pytest.raises(NotAllowed):
             graph.cypher(query)
     live: Any = graph
-    connection = live._live
+    module = {"kuzu": "projection", "neo4j": "neo4j"}[database]
     with pytest.raises(NotAllowed), pytest.MonkeyPatch.context() as patch:  # the database refuses by itself, too
-        patch.setattr("qnib.inventory.projection.check_reading", lambda query, params: None)
-        connection.ask("CREATE (:Host {uid: 'x'})", {}, Limits())
+        patch.setattr(f"qnib.inventory.{module}.check_reading", lambda query, params, calls: None)
+        live._live.ask("CREATE (:Host {uid: 'x'})", {}, Limits())
     assert content(graph) == before
 
 
@@ -168,49 +201,38 @@ def test_limits(graph: Graph, facts: Facts) -> None:
     assert "not valid" in told.value.what
     with pytest.raises(WrongUse):
         graph.cypher("MATCH (j:Job) WHERE j.user = $user RETURN j.key")
+    for wrong in ("(n:Hots) RETURN n.key", "(n:Host) RETURN n.naem", "(:Host)-[:LIKN]-(n:Host) RETURN n.key"):
+        with pytest.raises(WrongUse):  # what is misspelt is told, not found to be nowhere
+            graph.cypher(f"MATCH {wrong}")
 
 
 def test_nodes_come_as_plain_values(graph: Graph, facts: Facts) -> None:
     story(facts, graph)
     ((host,),) = graph.cypher("MATCH (h:Host {key: 'h0'}) RETURN h").rows
     assert (host["label"], host["key"], host["cluster"]) == ("Host", "h0", "demo")
-    assert not {"uid", "_ID", "told_by"} & set(host)
+    assert not {"uid", "_ID", "told_by", "qnib"} & set(host)
+    ((way,),) = graph.cypher(
+        "MATCH p = shortestPath((a:SW {key: 'SW1'})-[:HAS_PORT|LINK*..9]->(b:PORT {key: 'h0/1'})) RETURN p"
+    ).rows
+    assert [node["key"] for node in way["nodes"]] == ["SW1", "SW1/1", "h0/1"]
+    assert [tie["label"] for tie in way["relations"]] == ["HAS_PORT", "LINK"]
+    assert way["relations"][1]["@from"] == way["nodes"][1]["@id"]
+    told = graph.cypher(
+        "MATCH (h:Host {key: 'h0'})<-[r:BELONGS_TO]-() RETURN type(r), collect(h.name), {a: h.key, b: 1.5, c: true}"
+    )
+    assert told.rows == [["BELONGS_TO", ["h0"], {"a": "h0", "b": 1.5, "c": True}]]
 
 
 def test_reopened_as_it_was_left(settings: Settings, facts: Facts, clock: FrozenClock) -> None:
-    graph = KuzuGraph(settings.home / "graph", facts, clock)
+    graph = open_graph(settings, facts, clock)
     story(facts, graph)
     before = content(graph)
     graph.close()
-    again = KuzuGraph(settings.home / "graph", facts, clock)
+    again = open_graph(settings, facts, clock)
     assert not again.rebuilt
     assert content(again) == before
     again.update(facts.apply("demo", "names", at(290), Snapshot([Entity("Host", "h9", {"name": "h9"})])))
     assert "h9" in str(content(again))
-    again.close()
-
-
-@pytest.mark.parametrize("harm", ["torn", "missing", "behind", "garbage pointer"])
-def test_made_again_when_in_doubt(settings: Settings, facts: Facts, clock: FrozenClock, harm: str) -> None:
-    folder = settings.home / "graph"
-    graph = KuzuGraph(folder, facts, clock)
-    story(facts, graph)
-    before = content(graph)
-    graph.close()
-    live = folder / (folder / "current").read_text()
-    if harm == "torn":
-        (live / "graph.kuzu").write_bytes(os.urandom(8192))
-    elif harm == "missing":
-        (live / "graph.kuzu").unlink()
-    elif harm == "behind":
-        facts.apply("demo", "names", at(290), Snapshot([Entity("Host", "h9", {"name": "h9"})]))
-    else:
-        (folder / "current").write_text("live.999")
-    again = KuzuGraph(folder, facts, clock)
-    assert again.rebuilt
-    assert content(again) == before or harm == "behind"
-    assert ("h9" in str(content(again))) == (harm == "behind")
-    assert len(list(folder.glob("live.*"))) == 1
     again.close()
 
 

@@ -76,7 +76,9 @@ def health(request: Request) -> dict[str, Any]:
     viewer_of(request)
     known = known_clusters(parts)
     row = parts.engine.rows("SELECT count() AS n FROM qnib.rejects")[0]
-    return {**well, "clusters": known, "spool": parts.spool.state(), "rejects": row["n"]}
+    return {
+        **well, "clusters": known, "spool": parts.spool.state(), "rejects": row["n"], "graph": parts.graph.name,
+    }  # fmt: skip
 
 
 def known_clusters(parts: Any) -> list[dict[str, Any]]:

@@ -28,12 +28,20 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--background", help="Return when the server answers; it goes on alone.")
         ] = False,
         port: Annotated[int | None, typer.Option(help="Port of the API and the UI.")] = None,
-    ) -> None:
+        graph: Annotated[
+            str | None,
+            typer.Option(
+                metavar="URL", help="Neo4j that holds the graph, for example neo4j://HOST:7687; user and password by "
+                "QNIB_GRAPH__USER and QNIB_GRAPH__PASSWORD or qnib.toml.",
+            ),
+        ] = None,
+    ) -> None:  # fmt: skip
         """Run the server: metrics, events, inventory, API and UI in one process."""
         from qnib.settings import load
 
-        if port is not None:
-            os.environ["QNIB_HTTP__PORT"] = str(port)  # so that a background child gets it, too
+        for name, value in (("QNIB_HTTP__PORT", port), ("QNIB_GRAPH__URL", graph)):
+            if value is not None:
+                os.environ[name] = str(value)  # so that a background child gets it, too
         settings = load()
         if background:
             _start(settings)
@@ -142,6 +150,7 @@ def _status(settings: Settings, name: str, as_json: bool) -> None:
                     "token": told["token"] if told else None,
                     "address": address(told) if told else None,
                     "pid": told["pid"] if told else None,
+                    "graph": told.get("graph") if told else None,
                     "home": str(settings.home),
                     "clusters": found,
                 },
@@ -155,6 +164,8 @@ def _status(settings: Settings, name: str, as_json: bool) -> None:
         if told
         else "server   not running: `qnib serve --background` starts it"
     )
+    if told and told.get("graph"):
+        print(f"graph    {told['graph']}")
     if not found:
         print("cluster  none: `qnib up` starts one")
     for cluster in found:

@@ -7,21 +7,22 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import kuzu
 import pyarrow as pa
 
+from qnib.domains import all_domains
 from qnib.engine import Limits
-from qnib.errors import Forbidden, TooMuch, WrongUse
+from qnib.errors import WrongUse
 from qnib.inventory.columns import Columns
 from qnib.inventory.fact import Changes, Fact
-from qnib.inventory.reading import check_reading
-from qnib.inventory.schema import OF_ALL, Schema, fitting, instant, quoted, tables, uid, values
+from qnib.inventory.kuzu_cypher import plain, spelt, translated
+from qnib.inventory.reading import KUZU_CALLS, check_reading, check_sums
+from qnib.inventory.schema import Schema, fitting, instant, quoted, tables, uid, values
+from qnib.inventory.store import Answer, Confirmed, Newest, merged
 from qnib.model import Domain, Ref, Scalar
 
 FORMAT = f"2 kuzu {kuzu.__version__}"
@@ -33,20 +34,7 @@ SMALL = 200
 LARGEST = 1 << 34
 _FILE = "graph.kuzu"
 
-_Period = tuple[str, str, str, str, datetime]
-Newest = tuple[str, Ref, Mapping[str, Scalar]]
-"""Cluster, entity, and its newest values by column."""
-Confirmed = Callable[[Fact], datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    columns: list[str]
-    rows: list[list[Any]]
-    truncated: bool
-
-
-class Projection:
+class KuzuProjection:
     """A database and what is known of its tables. One thread writes at a time, any number read."""
 
     _numbers = itertools.count(1)
@@ -70,7 +58,7 @@ class Projection:
     @classmethod
     def build(
         cls, parent: Path | None, domains: Sequence[Domain], facts: Iterable[Fact], confirmed: Confirmed, mark: str
-    ) -> Projection:
+    ) -> KuzuProjection:
         """A new database with these facts: below `parent`, or in memory only."""
         facts = Columns.of(facts, confirmed)
         folder = None
@@ -103,7 +91,7 @@ class Projection:
         return cls(folder, database, schema, len(facts))
 
     @classmethod
-    def reopen(cls, parent: Path, domains: Sequence[Domain], mark: str) -> Projection | None:
+    def reopen(cls, parent: Path, domains: Sequence[Domain], mark: str) -> KuzuProjection | None:
         """The database that is in force below `parent`; None when there is none, it is broken, or behind the facts."""
         try:
             folder = parent / (parent / "current").read_text().strip()
@@ -128,7 +116,7 @@ class Projection:
         return None
 
     @contextmanager
-    def borrowed(self) -> Iterator[Projection]:
+    def borrowed(self) -> Iterator[KuzuProjection]:
         """Hold the database open while it is read, even when another takes its place meanwhile."""
         with self._state:
             self._readers += 1
@@ -162,27 +150,13 @@ class Projection:
 
     def write(self, batch: Sequence[Changes], confirmed: Confirmed) -> None:
         """Bring what changed, in this order, to what it is now: all of it or nothing."""
-        # Each period of each thing once, in its last version.
-        facts: dict[_Period, Fact] = {}
-        new: set[_Period] = set()
-        moved: list[Fact] = []
-        for changes in batch:
-            for before, now in changes.corrected:
-                if before.began == now.began:
-                    continue
-                if facts.pop(_period(before), None) is None or _period(before) not in new:
-                    moved.append(before)
-                new.discard(_period(before))
-                new.add(_period(now))
-            new |= {_period(fact) for fact in changes.opened}
-            after = [now for _, now in [*changes.changed, *changes.corrected]]
-            facts |= {_period(fact): fact for fact in [*changes.opened, *after, *changes.ended]}
-        with self._writing, self._transaction(facts.values()) as execute:
-            for fact in moved:
+        made = merged(batch)
+        with self._writing, self._transaction(made.facts.values()) as execute:
+            for fact in made.moved:
                 if fact.source is not None and fact.target is not None:
                     self._forget(fact, execute)
-            self._put_nodes(list(facts.values()), confirmed, execute)
-            ties = [(fact, period in new) for period, fact in facts.items() if fact.form == "relation"]
+            self._put_nodes(list(made.facts.values()), confirmed, execute)
+            ties = [(fact, name in made.new) for name, fact in made.facts.items() if fact.form == "relation"]
             self._put_ties(ties, confirmed, execute)
         if self._folder is not None:  # killed in between: the mark is behind, and the graph is made again
             _write_mark(self._folder, batch[-1].mark)
@@ -297,18 +271,19 @@ class Projection:
 
     def ask(self, query: str, params: Mapping[str, Any], limits: Limits) -> Answer:
         """One reading query of a person's, inside a transaction that cannot write."""
-        check_reading(query, params)
+        check_reading(query, params, KUZU_CALLS)
+        check_sums(query)
         connection = kuzu.Connection(self._database, num_threads=2)
         try:
             connection.set_query_timeout(int(limits.seconds * 1000))
             connection.execute("BEGIN TRANSACTION READ ONLY")
-            with _translated(query, limits):
-                result = connection.execute(query, dict(params))
+            with translated(query, limits):
+                result = connection.execute(spelt(query), dict(params))
                 if isinstance(result, list):
                     raise WrongUse("That is more than one query.", where=query[:120], try_next="ask one at a time.")
                 columns, rows = result.get_column_names(), list[list[Any]]()
                 while result.has_next() and len(rows) <= limits.rows:
-                    rows.append([_plain(cell) for cell in result.get_next()])
+                    rows.append([plain(cell) for cell in result.get_next()])
                 return Answer(columns, rows[: limits.rows], len(rows) > limits.rows)
         finally:
             connection.close()
@@ -341,16 +316,40 @@ class Projection:
         return [Ref(node["label"], node["key"]) for node in answer.rows[0][0]["nodes"]] if answer.rows else []
 
 
+class KuzuStore:
+    """`Store` in files below a folder: each projection is a database of its own, and `current` names the one in force.
+
+    One that was left is opened again if its mark fits; each rebuild is made beside it and takes its place.
+    """
+
+    name = f"Kuzu {kuzu.__version__}, embedded"
+    bulk = 2000
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def reopen(self, mark: str) -> KuzuProjection | None:
+        return KuzuProjection.reopen(self._folder, all_domains(), mark)
+
+    def begin(self, clusters: Iterable[str]) -> None:
+        """It is built in a moment."""
+
+    def build(self, facts: Iterable[Fact], confirmed: Confirmed, mark: str) -> KuzuProjection:
+        return KuzuProjection.build(self._folder, all_domains(), facts, confirmed, mark)
+
+    def check(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def _open(folder: Path | None) -> kuzu.Database:
     return kuzu.Database(
         str(folder / _FILE) if folder else ":memory:", max_num_threads=2, max_db_size=LARGEST,
         buffer_pool_size=POOL,
     )
-
-
-def _period(fact: Fact) -> _Period:
-    """One thing of one cluster from when it began: what the graph holds once."""
-    return fact.cluster, *fact.identity, fact.began
 
 
 def _full(mark: str) -> str:
@@ -408,55 +407,3 @@ def _load(kind: str, rows: Sequence[Mapping[str, Scalar]], columns: Mapping[str,
         data[f"c{number}"] = fitting([row.get(name) for row in rows], told)
     sets = ", ".join(f"n.{quoted(name)} = c{number}" for number, name in enumerate(columns))
     return f"LOAD FROM $rows MATCH (n:{quoted(kind)}) WHERE n.uid = uid SET {sets}", {"rows": pa.table(data)}
-
-
-def _plain(cell: Any) -> Any:
-    """A value as JSON has it; nodes and relations without the database's own numbers and the columns that are ours."""
-    if isinstance(cell, list):
-        return [_plain(one) for one in cell]
-    if isinstance(cell, dict):
-        return _thing(cell)
-    if isinstance(cell, Decimal):  # a sum of whole numbers
-        return int(cell) if cell == cell.to_integral_value() else float(cell)
-    return instant(cell) if isinstance(cell, datetime) else cell
-
-
-def _ids(cell: dict[str, Any]) -> dict[str, str]:
-    """What ties nodes and relations of one answer together; it means nothing in the next."""
-    names = {"@from": "_src", "@to": "_dst"} if "_src" in cell else {"@id": "_id"}
-    return {name: f"{cell[key]['table']}.{cell[key]['offset']}" for name, key in names.items() if key in cell}
-
-
-def _thing(cell: dict[str, Any]) -> dict[str, Any]:
-    """A node, a relation, a path, or a map that a query made."""
-    if "_nodes" in cell:
-        return {"nodes": _plain(cell["_nodes"]), "relations": _plain(cell["_rels"])}
-    if "_label" in cell:
-        kept = {key: value for key, value in cell.items() if not key.startswith("_") and key not in ("uid", "told_by")}
-        return {"label": cell["_label"], **_ids(cell), **{k: _plain(v) for k, v in kept.items() if v is not None}}
-    return {key: _plain(value) for key, value in cell.items()}
-
-
-@contextmanager
-def _translated(query: str, limits: Limits) -> Iterator[None]:
-    """Kuzu's RuntimeErrors in our words."""
-    try:
-        yield
-    except RuntimeError as error:
-        text, where = str(error), " ".join(query.split())[:120]
-        if "Interrupted" in text:
-            raise TooMuch(
-                f"The query took longer than {limits.seconds:g} s.", where=where,
-                try_next="start from one entity by its key, or walk fewer steps.",
-            ) from error
-        if "read-only transaction" in text:
-            raise Forbidden(
-                "The graph is only read here; it is made from the facts.", where=where, try_next="use MATCH … RETURN.",
-            ) from error
-        raise WrongUse(
-            f"The query is not valid: {text.splitlines()[0]}", where=where,
-            try_next="names that are keywords, like `end` or `IN`, stand in backticks.",
-        ) from error
-
-
-__all__ = ["OF_ALL", "Answer", "Projection"]
