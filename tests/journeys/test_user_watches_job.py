@@ -97,6 +97,7 @@ def test_the_keyboard_alone_suffices(visit: Open) -> None:
     box = page.get_by_role("combobox", name="Name of a job, node, user, switch")
     expect(box).to_be_focused()
     page.keyboard.press("Escape")
+    expect(box).to_be_hidden()
     page.keyboard.press("g")
     page.keyboard.press("f")
     expect(page.get_by_role("heading", name="Fabric", level=1)).to_be_visible()

@@ -54,9 +54,15 @@ class FakeEngine:
         self.before("start", name)
         self.there[name] = Found(name, self.there[name].labels, "running")
 
+    def kill(self, name: str) -> None:
+        self.there[name] = Found(name, self.there[name].labels, "exited")
+
     def run_inside(self, name: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
         self.ran.append((name, command))
         return self.answer(name, command)
+
+    def pid(self, name: str) -> int:
+        return 1
 
     def logs(self, name: str, lines: int) -> str:
         return f"{name} says its last word\n"

@@ -9,6 +9,8 @@ import pytest
 from qnib.errors import Unavailable
 from qnib.settings import Settings
 from qnib.terminal import image, mirror
+from qnib.terminal.blueprint import Blueprint
+from qnib.terminal.systems import SYSTEMS
 from tests.terminal.fake import FakeEngine
 
 DEBIAN = """\
@@ -26,19 +28,19 @@ exit 25
 """
 
 
-def test_the_tag_follows_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = image.tag()
-    assert before == image.tag()
-    monkeypatch.setattr(image, "PACKAGES", (*image.PACKAGES, "vim"))
-    assert image.tag() != before
+def test_the_tag_follows_the_recipe() -> None:
+    tags = [image.tag(Blueprint()), image.tag(Blueprint(software=["vim"])), image.tag(Blueprint(system="debian12"))]
+    assert len(set(tags)) == 3
+    assert tags[0] == image.tag(Blueprint(name="other", software=[])), "only what is in the image counts"
 
 
 def test_no_key_stays_in_the_image() -> None:
-    assert any("munge.key" in command and command.startswith("rm ") for command in image.customize())
+    for system in SYSTEMS.values():
+        assert any("munge.key" in command and command.startswith("rm ") for command in image.customize(system))
 
 
 def test_packages_come_from_the_hosts_own_mirror() -> None:
-    assert mirror.sources("", DEBIAN).splitlines() == [
+    assert mirror.sources("", DEBIAN, "trixie").splitlines() == [
         "deb http://mirror.example/debian trixie main",
         "deb http://mirror.example/debian trixie-updates main",
         "deb http://mirror.example/debian-security trixie-security main",
@@ -46,8 +48,9 @@ def test_packages_come_from_the_hosts_own_mirror() -> None:
 
 
 def test_a_host_that_is_not_debian_leaves_the_choice_to_debians_tools() -> None:
-    assert mirror.sources("", "Packages|Ubuntu|Ubuntu|http://mirror.example/ubuntu/\n") == ""
-    assert mirror.sources("http://chosen.example/debian/", DEBIAN).startswith("deb http://chosen.example/debian trixie")
+    assert mirror.sources("", "Packages|Ubuntu|Ubuntu|http://mirror.example/ubuntu/\n", "trixie") == ""
+    chosen = mirror.sources("http://chosen.example/debian/", DEBIAN, "bookworm")
+    assert chosen.startswith("deb http://chosen.example/debian bookworm")
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_a_build_that_fails_tells_why_and_leaves_nothing(host: Path, tmp_path: P
     home = tmp_path / "home"
     said: list[str] = []
     with pytest.raises(Unavailable) as error:
-        image.ensure(Settings(home=home), FakeEngine(), said.append)
+        image.ensure(Settings(home=home), FakeEngine(), Blueprint(), said.append)
     assert "Could not resolve mirror" in error.value.what
     assert "mirror.example" in error.value.where
     assert "QNIB_TERMINAL__MIRROR" in error.value.try_next
@@ -80,7 +83,7 @@ def test_a_build_that_fails_tells_why_and_leaves_nothing(host: Path, tmp_path: P
 def test_a_missing_tool_is_named(host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(host))
     with pytest.raises(Unavailable) as error:
-        image.ensure(Settings(home=tmp_path / "home"), FakeEngine(), print)
+        image.ensure(Settings(home=tmp_path / "home"), FakeEngine(), Blueprint(), print)
     assert error.value.try_next == "apt-get install mmdebstrap"
 
 
@@ -89,11 +92,12 @@ def test_missing_keys_are_named(host: Path, tmp_path: Path, monkeypatch: pytest.
     (host / "mmdebstrap").chmod(0o755)
     (tmp_path / "debian-archive-keyring.gpg").unlink()
     with pytest.raises(Unavailable) as error:
-        image.ensure(Settings(home=tmp_path / "home"), FakeEngine(), print)
+        image.ensure(Settings(home=tmp_path / "home"), FakeEngine(), Blueprint(), print)
     assert "debian-archive-keyring" in error.value.try_next
 
 
 def test_an_image_that_is_there_is_not_built_again(tmp_path: Path) -> None:
     engine = FakeEngine()
-    engine.images_there.add(image.tag())
-    assert image.ensure(Settings(home=tmp_path), engine, print) == image.tag()
+    wanted = image.tag(Blueprint())
+    engine.images_there.add(wanted)
+    assert image.ensure(Settings(home=tmp_path), engine, Blueprint(), print) == wanted

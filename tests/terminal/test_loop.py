@@ -49,7 +49,7 @@ def test_jobs_are_handed_over_as_their_user_and_wait_for_their_lane(monkeypatch:
     monkeypatch.setattr(loop.pwd, "getpwnam", lambda name: Entry)
     monkeypatch.setattr(loop.subprocess, "run", run)
     job = loop.Job("gemm", "alice", ("compute0", "compute1"), "gemm.py --iterations 10 --rate 4")
-    assert loop.submit(job, [15, 16]) == 17
+    assert loop.submit(job, [15, 16], "all") == 17
     assert "--reuid=2001" in seen["command"]
     assert "--dependency=afterany:15,afterany:16" in seen["command"]
     assert "--ntasks-per-node=1" in seen["command"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
-
-from qnib.terminal.blueprint import Blueprint
+from qnib.terminal.blueprint import Nodes, Partition
 from qnib.terminal.cgroups import NODES_ONLY, V1, V2
 from qnib.terminal.slurm_conf import cgroup_conf, node_line, slurm_conf
+from tests.terminal.plans import plan
 
-PLAN = Blueprint("demo", IPv4Network("10.213.7.0/24"), node_cpus=2, node_memory=512, leaf=2)
+PLAN = plan()
 
 
 def settings(text: str) -> dict[str, str]:
@@ -26,22 +25,45 @@ def test_partitions_and_their_node_sets() -> None:
         "PartitionName=all", "PartitionName=odd", "PartitionName=even",
     ]
     assert "NodeSet=odd Feature=odd" in text
-    assert node_line(PLAN, 3) == "CPUs=2 RealMemory=461 Feature=odd"
-    assert node_line(PLAN, 0).endswith("Feature=even")
+    assert node_line(PLAN, "compute3") == "CPUs=2 RealMemory=461 Feature=odd"
+    assert node_line(PLAN, "compute0").endswith("Feature=even")
 
 
 def test_the_rung_decides_how_jobs_are_held() -> None:
     held, free = settings(slurm_conf(PLAN, V1)), settings(slurm_conf(PLAN, NODES_ONLY))
     assert held["TaskPlugin"] == "task/cgroup"
     assert free["ProctrackType"] == "proctrack/linuxproc"
-    assert "ConstrainRAMSpace=yes" in cgroup_conf(V1)
+    assert "ConstrainRAMSpace=yes" in cgroup_conf(PLAN, V1)
     assert settings(slurm_conf(PLAN, V2))["Prolog"].endswith("inside/prolog.sh")
-    assert settings(cgroup_conf(V2))["IgnoreSystemd"] == "yes"
+    assert settings(cgroup_conf(PLAN, V2))["IgnoreSystemd"] == "yes"
     for rung in (V1, NODES_ONLY):
         assert "Prolog" not in settings(slurm_conf(PLAN, rung))
-    assert cgroup_conf(NODES_ONLY) == "CgroupPlugin=disabled\n"
+    assert cgroup_conf(PLAN, NODES_ONLY) == "CgroupPlugin=disabled\n"
 
 
 def test_half_of_a_nodes_memory_is_left_when_every_cpu_of_half_of_them_is_taken() -> None:
     default = int(settings(slurm_conf(PLAN, V1))["DefMemPerCPU"])
-    assert default * PLAN.declared_cpus <= PLAN.declared_memory / 2
+    assert default * PLAN.declared_cpus("compute0") <= PLAN.declared_memory("compute0") / 2
+
+
+def test_partitions_of_features_and_of_names() -> None:
+    lab = plan(
+        nodes=[Nodes(count=2), Nodes(count=2, cpus=1, memory=1024, features=["bigmem"])],
+        partitions=[
+            Partition(name="main", default=True), Partition(name="fat", nodes="bigmem", limit="4:00:00"),
+            Partition(name="debug", nodes="compute[0,3]"),
+        ],
+    )
+    text = slurm_conf(lab, V1)
+    assert "PartitionName=main Nodes=ALL Default=YES MaxTime=1-00:00:00 State=UP" in text
+    assert "NodeSet=bigmem Feature=bigmem\nPartitionName=fat Nodes=bigmem MaxTime=4:00:00 State=UP" in text
+    assert "NodeSet=in_debug Feature=in_debug\nPartitionName=debug Nodes=in_debug" in text
+    assert node_line(lab, "compute0") == "CPUs=2 RealMemory=461 Feature=even,in_debug"
+    assert node_line(lab, "compute3") == "CPUs=1 RealMemory=922 Feature=odd,bigmem,in_debug"
+    assert node_line(lab, "compute9") == "CPUs=1 RealMemory=922 Feature=odd,bigmem", "added later: like the last group"
+
+
+def test_an_older_slurm_is_told_what_it_understands() -> None:
+    old = plan(system="debian12")
+    assert settings(slurm_conf(old, V1))["TreeWidth"] == "65533"
+    assert "CgroupPlugin" not in cgroup_conf(old, NODES_ONLY)

@@ -7,14 +7,18 @@ import json
 import os
 import signal
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from qnib import clusters, terminal
+from qnib.clock import FrozenClock
 from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import access, engines, faults, image, package, record, scaling, starting, stopping
+from qnib.terminal import access, attendant, engines, image, package, record, scaling, starting, stopping
+from qnib.terminal.blueprint import Blueprint, Coming, Fabric
+from qnib.terminal.faults import due, scene
 from tests.terminal.fake import FakeEngine
 
 NAME = f"unit{os.getpid()}"
@@ -31,13 +35,14 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     made = FakeEngine()
-    made.images_there.add(image.tag())
+    made.images_there.add(image.tag(Blueprint()))
     made.answer = lambda name, command: (0, READY if "ready.sh" in " ".join(command) else "")
     # The package gives out the function `status`, which hides the module of that name.
     status = importlib.import_module("qnib.terminal.status")
-    for module in (starting, stopping, scaling, faults, status, access):
+    for module in (starting, stopping, scaling, scene, status, access):
         monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
     monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
+    monkeypatch.setattr(attendant, "start", lambda settings, name: None)
     monkeypatch.setattr(package, "ensure", lambda settings, engine, tag: tmp_path / "package")
     return made
 
@@ -209,20 +214,75 @@ def test_a_new_node_that_does_not_come_is_removed_again(engine: FakeEngine, sett
 
 def test_faults_are_ground_truth(engine: FakeEngine, settings: Settings) -> None:
     terminal.up(settings, nodes=4)
-    fault = terminal.fault_cable_out(settings, "SW1/3")
+    fault = terminal.fault_inject(settings, "cable-out", "SW1/3")
     assert (fault.id, fault.ends) == (1, ["SW1/3", "compute0/1"])
     with pytest.raises(Conflict, match="out already"):
-        terminal.fault_cable_out(settings, "compute0/1")
-    terminal.fault_cable_out(settings, "SW2/4")
+        terminal.fault_inject(settings, "cable-out", "compute0/1")
+    terminal.fault_inject(settings, "cable-out", "SW2/4")
     with pytest.raises(NotFound, match="no open fault 9"):
         terminal.fault_clear(settings, 9)
     assert [f.id for f in terminal.fault_clear(settings, 1)] == [1]
     assert [f.id for f in terminal.fault_clear(settings)] == [2]
     assert terminal.fault_clear(settings) == []
-    terminal.fault_cable_out(settings, "SW1/1")
+    terminal.fault_inject(settings, "cable-out", "SW1/1")
     terminal.down(settings)
     # The history of a cluster outlives it, with no fault left open.
-    assert [bool(f.cleared) for f in terminal.fault_list(settings)] == [True, True, True]
+    assert [bool(f.cleared) for f in terminal.fault_list(settings, NAME)] == [True, True, True]
+
+
+def test_faults_that_cannot_be(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=4)
+    wrong = [
+        ("cable-melt", "SW1/3", "", "no fault"), ("cable-out", "SW1/3", "5", "takes no value"),
+        ("cable-bad", "SW1/3", "many", "no number"), ("cable-move", "SW1/3", "", "needs a value"),
+        ("node-slow", "compute1", "200%", "no share"), ("clock-skew", "compute1", "soon", "no span"),
+        ("daemon-stop", "compute1", "cron", "no daemon"), ("link-rate", "compute1", "fast", "no rate"),
+        ("cable-out", "SW1", "", "no port"),
+    ]  # fmt: skip
+    for kind, target, value, said in wrong:
+        with pytest.raises(WrongUse, match=said):
+            terminal.fault_inject(settings, kind, target, value)
+    with pytest.raises(NotFound, match="no node 'compute9'"):
+        terminal.fault_inject(settings, "node-down", "compute9")
+    with pytest.raises(Unavailable, match="limited by the engine"):
+        terminal.fault_inject(settings, "node-slow", "compute1")
+    assert terminal.fault_list(settings, NAME) == []
+
+
+def test_a_dead_node_pulls_its_link_down_and_comes_back_with_it(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=4)
+    terminal.fault_inject(settings, "node-down", "compute0")
+    assert engine.there[f"qnib-{NAME}-compute0"].state == "exited"
+    assert 'Unlink "SW1"[3]' in str(engine.ran[-1])
+    terminal.fault_inject(settings, "cable-move", "SW1/4", "SW1/5")
+    assert 'Link "SW1"[5] "compute1"[1]' in str(engine.ran[-1])
+    with pytest.raises(Conflict, match="plugged in"):
+        terminal.fault_inject(settings, "cable-move", "SW2/3", "SW2/4")
+    terminal.fault_clear(settings)
+    assert engine.there[f"qnib-{NAME}-compute0"].state == "running"
+    assert 'Link "SW1"[4] "compute1"[1]' in str(engine.ran) and 'Link "SW1"[3] "compute0"[1]' in str(engine.ran[-1])
+
+
+def test_faults_end_by_themselves_when_their_time_is_over(engine: FakeEngine, settings: Settings) -> None:
+    clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
+    cluster = terminal.up(settings, nodes=4, clock=clock)
+    fault = terminal.fault_inject(settings, "cable-out", "SW1/3", lasts=30, clock=clock)
+    assert due(settings, NAME, cluster.created, clock.now()) == []
+    clock.advance(31)
+    assert due(settings, NAME, cluster.created, clock.now()) == [fault]
+
+
+def test_the_attendant_injects_and_clears_what_the_blueprint_says(engine: FakeEngine, settings: Settings) -> None:
+    clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
+    coming = Coming(after=60, kind="cable-out", target="SW1/3", lasts=30)
+    terminal.up(settings, Blueprint(faults=[coming], fabric=Fabric(hosts=2)), clock=clock)
+    attending = attendant.Attendant(settings, NAME, clock)
+    for seconds, there in ((30, []), (31, [False]), (29, [False]), (2, [True]), (120, [True])):
+        clock.advance(seconds)
+        assert attending.beat()
+        assert [bool(fault.cleared) for fault in terminal.fault_list(settings, NAME)] == there
+    terminal.down(settings)
+    assert not attending.beat(), "it ends with its cluster"
 
 
 def test_hosts_and_users_that_are_not_there(engine: FakeEngine, settings: Settings) -> None:

@@ -5,7 +5,7 @@ import { time } from './state/time.svelte'
 import { view } from './state/view.svelte'
 
 const GO: Record<string, string> = { n: '/', j: '/jobs', o: '/nodes', f: '/fabric', q: '/graph' }
-let going = 0
+let going = -Infinity
 
 /** Move the focus to the next or previous row of the page's list. */
 function row(step: 1 | -1): void {
@@ -25,10 +25,10 @@ export function press(event: KeyboardEvent): void {
     return
   }
   if (field || event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]') || !view.keys) return
-  const now = Date.now()
+  const now = event.timeStamp // when the key went down, however late a busy page hears of it
   const there = GO[event.key]
   if (now - going < 1200 && there) {
-    going = 0
+    going = -Infinity
     address.go(href(there))
   } else if (!act(event.key, now)) return
   event.preventDefault()

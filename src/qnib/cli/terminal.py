@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from qnib.cli.output import Csv, Json, show_rows
+
+if TYPE_CHECKING:
+    from qnib.terminal.faults import Kind
 
 Name = Annotated[str | None, typer.Option("--name", help="Cluster; default: the one of the settings.")]
 User = Annotated[str, typer.Option("--user", "-u", help="Run as this user of the cluster instead of root.")]
@@ -26,11 +33,18 @@ def register(app: typer.Typer) -> None:
     app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
     app.command()(shell)
     app.command()(scale)
-    fault = typer.Typer(no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
-    fault.command("cable-out")(cable_out)
+    app.command()(doctor)
+    fault = typer.Typer(cls=_Faults, no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
+    fault.command("kinds")(fault_kinds)
     fault.command("list")(fault_list)
     fault.command("clear")(fault_clear)
     app.add_typer(fault, name="fault")
+    plans = typer.Typer(no_args_is_help=True, help="Files that describe a virtual cluster (`qnib up -f`).")
+    plans.command("list")(blueprint_list)
+    plans.command("show")(blueprint_show)
+    plans.command("check")(blueprint_check)
+    plans.command("keys")(blueprint_keys)
+    app.add_typer(plans, name="blueprint")
     images = typer.Typer(no_args_is_help=True, help="Images the virtual cluster is made from.")
     images.command("clean")(clean_images)
     app.add_typer(images, name="images")
@@ -38,20 +52,34 @@ def register(app: typer.Typer) -> None:
 
 def up(
     name: Name = None,
-    nodes: Annotated[int, typer.Option("--nodes", "-n", help="Number of compute nodes.")] = 4,
+    nodes: Annotated[int | None, typer.Option("--nodes", "-n", help="Number of compute nodes; default 4.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="A blueprint: a TOML file, or the name of a shipped one.")
+    ] = None,
     engine: Annotated[Engine | None, typer.Option(help="Container engine; default: the setting's.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Keep jobs of several users running.")] = False,
 ) -> None:
     """Start a SLURM cluster with a fabric on this machine; return when jobs start on it at once."""
     from qnib import terminal
+    from qnib.errors import WrongUse
     from qnib.settings import load
+    from qnib.terminal import blueprint
 
+    if file and nodes:
+        raise WrongUse(
+            "The number of nodes is the blueprint's to say.", where="--nodes beside --file",
+            try_next="change `count` in the file, or `qnib scale` afterwards.",
+        )
+    wanted = blueprint.find(file) if file else None
     with _Steps() as steps:
         cluster = terminal.up(
-            load(), name=name, nodes=nodes, engine=engine.value if engine else None, demo=demo, say=steps.say,
+            load(), wanted, name=name, nodes=nodes or 4, engine=engine.value if engine else None, demo=demo,
+            say=steps.say,
         )
-    print(f"Cluster {cluster.name} is ready: {nodes} nodes after {cluster.details['seconds']:.1f} s.")
-    print(f"  Try: qnib exec controller -- srun -N{nodes} hostname")
+    count = cluster.details["nodes"]
+    named = "" if cluster.name == load().cluster else f"--name {cluster.name} "
+    print(f"Cluster {cluster.name} is ready: {count} nodes after {cluster.details['seconds']:.1f} s.")
+    print(f"  Try: qnib exec {named}controller -- srun -N{count} hostname")
 
 
 def down(
@@ -107,17 +135,89 @@ def scale(
     print(f"Cluster {cluster.name} has {cluster.details['nodes']} nodes.")
 
 
-def cable_out(
-    port: Annotated[str, typer.Argument(metavar="PORT", help="One end of the cable: SW1/3, compute0/1 …")],
-    name: Name = None,
-) -> None:
-    """Unplug the cable at a port."""
-    from qnib import terminal
-    from qnib.settings import load
+def doctor(as_json: Json = False, as_csv: Csv = False) -> None:
+    """What this machine lacks for a virtual cluster, and a proof of each limit on a small one; status 1: not well."""
+    from dataclasses import asdict
 
-    fault = terminal.fault_cable_out(load(), port, name=name)
-    print(f"Fault {fault.id}: the cable between {fault.ends[0]} and {fault.ends[1]} is out.")
-    print(f"  Put it back: qnib fault clear {fault.id}")
+    from qnib.settings import load
+    from qnib.terminal.doctor import examine
+
+    with _Steps() as steps:
+        found = list(examine(load(), steps.say))
+    show_rows([asdict(row) for row in found], ["check", "state", "told"], as_json=as_json, as_csv=as_csv, empty="")
+    if not all(row.well for row in found):
+        raise typer.Exit(1)
+
+
+class _Faults(TyperGroup):
+    """Has one command for each kind of fault (``qnib fault cable-out SW1/3``), looked up when somebody asks for one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        self._look_up()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        self._look_up()
+        return super().get_command(ctx, cmd_name)
+
+    def _look_up(self) -> None:
+        from qnib.terminal.faults import KINDS
+
+        if KINDS.keys() <= self.commands.keys():
+            return
+        group = typer.Typer()
+        for kind in KINDS.values():
+            group.command(kind.name, help=f"{kind.about}.")(_fault_command(kind))
+        self.commands = {**typer.main.get_group(group).commands, **self.commands}
+
+
+def _fault_command(kind: Kind) -> Callable[..., None]:
+    metavar = "PORT" if kind.target == "port" else "NODE"
+    where = "One end of the cable: SW1/3, compute0/1 …" if kind.target == "port" else "compute0 …"
+    target = Annotated[str, typer.Argument(metavar=metavar, help=where)]
+    told = f"{kind.value[:1].upper()}{kind.value[1:]}{f'; default {kind.default}' if kind.default else ''}."
+    value = Annotated[str, typer.Argument(metavar="VALUE" if kind.default else "TO", help=told)]
+    lasts = Annotated[str, typer.Option(help="Undone by itself after this long: 90s, 2m.")]
+
+    def inject(target: str, value: str = "", name: str | None = None, lasts: str = "") -> None:
+        from qnib import terminal
+        from qnib.errors import WrongUse
+        from qnib.settings import load
+        from qnib.terminal.blueprint import seconds
+
+        try:
+            span = float(str(seconds(lasts))) if lasts else None
+        except ValueError as error:
+            raise WrongUse(f"{lasts!r} is no span.", where="--lasts", try_next=f"{error}.") from error
+        fault = terminal.fault_inject(load(), kind.name, target, value, name=name, lasts=span)
+        if kind.name == "cable-out":
+            print(f"Fault {fault.id}: the cable between {fault.ends[0]} and {fault.ends[1]} is out.")
+        else:
+            print(f"Fault {fault.id}: {kind.name} of {fault.target}{f', {fault.value}' if fault.value else ''}.")
+        print(f"  {'Put it back' if kind.name == 'cable-out' else 'Undo it'}: qnib fault clear {fault.id}")
+
+    inject.__annotations__ = {"target": target, "name": Name, "lasts": lasts, "return": None}
+    parameters = dict(inspect.signature(inject).parameters)
+    if kind.value:
+        inject.__annotations__["value"] = value
+    else:
+        del parameters["value"]
+    inject.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(annotation=inject.__annotations__[p.name]) for p in parameters.values()]
+    )
+    return inject
+
+
+def fault_kinds(as_json: Json = False, as_csv: Csv = False) -> None:
+    """What can be made to go wrong."""
+    from qnib.terminal.faults import KINDS
+
+    rows = [
+        {"kind": k.name, "target": k.target, "value": k.value, "default": k.default, "about": k.about}
+        for k in KINDS.values()
+    ]
+    columns = ["kind", "target", "value", "default", "about"]
+    show_rows(rows, columns, as_json=as_json, as_csv=as_csv, empty="Nothing can.")
 
 
 def fault_list(name: Name = None, as_json: Json = False, as_csv: Csv = False) -> None:
@@ -127,9 +227,10 @@ def fault_list(name: Name = None, as_json: Json = False, as_csv: Csv = False) ->
     from qnib import terminal
     from qnib.settings import load
 
-    rows = [asdict(fault) for fault in terminal.fault_list(load(), name=name)]
+    settings = load()
+    rows = [asdict(fault) for fault in terminal.fault_list(settings, name or settings.cluster)]
     show_rows(
-        rows, ["id", "time", "kind", "target", "ends", "cleared"], as_json=as_json, as_csv=as_csv,
+        rows, ["id", "time", "kind", "target", "value", "ends", "cleared"], as_json=as_json, as_csv=as_csv,
         empty="No fault was ever injected.",
     )
 
@@ -144,6 +245,43 @@ def fault_clear(
 
     cleared = terminal.fault_clear(load(), number, name=name)
     print(f"Cleared {', '.join(f'{f.id} ({f.target})' for f in cleared)}." if cleared else "No fault was open.")
+
+
+def blueprint_list(as_json: Json = False, as_csv: Csv = False) -> None:
+    """Blueprints that are shipped; `qnib up -f NAME` takes one by its name."""
+    from qnib.terminal import blueprint
+
+    rows = [
+        {"name": file.stem, "about": blueprint.about(file), "nodes": blueprint.read(file).count}
+        for file in blueprint.shipped()
+    ]
+    show_rows(rows, ["name", "nodes", "about"], as_json=as_json, as_csv=as_csv, empty="None is shipped.")
+
+
+def blueprint_show(name: Annotated[Path, typer.Argument(metavar="NAME")]) -> None:
+    """The text of a blueprint, to start your own from."""
+    from qnib.terminal import blueprint
+
+    print(blueprint.file_of(name).read_text(), end="")
+
+
+def blueprint_check(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Check a blueprint without starting it."""
+    from qnib.terminal import blueprint, memory
+
+    found = blueprint.find(file)
+    print(f"{file}: {found.count} nodes, room for {found.capacity}; fabric: {found.fabric.shape}.")
+    for trouble in memory.enough(found):
+        print(f"  {trouble}")
+
+
+def blueprint_keys(as_json: Json = False, as_csv: Csv = False) -> None:
+    """Every key of a blueprint, with its type, default and meaning."""
+    from qnib.terminal import blueprint
+
+    show_rows(
+        list(blueprint.keys()), ["key", "type", "default", "meaning"], as_json=as_json, as_csv=as_csv, empty="None.",
+    )
 
 
 def clean_images() -> None:

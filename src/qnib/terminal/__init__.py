@@ -7,9 +7,9 @@
 
 from qnib.terminal.access import execute, shell
 from qnib.terminal.faults import Fault
-from qnib.terminal.faults import cable_out as fault_cable_out
 from qnib.terminal.faults import clear as fault_clear
 from qnib.terminal.faults import every as fault_list
+from qnib.terminal.faults import inject as fault_inject
 from qnib.terminal.image import clean as clean_images
 from qnib.terminal.scaling import scale
 from qnib.terminal.starting import up
@@ -17,6 +17,6 @@ from qnib.terminal.status import status
 from qnib.terminal.stopping import down
 
 __all__ = [
-    "Fault", "clean_images", "down", "execute", "fault_cable_out", "fault_clear", "fault_list", "scale", "shell",
+    "Fault", "clean_images", "down", "execute", "fault_clear", "fault_inject", "fault_list", "scale", "shell",
     "status", "up",
 ]

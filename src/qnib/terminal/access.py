@@ -11,8 +11,8 @@ from qnib.clusters import Cluster
 from qnib.errors import NotFound
 from qnib.settings import Settings
 from qnib.terminal import record
-from qnib.terminal.blueprint import GROUPS, LABEL, node_names
 from qnib.terminal.engines import command_line, open_engine
+from qnib.terminal.plan import LABEL, Plan, node_names
 
 _ENGINE_FAILED = {"podman": (125, 255), "docker": (1, 125)}
 """Statuses with which `exec` of an engine says that the container does not run."""
@@ -28,8 +28,9 @@ def execute(
     a cluster, host or user that is not there.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
-    _check_host(cluster, host)
-    _check_user(user)
+    plan = record.plan_of(cluster)
+    _check_host(cluster, plan, host)
+    _check_user(plan, user)
     arguments = ["exec", "--interactive"]
     if terminal:
         arguments += ["--tty", "--env", "TERM=xterm-256color"]
@@ -40,7 +41,7 @@ def execute(
     arguments += ["--env", f"HOME={home}", "--env", f"USER={user or 'root'}"]
     if user:
         arguments += ["--user", user]
-    container = record.plan_of(cluster).container(host)
+    container = plan.container(host)
     line = command_line(settings, cluster.engine)
     status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
     if status in _ENGINE_FAILED[cluster.engine]:
@@ -54,12 +55,12 @@ def shell(settings: Settings, host: str, *, name: str | None = None, user: str =
     return execute(settings, host, ["/bin/bash", "-l"], name=name, user=user, terminal=sys.stdin.isatty())
 
 
-def _check_host(cluster: Cluster, host: str) -> None:
-    known = ["controller", "fabric", *node_names(cluster.details["nodes"])]
+def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
+    known = [*plan.services, *node_names(cluster.details["nodes"])]
     if host not in known:
         raise NotFound(
             f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,
-            try_next=f"use controller, fabric, or compute0 … {known[-1]}.",
+            try_next=f"use {', '.join(plan.services)}, or compute0 … {known[-1]}.",
         )
 
 
@@ -77,8 +78,8 @@ def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
         )
 
 
-def _check_user(user: str) -> None:
-    known = [member for _, members in GROUPS.values() for member in members]
+def _check_user(plan: Plan, user: str) -> None:
+    known = plan.users
     if user and user not in known:
         raise NotFound(
             f"There is no user {user!r} on the cluster.", where="--user", try_next=f"use one of {', '.join(known)}.",

@@ -1,135 +1,433 @@
-"""What one cluster is made of before anything runs: names, addresses, limits, labels. Pure values."""
+"""What a cluster shall be, as people write it down: a TOML file, checked before anything starts.
+
+    name = "lab"
+    system = "debian13"                      # SLURM 24.11; debian12: SLURM 22.05
+
+    [[nodes]]
+    count = 12
+    cpus = 2
+    memory = "512M"
+
+    [fabric]
+    shape = "fat-tree"
+    radix = 8
+
+`docs/guides/blueprints.md` has every key; `examples/*.toml` beside this file are whole ones.
+"""
 
 from __future__ import annotations
 
-import ipaddress
+import difflib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from qnib.errors import Unavailable, WrongUse
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-LABEL = "qnib"
-"""Every container, network and volume carries ``qnib=<cluster>``: `down` removes by this label alone."""
+from qnib.errors import NotFound, QnibError, WrongUse
 
-HOME_LABEL = "qnib.home"
-"""… and the state directory it was started from: `down --all` leaves the clusters of other directories alone."""
+MAX_NODES = 240
+"""Containers in one cluster: so many addresses fit beside the controller in one subnet."""
 
-MAX_NODES = 64
-"""Names, addresses and HCAs are laid out for this many, so that scaling changes no file in any container."""
-
-POOL = ipaddress.IPv4Network("10.213.0.0/16")
-"""Clusters take a free /24 of this private range each."""
-
-GROUPS = {"clusers": (2000, ("alice", "bob", "carol", "dave", "eve")), "guests": (2100, ("john", "jane"))}
-"""Users of every cluster: group → (gid, members); a member's uid is gid + 1 + its place."""
-
-_FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, .2 controller, .3 fabric
-_NODE = re.compile(r"compute(\d+)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE)
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B/s", re.IGNORECASE)
+_SPAN = re.compile(r"(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+(?:\.\d+)?)s)?")
+_FACTOR = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Blueprint:
-    """One cluster as planned. `node_memory` in MiB, `node_cpus` in cores; `leaf` hosts hang on a leaf switch."""
+def mebibytes(told: object) -> object:
+    """``"512M"``, ``"1.5G"`` or a number of MiB, in MiB."""
+    if isinstance(told, str):
+        found = _SIZE.fullmatch(told.strip())
+        if not found or not found[2]:
+            raise ValueError('write a size with its unit, such as "512M" or "2G"')
+        return int(float(found[1]) * _FACTOR[found[2].upper()]) >> 20
+    return told
 
-    name: str
-    subnet: ipaddress.IPv4Network
-    node_cpus: float
-    node_memory: int
-    leaf: int
+
+def octets_a_second(told: object) -> object:
+    """``"1KB/s"`` or ``"10MB/s"`` in octets a second."""
+    found = _RATE.fullmatch(told.strip()) if isinstance(told, str) else None
+    if found:
+        return int(float(found[1]) * _FACTOR[found[2].upper()])
+    if isinstance(told, int) and not isinstance(told, bool):
+        return told
+    raise ValueError('write a rate such as "1KB/s" or "10MB/s"')
+
+
+def seconds(told: object) -> object:
+    """``"90s"``, ``"2m"``, ``"1h 30m"`` or a number of seconds."""
+    if isinstance(told, str):
+        found = _SPAN.fullmatch(told.strip())
+        if not found or not any(found.groups()):
+            raise ValueError('write a span such as "90s", "2m" or "1h 30m"')
+        hours, minutes, rest = (float(part or 0) for part in found.groups())
+        return timedelta(hours=hours, minutes=minutes, seconds=rest).total_seconds()
+    return told
+
+
+Size = Annotated[int, BeforeValidator(mebibytes)]
+Rate = Annotated[int, BeforeValidator(octets_a_second)]
+Span = Annotated[float, BeforeValidator(seconds)]
+Word = Annotated[str, Field(pattern=f"^{_WORD.pattern}$")]
+
+
+_SYSTEM_NAMES = frozenset((
+    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
+    "list", "irc", "nobody", "munge", "slurm", "adm", "tty", "disk", "users", "staff", "sudo", "audio", "video",
+))
+
+
+def _at(path: list[int | str], what: str) -> PydanticCustomError:
+    """An error about what stands at `path`, whoever notices it."""
+    return PydanticCustomError("blueprint", "{what}", {"path": path, "what": what})
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Nodes(Part):
+    """A group of nodes alike; groups are numbered through: compute0 to compute11, then the next from compute12 on."""
+
+    count: int = Field(4, ge=1, description="How many")
+    cpus: float = Field(2, gt=0, le=1024, description="Cores a node may use, and SLURM may hand out")
+    memory: Size = Field(512, ge=128, description='Memory a node may use: "512M", "2G"')
+    rate: Rate | None = Field(None, ge=128, description='What its network gives at most: "1KB/s"; empty: no limit')
+    disk: Size = Field(128, ge=1, description='Size of its /tmp, which is kept in its memory: "64M"')
+    features: list[Word] = Field(default_factory=list, description="SLURM features of these nodes")
+
+
+class Partition(Part):
+    name: Word
+    nodes: str = Field("all", description='"all", "odd", "even", a feature, or names: "compute[0-3,8]"')
+    default: bool = Field(False, description="Jobs go here when they name no partition")
+    limit: str = Field("1-00:00:00", pattern=r"^(UNLIMITED|(\d+-)?\d+(:\d+){0,2})$", description="SLURM's MaxTime")
+
 
     @property
-    def network(self) -> str:
-        return f"qnib-{self.name}"
+    def lists_names(self) -> bool:
+        return self.nodes.startswith("compute")
+
+
+class Group(Part):
+    name: Word
+    users: list[Word] = Field(min_length=1, description="Who is in it; each has a home and a uid of its own")
+
+
+class Fabric(Part):
+    shape: Literal["tree", "fat-tree", "torus", "none"] = Field("tree", description="How the switches are wired")
+    hosts: int | None = Field(None, ge=1, le=64, description="tree, torus: hosts on a switch")
+    spines: int = Field(2, ge=1, le=16, description="tree: switches above the leaves")
+    radix: int = Field(8, ge=4, le=64, description="fat-tree: ports of a switch; even")
+    levels: Literal[2, 3] = Field(2, description="fat-tree: 2 (radix²/2 hosts) or 3 (radix³/4 hosts)")
+    size: list[int] = Field(default_factory=lambda: [3, 3], description="torus: switches along each dimension")
+    capacity: Rate = Field(4 << 30, ge=1024, description='What a link carries before packets wait: "4GB/s" is 4X QDR')
+
+    @field_validator("radix")
+    @classmethod
+    def _even(cls, radix: int) -> int:
+        if radix % 2:
+            raise ValueError("half of a switch's ports go up, half down: the radix is even")
+        return radix
+
+    @field_validator("size")
+    @classmethod
+    def _dimensions(cls, size: list[int]) -> list[int]:
+        if not 1 <= len(size) <= 3 or any(side < 2 for side in size):
+            raise ValueError("a torus has 1 to 3 dimensions of at least 2 switches each, such as [4, 4]")
+        return size
+
+
+class Coming(Part):
+    """A fault that will happen by itself, so long after the cluster is ready."""
+
+    after: Span = Field(gt=0, description='"90s", "2m"')
+    kind: str = Field(description="As in `qnib fault`: cable-out, port-bad, node-down …")
+    target: str = Field(description="A port (SW1/3) or a node (compute2)")
+    value: str = Field("", description="The kind's own measure, as `qnib fault kinds` says; empty: its default")
+    lasts: Span | None = Field(None, gt=0, description="Undone after this long; empty: until it is cleared")
+
+
+class Blueprint(Part):
+    """One cluster. What is left out has the defaults of `qnib up`."""
+
+    name: str | None = Field(None, description="The cluster's name; --name wins over it")
+    system: Literal["debian13", "debian12"] = Field("debian13", description="Image line: SLURM 24.11 or 22.05")
+    nodes: list[Nodes] = Field(default_factory=lambda: [Nodes()], min_length=1)
+    grow_to: int | None = Field(None, ge=1, le=MAX_NODES, description="Nodes `qnib scale` may reach; default 64")
+    partitions: list[Partition] = Field(default_factory=lambda: [
+        Partition(name="all", default=True), Partition(name="odd", nodes="odd"), Partition(name="even", nodes="even"),
+    ], min_length=1)
+    groups: list[Group] = Field(default_factory=lambda: [
+        Group(name="clusers", users=["alice", "bob", "carol", "dave", "eve"]),
+        Group(name="guests", users=["john", "jane"]),
+    ], min_length=1)
+    fabric: Fabric = Field(default_factory=Fabric)
+    software: list[str] = Field(default_factory=list, description="More Debian packages for the image")
+    jobs: Literal["none", "demo"] = Field("none", description="demo: users keep submitting jobs")
+    faults: list[Coming] = Field(default_factory=list, description="Faults to come")
 
     @property
-    def home_volume(self) -> str:
-        return f"qnib-{self.name}-home"
+    def count(self) -> int:
+        return sum(group.count for group in self.nodes)
 
     @property
-    def gateway(self) -> str:
-        return str(self.subnet[1])
+    def capacity(self) -> int:
+        """Nodes it may grow to: names, addresses and cables are laid out for so many."""
+        wanted = self.grow_to or max(64, self.count)
+        return min(wanted, ports_for_hosts(self.fabric) or wanted)
 
-    @property
-    def declared_cpus(self) -> int:
-        """CPUs SLURM may hand out on a node; a whole number, at least one."""
-        return max(1, int(self.node_cpus))
+    def group_of(self, number: int) -> Nodes:
+        """What node `number` is like; what is added later is like the last group."""
+        for group in self.nodes:
+            if number < group.count:
+                return group
+            number -= group.count
+        return self.nodes[-1]
 
-    @property
-    def declared_memory(self) -> int:
-        """MiB SLURM may hand out on a node: the daemons keep the rest of the node's limit."""
-        return self.node_memory - max(48, self.node_memory // 10)
+    @field_validator("partitions")
+    @classmethod
+    def _node_sets(cls, partitions: list[Partition]) -> list[Partition]:
+        from ClusterShell.NodeSet import NodeSet, NodeSetParseError
 
-    def container(self, host: str) -> str:
-        return f"qnib-{self.name}-{host}"
+        for place, partition in enumerate(partitions):
+            if partition.lists_names:
+                try:
+                    NodeSet(partition.nodes)
+                except NodeSetParseError as error:
+                    raise _at(["partitions", place, "nodes"], f"{partition.nodes!r} is no node set") from error
+        return partitions
 
-    def address(self, host: str) -> str:
-        """Fixed per name, so that a node that comes back is found where SLURM remembers it."""
-        if host == "controller":
-            return str(self.subnet[2])
-        if host == "fabric":
-            return str(self.subnet[3])
-        return str(self.subnet[_FIRST_NODE + node_number(host)])
+    @field_validator("faults")
+    @classmethod
+    def _kinds(cls, faults: list[Coming]) -> list[Coming]:
+        from qnib.terminal.faults.kinds import KINDS  # which need the whole terminal
 
-    def hosts(self) -> dict[str, str]:
-        """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
-        names = ["controller", "fabric", *node_names(MAX_NODES)]
-        # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
-        return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}  # noqa: S104 - a name
+        for place, fault in enumerate(faults):
+            if fault.kind not in KINDS:
+                raise _at(["faults", place, "kind"], f"there is no fault {fault.kind!r}; one of {', '.join(KINDS)}")
+            try:
+                KINDS[fault.kind].check(fault.value or KINDS[fault.kind].default)
+            except WrongUse as error:
+                raise _at(["faults", place, "value"], error.what) from error
+        return faults
+
+    @field_validator("software")
+    @classmethod
+    def _packages(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not _PACKAGE.fullmatch(name):
+                raise ValueError(f"{name!r} is no Debian package name")
+        return sorted(set(names))
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.jobs == "demo" and not any(one.nodes == "all" for one in self.partitions):
+            raise _at(["jobs"], 'the demo\'s jobs need a partition with nodes = "all"')
+        if self.count > MAX_NODES:
+            last = len(self.nodes) - 1
+            raise _at(["nodes", last, "count"], f"a cluster has up to {MAX_NODES} nodes, not {self.count}")
+        if self.count > self.capacity:
+            room = "grow_to says" if self.grow_to else f"a {self.fabric.shape} of this size has"
+            raise _at(
+                ["grow_to"] if self.grow_to else ["fabric"],
+                f"{self.count} nodes are more than the {self.capacity} that {room}",
+            )
+        there = {"all", "odd", "even", *(feature for group in self.nodes for feature in group.features)}
+        for place, partition in enumerate(self.partitions):
+            if not partition.lists_names and partition.nodes not in there:
+                raise _at(
+                    ["partitions", place, "nodes"],
+                    f"{partition.nodes!r} is no feature of any nodes; there are {', '.join(sorted(there))}",
+                )
+            if partition.default and any(other.default for other in self.partitions[:place]):
+                raise _at(["partitions", place, "default"], "another partition is the default already")
+        taken: dict[str, str] = {}
+        for place, (what, name) in enumerate(self._names()):
+            path: list[int | str] = ["partitions", place] if what == "partition" else ["groups"]
+            # Partitions are SLURM's, groups and users are the system's: only the latter can clash.
+            key = f"partition {name}" if what == "partition" else name
+            if key in taken or (what != "partition" and name in _SYSTEM_NAMES):
+                owner = f"a {taken[key]}" if key in taken else "the system"
+                raise _at(path, f"{what} {name!r}: the name belongs to {owner} already")
+            taken[key] = what
+        return self
+
+    def _names(self) -> list[tuple[str, str]]:
+        found = [("partition", one.name) for one in self.partitions]
+        for group in self.groups:
+            found += [("group", group.name), *(("user", user) for user in group.users)]
+        return found
 
 
-def node_names(count: int) -> list[str]:
-    return [f"compute{number}" for number in range(count)]
+def ports_for_hosts(fabric: Fabric) -> int | None:
+    """Hosts a fabric has room for; None: as many as there are addresses.
 
-
-def node_number(host: str) -> int:
-    found = _NODE.fullmatch(host)
-    if not found or int(found[1]) >= MAX_NODES:
-        raise WrongUse(f"{host!r} is no compute node.", where=host, try_next=f"use compute0 … compute{MAX_NODES - 1}.")
-    return int(found[1])
-
-
-def check_count(count: int) -> int:
-    if not 1 <= count <= MAX_NODES:
-        raise WrongUse(
-            f"A cluster has 1 to {MAX_NODES} nodes, not {count}.", where="--nodes", try_next="choose another number.",
-        )
-    return count
-
-
-def hosts_per_leaf(count: int) -> int:
-    """So many hosts on a leaf switch that even a small cluster spans two leaves, at most eight.
-
-    >>> [hosts_per_leaf(n) for n in (1, 2, 4, 6, 16, 64)]
-    [2, 2, 2, 3, 8, 8]
+    >>> ports_for_hosts(Fabric(shape="fat-tree", radix=8)), ports_for_hosts(Fabric(shape="fat-tree", levels=3))
+    (32, 128)
     """
-    return min(8, max(2, -(-count // 2)))
+    if fabric.shape == "fat-tree":
+        return fabric.radix**2 // 2 if fabric.levels == 2 else fabric.radix**3 // 4
+    if fabric.shape == "torus":
+        switches = 1
+        for side in fabric.size:
+            switches *= side
+        return switches * (fabric.hosts or 2)
+    return None
 
 
-def free_subnet(taken: Iterable[str], pool: ipaddress.IPv4Network = POOL) -> ipaddress.IPv4Network:
-    """The first /24 of `pool` that overlaps none of `taken` (networks in CIDR form; others are skipped).
-
-    >>> str(free_subnet(["10.213.0.0/24", "0.0.0.0/0", "10.213.1.7/32"]))
-    '10.213.2.0/24'
-    """
-    used = []
-    for text in taken:
-        network = ipaddress.ip_network(text, strict=False)
-        if isinstance(network, ipaddress.IPv4Network) and network.prefixlen > 0:
-            used.append(network)
-    for candidate in pool.subnets(new_prefix=24):
-        if not any(candidate.overlaps(network) for network in used):
-            return candidate
-    raise Unavailable(f"No free /24 is left in {pool}.", where="the host's routes", try_next="`qnib down --all`.")
+def shipped() -> list[Path]:
+    """The examples, by name."""
+    return sorted((Path(__file__).parent / "examples").glob("*.toml"))
 
 
-def host_routes(table: str) -> list[str]:
-    """Networks this host has routes to, from the text of /proc/net/route (little-endian hexadecimal)."""
-    found = []
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) < 8:
+def file_of(name: Path) -> Path:
+    """The file a person means: one that is there, else a shipped one of that name."""
+    if not name.exists() and len(name.parts) == 1:
+        return next((file for file in shipped() if file.stem == name.name.removesuffix(".toml")), name)
+    return name
+
+
+def find(name: Path) -> Blueprint:
+    """The blueprint in a file, or the shipped one of that name."""
+    return read(file_of(name))
+
+
+def about(file: Path) -> str:
+    """What a blueprint says of itself: its first comment."""
+    return file.read_text().splitlines()[0].lstrip("# ")
+
+
+def keys(model: type[BaseModel] | None = None, prefix: str = "") -> Iterator[dict[str, str]]:
+    """Every key as (key, type, default, meaning), tables opened: ``nodes[].count``."""
+    inner = tables(model or Blueprint)
+    for key, field in (model or Blueprint).model_fields.items():
+        if key in inner:
+            many = "[]" if "list" in str(field.annotation) else ""
+            yield from keys(inner[key], f"{prefix}{key}{many}.")
             continue
-        address, mask = (ipaddress.IPv4Address(bytes.fromhex(fields[i])[::-1]) for i in (1, 7))
-        found.append(f"{address}/{mask}")
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        written = next((_WRITTEN[v.func] for v in field.metadata if isinstance(v, BeforeValidator)), "")
+        yield {
+            "key": f"{prefix}{key}", "type": written or _type(field.annotation),
+            "default": "" if default is None else str(default), "meaning": field.description or "",
+        }
+
+
+_SPOKEN = {Size: "size", Rate: "rate", Span: "span", Word: "name", str: "text", int: "whole number", float: "number",
+           bool: "true or false"}
+_WRITTEN: dict[Any, str] = {mebibytes: "size", octets_a_second: "rate", seconds: "span"}
+
+
+def _type(annotation: Any) -> str:
+    """What may stand there, in words."""
+    if annotation in _SPOKEN:
+        return _SPOKEN[annotation]
+    inner = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is Literal:
+        return " or ".join(str(part) for part in inner)
+    return f"list of {_type(inner[0])}s" if get_origin(annotation) is list else _type(inner[0])
+
+
+def read(file: Path) -> Blueprint:
+    """The blueprint in a file. Raises NotFound without the file, WrongUse with line and column of what is wrong."""
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        raise NotFound(
+            "There is no such blueprint.", where=str(file), try_next="`qnib blueprint list` names the shipped ones.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(
+            f"The blueprint cannot be read: {error}.", where=str(file), try_next="name a TOML file.",
+        ) from error
+    return parse(text, str(file))
+
+
+def parse(text: str, name: str) -> Blueprint:
+    """The blueprint in a text; `name` is what errors call it."""
+    try:
+        return Blueprint.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
+        line, column = (int(found[1]), int(found[2])) if found and found[1] else (len(text.splitlines()), 1)
+        told = re.sub(r" \(at .*\)$", "", str(error))
+        raise WrongUse(
+            f"The blueprint is not TOML: {told[0].lower()}{told[1:]}.", where=f"{name}:{line}:{column}",
+            try_next="correct that line.",
+        ) from error
+    except ValidationError as error:
+        raise _explained(error, text, name) from error
+
+
+def _explained(error: ValidationError, text: str, name: str) -> QnibError:
+    first = error.errors()[0]
+    path = list(first.get("ctx", {}).get("path", first["loc"]))
+    line, column = position(text, path)
+    told = first["msg"].removeprefix("Value error, ")
+    dotted = ".".join(str(part) for part in path)
+    advice = "correct that line; `qnib blueprint keys` lists every key."
+    if first["type"] == "extra_forbidden":
+        told = "there is no such key"
+        if near := difflib.get_close_matches(str(path[-1]), _keys(path[:-1]), 1):
+            advice = f"did you mean {near[0]!r}?"
+    what = f"{dotted}: {told[0].lower()}{told[1:]}" if dotted else f"{told[0].upper()}{told[1:]}"
+    return WrongUse(f"{what}.", where=f"{name}:{line}:{column}", try_next=advice)
+
+
+def _keys(path: Sequence[int | str]) -> list[str]:
+    """Keys there are in the table at `path`."""
+    model: Any = Blueprint
+    for part in path:
+        if isinstance(part, str):
+            model = tables(model).get(part)
+            if model is None:
+                return []
+    return list(model.model_fields)
+
+
+def tables(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The keys of a table that are tables themselves."""
+    found = {}
+    for key, field in model.model_fields.items():
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found[key] = kind
     return found
+
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?")
+_ENTRY = re.compile(r"""\s*([\w.-]+|"[^"]*"|'[^']*')\s*=""")
+
+
+def position(text: str, path: Sequence[int | str]) -> tuple[int, int]:
+    """Line and column (from 1) of the entry at `path`, or of the nearest table around it.
+
+    >>> position('name = "a"\\n[[nodes]]\\ncount = 1\\n[[nodes]]\\n  cont = 2\\n', ["nodes", 1, "cont"])
+    (5, 3)
+    """
+    best, depth = (1, 1), 0
+    here: list[int | str] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.fullmatch(line):
+            here = [part.strip(" \"'") for part in header[2].split(".")]
+            if header[1] == "[[":
+                seen[header[2]] = seen.get(header[2], -1) + 1
+                here.append(seen[header[2]])
+            found = here
+        elif entry := _ENTRY.match(line):
+            found = [*here, *(part.strip("\"'") for part in entry[1].split("."))]
+        else:
+            continue
+        if len(found) > depth and list(path[: len(found)]) == found:
+            best, depth = (number, len(line) - len(line.lstrip()) + 1), len(found)
+    return best

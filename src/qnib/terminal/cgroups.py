@@ -112,6 +112,26 @@ def _make_v1(cluster: str, host: str, memory: int, cpus: float, root: Path) -> N
             (root / "cpu" / part / "cpu.cfs_quota_us").write_text(str(int(cpus * 100_000)))
 
 
+def set_cpus(rung: Rung, cluster: str, host: str, cpus: float, root: Path = ROOT) -> None:
+    """Change what a node may use, now; `cpus` in cores. Raises Unavailable where the engine's limits cannot change."""
+    if not rung.jobs_limited:
+        raise Unavailable(
+            "Nodes here are limited by the engine, once and for all.", where=f"rung {rung.name}",
+            try_next="docs/limits.md says what another rung needs.",
+        )
+    wall = f"qnib-{cluster}/{host}"
+    quota = max(1000, int(cpus * 100_000))
+    if rung is V2:
+        (root / wall / "cpu.max").write_text(f"{quota} 100000")
+    else:
+        # No part may be given more than what is around it, so the order depends on the direction.
+        files = [root / "cpu" / part / "cpu.cfs_quota_us" for part in (wall, f"{wall}/{INNER}")]
+        if quota < int(files[0].read_text()):
+            files.reverse()
+        for file in files:
+            file.write_text(str(quota))
+
+
 def _make_v2(cluster: str, host: str, memory: int, cpus: float, root: Path) -> None:
     outer, inner = root / f"qnib-{cluster}" / host, root / parent(cluster, host).lstrip("/")
     _hand_on(root)

@@ -1,4 +1,4 @@
-"""Builds the one image of the virtual cluster from Debian packages: no registry, no Dockerfile, one step.
+"""Builds the image of a virtual cluster from Debian packages: no registry, no Dockerfile, one step.
 
 Controller, nodes and fabric share it, so it is fetched and stored once. Its tag is a hash of the recipe: a
 changed recipe is a new image, an unchanged one is never built twice.
@@ -21,18 +21,12 @@ from pathlib import Path
 from qnib.errors import Conflict, NotAllowed, Unavailable
 from qnib.settings import Settings
 from qnib.terminal import mirror
-from qnib.terminal.blueprint import GROUPS, LABEL
+from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.plan import LABEL
+from qnib.terminal.systems import SYSTEMS, System
 
 REPOSITORY = "localhost/qnib/slurm"
-
-PACKAGES = (
-    "slurmctld", "slurmd", "slurm-client", "munge",
-    "openmpi-bin", "python3-mpi4py", "python3-numpy",
-    "ibsim-utils", "opensm", "infiniband-diags",
-    "tini", "iproute2", "procps", "less",
-    "systemd-standalone-sysusers",  # instead of all of systemd
-)
 
 # Installed only because UCX was built with AMD GPU support, or documentation: half the image's size.
 LEFT_OUT = (
@@ -42,40 +36,33 @@ LEFT_OUT = (
 )
 
 
-def customize() -> list[str]:
-    """Commands run on the finished tree (``$1``), as mmdebstrap's hooks."""
-    commands = [
+def customize(system: System) -> list[str]:
+    """Commands run on the finished tree (``$1``), as mmdebstrap's hooks. Users come with a cluster."""
+    lines = " ".join(f"'{line}'" for line in system.mpi)
+    return [
         # The package makes a key when it is installed; a cluster's key is its own and never in an image.
         'rm -f "$1/etc/munge/munge.key"',
         # Names come from /etc/hosts first; a name outside the cluster may still be asked for, briefly.
         'sed -i "s/^hosts:.*/hosts: files dns/" "$1/etc/nsswitch.conf"',
         'rm -rf "$1/var/log/apt" "$1/var/log/dpkg.log" "$1/var/cache/debconf" "$1/var/lib/apt/lists"',
-        # UCX and Open MPI look for hardware that is not there; a container may not read its peers' memory.
-        "printf '%s\\n' 'pml = ob1' 'btl = self,sm,tcp' 'btl_tcp_if_include = eth0' 'smsc = ^cma' "
-        '"osc = ^ucx" "mtl = ^ofi" >> "$1/etc/openmpi/openmpi-mca-params.conf"',
+        f"""printf '%s\\n' {lines} >> "$1/etc/openmpi/openmpi-mca-params.conf" """.strip(),
+        # PMIx hands its data over in files it must give to the job's user; through memory it needs rights to that.
+        f"""echo "gds = hash" >> "$(echo "$1"/{system.pmix})" """.strip(),
     ]
-    # PMIx hands its data over in files it must give to the job's user; through memory it needs rights to that.
-    commands.append(r"""echo "gds = hash" >> "$(echo "$1"/usr/lib/*/pmix2/share/pmix-mca-params.conf)" """.strip())
-    for group, (gid, members) in GROUPS.items():
-        commands.append(f'chroot "$1" groupadd -g {gid} {group}')
-        commands += [
-            f'chroot "$1" useradd -M -u {gid + 1 + place} -g {group} -s /bin/bash -d /home/{user} {user}'
-            for place, user in enumerate(members)
-        ]
-    return commands
 
 
-def tag() -> str:
-    recipe = json.dumps([mirror.SUITE, PACKAGES, LEFT_OUT, customize()])
+def tag(blueprint: Blueprint) -> str:
+    system = SYSTEMS[blueprint.system]
+    recipe = json.dumps([system.suite, system.packages, blueprint.software, LEFT_OUT, customize(system)])
     return f"{REPOSITORY}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
-def ensure(settings: Settings, engine: ContainerEngine, say: Callable[[str], None]) -> str:
+def ensure(settings: Settings, engine: ContainerEngine, blueprint: Blueprint, say: Callable[[str], None]) -> str:
     """The image's tag, after building it when this engine does not have it. `say` is told each step.
 
     Raises Unavailable when a tool is missing or a package cannot be fetched; nothing is left behind then.
     """
-    wanted = tag()
+    wanted = tag(blueprint)
     if engine.has_image(wanted):
         return wanted
     with _one_at_a_time(settings.run / "image.lock", say):
@@ -86,7 +73,7 @@ def ensure(settings: Settings, engine: ContainerEngine, say: Callable[[str], Non
         # Beside the state, not in /tmp: that may be memory.
         with tempfile.TemporaryDirectory(prefix="image-", dir=settings.home) as folder:
             archive = Path(folder) / "image.tar"
-            _bootstrap(settings, archive, say)
+            _bootstrap(settings, blueprint, archive, say)
             say("handing the image to the engine")
             engine.import_image(archive, wanted)
     return wanted
@@ -131,16 +118,19 @@ def _check_tools() -> None:
         )
 
 
-def _bootstrap(settings: Settings, archive: Path, say: Callable[[str], None]) -> None:
-    listed = mirror.sources(settings.terminal.mirror, mirror.index_targets())
+def _bootstrap(settings: Settings, blueprint: Blueprint, archive: Path, say: Callable[[str], None]) -> None:
+    system = SYSTEMS[blueprint.system]
+    packages = (*system.packages, *blueprint.software)
+    listed = mirror.sources(settings.terminal.mirror, mirror.index_targets(), system.suite)
     command = [
-        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(PACKAGES)}",
+        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(packages)}",
         f"--keyring={mirror.keyring()}",
         "--aptopt=Apt::Install-Recommends false", "--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30",
         "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
-        *(f"--customize-hook={hook}" for hook in customize()),
-        mirror.SUITE, str(archive),
+        "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
+        *(f"--customize-hook={hook}" for hook in customize(system)),
+        system.suite, str(archive),
     ]
     if listed:
         command.append("-")
@@ -178,7 +168,7 @@ _STEPS = {
     "extracting archives": "unpacking the base system",
     "installing essential": "installing the base system",
     "installing remaining": "installing SLURM, Open MPI and OpenSM",
-    "running --customize-hook": "adding users",
+    "running --customize-hook": "adjusting settings",
     "cleaning package": "cleaning up",
     "creating tarball": "packing the image",
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-SUITE = "trixie"
 KEYRINGS = Path("/usr/share/keyrings")
 
 _FORMAT = "$(CREATED_BY)|$(ORIGIN)|$(LABEL)|$(REPO_URI)"
@@ -20,12 +19,12 @@ def index_targets() -> str:
     return told.stdout.decode(errors="replace")
 
 
-def sources(chosen: str, targets: str) -> str:
+def sources(chosen: str, targets: str, suite: str) -> str:
     """The sources.list to build from; empty leaves the choice to mmdebstrap, which knows Debian's default.
 
-    `chosen` is the setting terminal.mirror, `targets` the text of `index_targets`.
+    `chosen` is the setting terminal.mirror, `targets` the text of `index_targets`, `suite` the release wanted.
 
-    >>> print(sources("", "Packages|Debian|Debian|http://mirror/debian/"))
+    >>> print(sources("", "Packages|Debian|Debian|http://mirror/debian/", "trixie"))
     deb http://mirror/debian trixie main
     deb http://mirror/debian trixie-updates main
     """
@@ -40,9 +39,9 @@ def sources(chosen: str, targets: str) -> str:
             security = uri.rstrip("/")
     if not main:
         return ""
-    lines = [f"deb {main} {SUITE} main", f"deb {main} {SUITE}-updates main"]
+    lines = [f"deb {main} {suite} main", f"deb {main} {suite}-updates main"]
     if security:
-        lines.append(f"deb {security} {SUITE}-security main")
+        lines.append(f"deb {security} {suite}-security main")
     return "\n".join(lines)
 
 

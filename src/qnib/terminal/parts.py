@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from qnib.clusters import Cluster
 from qnib.settings import Settings
-from qnib.terminal import cgroups, record, topology
-from qnib.terminal.blueprint import Blueprint, node_number
+from qnib.terminal import cgroups, rates, record, topology
 from qnib.terminal.cgroups import Rung
 from qnib.terminal.engines import Container, ContainerEngine
 from qnib.terminal.package import INSIDE
+from qnib.terminal.plan import Plan
 from qnib.terminal.slurm_conf import node_line
 
 T = TypeVar("T")
@@ -32,10 +32,10 @@ def build(settings: Settings, cluster: Cluster, hosts: Iterable[str], image: str
     return [_container(settings, cluster, plan, rung, host, image) for host in hosts]
 
 
-def _container(settings: Settings, cluster: Cluster, plan: Blueprint, rung: Rung, host: str, image: str) -> Container:
+def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, host: str, image: str) -> Container:
     role = role_of(host)
-    memory = _MEMORY.get(host, plan.node_memory << 20)
-    cpus = min(_CPUS.get(host, plan.node_cpus), float(os.cpu_count() or 1))
+    memory = _MEMORY[host] if host in _MEMORY else plan.group(host).memory << 20
+    cpus = min(_CPUS[host] if host in _CPUS else plan.group(host).cpus, float(os.cpu_count() or 1))
     home = record.folder(settings, plan.name)
     agent = record.write_agent(settings, cluster, host, role)
     binds = [
@@ -45,13 +45,15 @@ def _container(settings: Settings, cluster: Cluster, plan: Blueprint, rung: Rung
     environment: dict[str, str] = {}
     if role == "fabric":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("fabric.topology", "fabric.start")]
-        environment = {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan.leaf).items()}
+        binds += [(str(record.fabric_folder(settings, plan.name)), "/run/fabric", "rw")]
+        environment = {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan).items()}
     else:
-        binds += [(str(home / "etc" / "munge.key"), "/etc/qnib/munge.key", "ro"), (plan.home_volume, "/home", "rw")]
+        binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("munge.key", "passwd", "group")]
+        binds += [(plan.home_volume, "/home", "rw")]
     if role == "controller":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
     if role == "node":
-        environment = {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, node_number(host))}
+        environment = {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
     limits: dict[str, float] = {"memory": memory, "cpus": cpus}
     parent = ""
     if rung.jobs_limited:
@@ -67,7 +69,15 @@ def _container(settings: Settings, cluster: Cluster, plan: Blueprint, rung: Rung
         binds=binds, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
+        scratch=plan.group(host).disk << 20 if role == "node" else 0,
     )
+
+
+def limit_rates(engine: ContainerEngine, plan: Plan, hosts: Iterable[str]) -> None:
+    """Hold the networks of nodes to what the blueprint says; done last, since a slow one takes minutes to register."""
+    for host in hosts:
+        if rate := plan.group(host).rate:
+            rates.limit(engine, plan, host, rate)
 
 
 def at_once(work: Callable[[T], object], items: Iterable[T], threads: int = 8) -> None:

@@ -18,9 +18,10 @@ from qnib.clusters import Cluster
 from qnib.errors import Conflict, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import topology
-from qnib.terminal.blueprint import HOME_LABEL, LABEL, Blueprint
+from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.cgroups import NODES_ONLY, V1, V2, Rung
 from qnib.terminal.engines import Found
+from qnib.terminal.plan import HOME_LABEL, LABEL, Plan
 from qnib.terminal.slurm_conf import cgroup_conf, slurm_conf
 
 RUNGS = {rung.name: rung for rung in (V1, V2, NODES_ONLY)}
@@ -28,6 +29,11 @@ RUNGS = {rung.name: rung for rung in (V1, V2, NODES_ONLY)}
 
 def folder(settings: Settings, name: str) -> Path:
     return settings.clusters / clusters.check_name(name)
+
+
+def fabric_folder(settings: Settings, name: str) -> Path:
+    """Shared with the fabric's container: commands, routes and traffic."""
+    return folder(settings, name) / "fabric"
 
 
 def labels(settings: Settings, name: str) -> dict[str, str]:
@@ -39,17 +45,16 @@ def ours(settings: Settings, found: Found) -> bool:
     return found.labels.get(HOME_LABEL) == str(settings.home.resolve())
 
 
-def plan_of(cluster: Cluster) -> Blueprint:
-    """The blueprint a running cluster was made from. Raises WrongUse for a real cluster that was only recorded."""
+def plan_of(cluster: Cluster) -> Plan:
+    """What a running cluster was made from. Raises WrongUse for a real cluster that was only recorded."""
     if not cluster.engine:
         raise WrongUse(
             f"{cluster.name} is no virtual cluster.", where=f"cluster {cluster.name}",
             try_next="name one that `qnib up` started; `qnib cluster list` tells them apart.",
         )
     told = cluster.details
-    return Blueprint(
-        name=cluster.name, subnet=IPv4Network(told["subnet"]), node_cpus=told["node_cpus"],
-        node_memory=told["node_memory"], leaf=told["hosts_per_leaf"],
+    return Plan(
+        cluster.name, IPv4Network(told["subnet"]), Blueprint.model_validate(told["blueprint"]), told["first"]
     )
 
 
@@ -73,18 +78,25 @@ def locked(settings: Settings, name: str) -> Iterator[None]:
         yield
 
 
-def write_files(settings: Settings, plan: Blueprint, rung: Rung, nodes: int) -> None:
-    """What the containers read: SLURM's configuration, a new munge key, the fabric's wiring."""
+def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int) -> None:
+    """What the containers read: SLURM's configuration, the users, a new munge key, the fabric's wiring."""
     home = folder(settings, plan.name)
     # The server's record of the cluster lies beside it, where no container looks.
     etc = home / "etc"
     etc.mkdir(parents=True, exist_ok=True, mode=0o700)
     (etc / "slurm.conf").write_text(slurm_conf(plan, rung))
-    (etc / "cgroup.conf").write_text(cgroup_conf(rung))
+    (etc / "cgroup.conf").write_text(cgroup_conf(plan, rung))
     secret_file(etc / "munge.key", secrets.token_bytes(128))
-    (etc / "fabric.topology").write_text(topology.topology(plan.leaf))
-    start = topology.unplug(topology.absent(nodes, plan.leaf))
-    (etc / "fabric.start").write_text("\n".join([*start, "Help"]) + "\n")
+    (etc / "passwd").write_text("".join(
+        f"{user}:x:{gid + 1 + place}:{gid}::/home/{user}:/bin/bash\n"
+        for gid, members in plan.groups.values() for place, user in enumerate(members)
+    ))
+    (etc / "group").write_text("".join(f"{group}:x:{gid}:\n" for group, (gid, _) in plan.groups.items()))
+    if plan.has_fabric:
+        fabric_folder(settings, plan.name).mkdir(exist_ok=True, mode=0o700)
+        (etc / "fabric.topology").write_text(topology.topology(plan))
+        start = topology.unplug(topology.absent(plan, nodes))
+        (etc / "fabric.start").write_text("\n".join([*start, "Help"]) + "\n")
 
 
 def write_agent(settings: Settings, cluster: Cluster, host: str, role: str) -> Path:

@@ -9,8 +9,9 @@ from qnib.clusters import Cluster
 from qnib.errors import Conflict
 from qnib.settings import Settings
 from qnib.terminal import cgroups, fabric, parts, record, topology
-from qnib.terminal.blueprint import LABEL, Blueprint, check_count, node_names
 from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.plan import LABEL, Plan, node_names
+from qnib.terminal.shapes import Link
 from qnib.terminal.starting import await_nodes
 
 Say = Callable[[str], None]
@@ -24,10 +25,10 @@ def scale(
     Raises Conflict when they are still busy after `patience` seconds: then nothing is removed and the nodes
     take jobs again.
     """
-    check_count(nodes)
     wanted = name or settings.cluster
     with record.locked(settings, wanted):
         cluster = clusters.load(settings.clusters, wanted)
+        record.plan_of(cluster).check_count(nodes)
         engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
         try:
             before = cluster.details["nodes"]
@@ -51,6 +52,7 @@ def _grow(
         fabric.command(engine, plan, topology.plug(_difference(plan, nodes, before)))
         say("waiting for the new nodes to take work")
         await_nodes(engine, plan, added)
+        parts.limit_rates(engine, plan, added)
     except BaseException:
         say("removing the new nodes again")
         _remove(engine, plan, added)
@@ -89,13 +91,13 @@ def _shrink(
     _keep(settings, cluster, nodes)
 
 
-def _difference(plan: Blueprint, more: int, fewer: int) -> list[topology.Link]:
+def _difference(plan: Plan, more: int, fewer: int) -> list[Link]:
     """Cables that the larger cluster has and the smaller has not."""
-    there = set(topology.links(fewer, plan.leaf))
-    return [link for link in topology.links(more, plan.leaf) if link not in there]
+    there = set(topology.links(plan, fewer))
+    return [link for link in topology.links(plan, more) if link not in there]
 
 
-def _remove(engine: ContainerEngine, plan: Blueprint, hosts: list[str]) -> None:
+def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
     present = {c.name for c in engine.containers(f"{LABEL}={plan.name}")}
     parts.at_once(engine.remove_container, [plan.container(h) for h in hosts if plan.container(h) in present])
     # A record that stays would make SLURM wait for the node, and keep its old address for a new one.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from qnib.terminal.blueprint import MAX_NODES, Blueprint
+from qnib.terminal.blueprint import Partition
 from qnib.terminal.cgroups import V1, V2, Rung
 from qnib.terminal.package import INSIDE
+from qnib.terminal.plan import Plan, node_names
+from qnib.terminal.systems import SYSTEMS
 
 SLURM_CONF = """\
 ClusterName={name}
@@ -29,7 +31,7 @@ SlurmdTimeout=60
 SlurmctldTimeout=30
 MessageTimeout=10
 # Messages go straight to every node: a fan-out through nodes makes a launch wait for the slowest relay.
-TreeWidth={max_nodes}
+TreeWidth={tree_width}
 
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
@@ -63,11 +65,7 @@ SlurmdSyslogDebug=info
 LogTimeFormat=iso8601_ms
 
 # NodeSets by feature, not by name: the nodes are not known when this file is read.
-NodeSet=odd Feature=odd
-NodeSet=even Feature=even
-PartitionName=all Nodes=ALL Default=YES MaxTime=1-00:00:00 State=UP
-PartitionName=odd Nodes=odd MaxTime=1-00:00:00 State=UP
-PartitionName=even Nodes=even MaxTime=1-00:00:00 State=UP
+{partitions}
 """
 
 CGROUP_V1 = """\
@@ -100,23 +98,63 @@ Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
 """
 
 
-def slurm_conf(plan: Blueprint, rung: Rung) -> str:
+def slurm_conf(plan: Plan, rung: Rung) -> str:
     per_job = rung.jobs_limited
+    # A node that says nothing of memory per core gets half of it for all its cores: there is room for a newcomer.
+    hosts = node_names(plan.blueprint.count)
+    old = SYSTEMS[plan.blueprint.system].slurm < (23, 11)
     return SLURM_CONF.format(
-        name=plan.name, controller=plan.address("controller"), max_nodes=MAX_NODES + 1,
-        default_memory=max(32, plan.declared_memory // (2 * plan.declared_cpus)),
+        name=plan.name, controller=plan.address("controller"), max_nodes=plan.capacity + 1,
+        # Before 23.11 a relay cannot reach nodes that registered by themselves: this width means "no relays".
+        tree_width=65533 if old else plan.capacity + 1,
+        default_memory=max(
+            32, min(plan.declared_memory(host) // (2 * plan.declared_cpus(host)) for host in hosts)
+        ),
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
         prolog=PROLOG if rung is V2 else "",
+        partitions="\n".join(_partitions(plan)),
     )
 
 
-def cgroup_conf(rung: Rung) -> str:
-    return {V1: CGROUP_V1, V2: CGROUP_V2}.get(rung, CGROUP_NONE)
+def _partitions(plan: Plan) -> list[str]:
+    lines, features = [], []
+    if plan.whole not in [partition.name for partition in plan.blueprint.partitions]:
+        lines.append(f"PartitionName={plan.whole} Nodes=ALL Hidden=YES RootOnly=YES State=UP")
+    for partition in plan.blueprint.partitions:
+        feature = "" if partition.nodes == "all" else _feature(partition)
+        if feature and feature not in features:
+            features.append(feature)
+            lines.append(f"NodeSet={feature} Feature={feature}")
+        default = " Default=YES" if partition.default else ""
+        lines.append(
+            f"PartitionName={partition.name} Nodes={feature or 'ALL'}{default} MaxTime={partition.limit} State=UP"
+        )
+    return lines
 
 
-def node_line(plan: Blueprint, number: int) -> str:
+def _feature(partition: Partition) -> str:
+    """What marks the nodes of a partition: a feature they have anyway, or one made for it when it lists names."""
+    return f"in_{partition.name}" if partition.lists_names else partition.nodes
+
+
+def features(plan: Plan, host: str) -> list[str]:
+    """The features node `host` declares: its parity, those of its group, and its partitions'."""
+    from ClusterShell.NodeSet import NodeSet
+
+    found = ["odd" if plan.number(host) % 2 else "even", *plan.group(host).features]
+    listed = [partition for partition in plan.blueprint.partitions if partition.lists_names]
+    return [*found, *(_feature(partition) for partition in listed if host in NodeSet(partition.nodes))]
+
+
+def cgroup_conf(plan: Plan, rung: Rung) -> str:
+    old = SYSTEMS[plan.blueprint.system].slurm < (24, 5)
+    # Before 24.05 the plugin cannot be switched off; with the other plug-ins chosen as above nobody calls it.
+    return {V1: CGROUP_V1, V2: CGROUP_V2}.get(rung, "" if old else CGROUP_NONE)
+
+
+def node_line(plan: Plan, host: str) -> str:
     """What ``slurmd -Z --conf`` declares. CPUs and memory are the container's, not the host's."""
-    parity = "odd" if number % 2 else "even"
-    return f"CPUs={plan.declared_cpus} RealMemory={plan.declared_memory} Feature={parity}"
+    told = ",".join(features(plan, host))
+    return f"CPUs={plan.declared_cpus(host)} RealMemory={plan.declared_memory(host)} Feature={told}"

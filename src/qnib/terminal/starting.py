@@ -15,47 +15,47 @@ from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable
 from qnib.settings import Settings
-from qnib.terminal import cgroups, image, package, parts, record, server
-from qnib.terminal.blueprint import (
-    HOME_LABEL,
-    LABEL,
-    Blueprint,
-    check_count,
-    free_subnet,
-    host_routes,
-    hosts_per_leaf,
-    node_names,
-)
+from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server
+from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
 from qnib.terminal.stopping import remove_all
 
 Say = Callable[[str], None]
 
 PATIENCE = 60
-"""Seconds the nodes have to register and to answer."""
+"""Seconds the nodes have to register and to answer; half a second more for each of them."""
 
 _SUBNETS_TRIED = 4
 
 
 def up(
-    settings: Settings, *, name: str | None = None, nodes: int = 4,
+    settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
     engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False,
     say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
-    Raises Conflict when a cluster of that name is there, Unavailable or NotAllowed when something it needs
-    is missing. Whatever is raised, Ctrl-C and SIGTERM included, nothing of the cluster is left behind.
+    Without a `blueprint` it has `nodes` alike, as the settings say. Raises Conflict when a cluster of that name is
+    there, Unavailable or NotAllowed when something it needs is missing. Whatever is raised, Ctrl-C and SIGTERM
+    included, nothing of the cluster is left behind.
     """
-    wanted = clusters.check_name(name or settings.cluster)
-    check_count(nodes)
+    if blueprint is None:
+        told = settings.terminal
+        alike = Nodes(count=check_count(nodes), cpus=told.node_cpus, memory=told.node_memory)
+        blueprint = Blueprint(nodes=[alike])
+    if demo:
+        blueprint = blueprint.model_copy(update={"jobs": "demo"})
+    wanted = clusters.check_name(name or blueprint.name or settings.cluster)
+    for trouble in memory.enough(blueprint):
+        say(trouble)
     with record.locked(settings, wanted), _sigterm_as_interrupt():
         opened = open_engine(settings, engine)
         try:
             _refuse_second(settings, opened, wanted)
-            tag = image.ensure(settings, opened, say)
+            tag = image.ensure(settings, opened, blueprint, say)
             try:
-                return _start(settings, opened, wanted, nodes, tag, demo, say, clock or SystemClock())
+                return _start(settings, opened, wanted, blueprint, tag, say, clock or SystemClock())
             except BaseException:
                 say("removing what was begun")
                 with _uninterrupted():
@@ -96,19 +96,18 @@ def _refuse_second(settings: Settings, engine: ContainerEngine, name: str) -> No
 
 
 def _start(
-    settings: Settings, engine: ContainerEngine, name: str, nodes: int, tag: str, demo: bool, say: Say, clock: Clock,
+    settings: Settings, engine: ContainerEngine, name: str, blueprint: Blueprint, tag: str, say: Say, clock: Clock,
 ) -> Cluster:
     began = time.monotonic()
     rung = cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
-    plan = _claim_network(settings, engine, name, nodes)
+    plan, nodes = _claim_network(settings, engine, name, blueprint), blueprint.count
     cluster = Cluster(
         name=name, gateway=plan.gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
         created=clock.now().isoformat(),
         details={
-            "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes,
-            "hosts_per_leaf": plan.leaf, "node_cpus": plan.node_cpus, "node_memory": plan.node_memory,
-            "rung": rung.name, "image": tag, "demo": demo,
+            "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
+            "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
             "package": str(package.ensure(settings, engine.name, tag)),
         },
     )
@@ -121,30 +120,33 @@ def _start(
     # podman makes the bridge with its first container: from here on the gateway's address exists.
     if trouble := server.refresh(settings):
         say(trouble)
-    rest = parts.build(settings, cluster, ["fabric", *node_names(nodes)], tag)
+    rest = parts.build(settings, cluster, [*plan.services[1:], *node_names(nodes)], tag)
     parts.at_once(engine.create, rest)
     _await_controller(engine, plan)
-    say(f"starting the fabric and {nodes} nodes")
+    say(f"starting the fabric and {nodes} nodes" if plan.has_fabric else f"starting {nodes} nodes")
     parts.at_once(engine.start, [container.name for container in rest])
     cluster.details["ready"] = await_ready(engine, plan, nodes, say)
-    if demo:
+    parts.limit_rates(engine, plan, node_names(nodes))
+    cluster.details["ready_at"] = clock.now().isoformat()
+    if blueprint.jobs == "demo":
         say("submitting the first jobs")
         _start_jobs(engine, plan)
     cluster.details["state"] = "ready"
     cluster.details["seconds"] = round(time.monotonic() - began, 2)
     clusters.save(settings.clusters, cluster)
+    try:
+        attendant.start(settings, name)
+    except Unavailable as error:  # a cluster without traffic in its fabric is a cluster all the same
+        say(f"the fabric carries no traffic: {error.what} ({error.try_next})")
     return cluster
 
 
-def _claim_network(settings: Settings, engine: ContainerEngine, name: str, nodes: int) -> Blueprint:
+def _claim_network(settings: Settings, engine: ContainerEngine, name: str, blueprint: Blueprint) -> Plan:
     """A plan with a subnet of its own, and the network made. Two clusters starting at once may want the same one."""
     tried: list[str] = []
     while True:
         taken = [*engine.subnets(), *host_routes(Path("/proc/net/route").read_text()), *tried]
-        plan = Blueprint(
-            name=name, subnet=free_subnet(taken), node_cpus=settings.terminal.node_cpus,
-            node_memory=settings.terminal.node_memory, leaf=hosts_per_leaf(nodes),
-        )
+        plan = Plan(name, free_subnet(taken), blueprint, blueprint.count)
         try:
             engine.create_network(plan.network, str(plan.subnet), plan.gateway, record.labels(settings, name))
         except Unavailable:
@@ -155,11 +157,11 @@ def _claim_network(settings: Settings, engine: ContainerEngine, name: str, nodes
             return plan
 
 
-def _start_jobs(engine: ContainerEngine, plan: Blueprint) -> None:
+def _start_jobs(engine: ContainerEngine, plan: Plan) -> None:
     """The loop that submits jobs lives in the controller and ends with it."""
     loop = f"{package.INSIDE}/qnib/terminal/workloads/loop.py"
     start = (
-        f"setsid nohup nice -n 5 python3 {loop} </dev/null >/var/log/qnib-jobs.log 2>&1 & "
+        f"setsid nohup nice -n 5 python3 {loop} --partition {plan.whole} </dev/null >/var/log/qnib-jobs.log 2>&1 & "
         "for i in $(seq 100); do [ -n \"$(squeue -h -t running -o %A)\" ] && exit 0; sleep 0.1; done; "
         "cat /var/log/qnib-jobs.log; exit 1"
     )
@@ -171,7 +173,7 @@ def _start_jobs(engine: ContainerEngine, plan: Blueprint) -> None:
         )
 
 
-def _await_controller(engine: ContainerEngine, plan: Blueprint) -> None:
+def _await_controller(engine: ContainerEngine, plan: Plan) -> None:
     """Until slurmctld answers: nodes that ask for their configuration before that only have to ask again."""
     wait = "for i in $(seq 200); do scontrol ping 2>/dev/null | grep -q ' is UP' && exit 0; sleep 0.05; done; exit 1"
     status, _ = engine.run_inside(plan.container("controller"), ["bash", "-c", wait])
@@ -182,45 +184,52 @@ def _await_controller(engine: ContainerEngine, plan: Blueprint) -> None:
         )
 
 
-def await_ready(engine: ContainerEngine, plan: Blueprint, nodes: int, say: Say) -> dict[str, Any]:
+def await_ready(engine: ContainerEngine, plan: Plan, nodes: int, say: Say) -> dict[str, Any]:
     """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
     say("waiting for SLURM to run a step on every node, three times")
-    script = f"{package.INSIDE}/qnib/terminal/inside/ready.sh"
-    status, output = engine.run_inside(plan.container("controller"), ["bash", script, str(nodes), str(PATIENCE)])
+    script, patience = f"{package.INSIDE}/qnib/terminal/inside/ready.sh", PATIENCE + nodes // 2
+    command = ["bash", script, str(nodes), str(patience), plan.whole]
+    status, output = engine.run_inside(plan.container("controller"), command)
     told = [line.split() for line in output.splitlines() if line.strip()]
     if status:
         present = next((set(words[1:]) for words in told if words[0] == "missing"), None)
         missing = [host for host in node_names(nodes) if present is not None and host not in present]
         if missing:
             raise Unavailable(
-                f"Of {nodes} nodes {len(missing)} did not register within {PATIENCE} s: {', '.join(missing)}.",
+                f"Of {nodes} nodes {len(missing)} did not register within {patience} s: {', '.join(missing)}.",
                 where=_tail(engine, plan, missing[0]),
                 try_next="run `qnib up` again; with fewer --nodes if this machine is short of memory.",
             )
         raise Unavailable(
-            f"All nodes registered, but steps over all of them failed for {PATIENCE} s "
+            f"All nodes registered, but steps over all of them failed for {patience} s "
             f"(the last: {' '.join(told[-1]) if told else 'none'}).",
             where=plan.container("controller"), try_next="run `qnib up` again when this machine is less busy.",
         )
+    if not plan.has_fabric:
+        return _numbers(told, say)
     wait = "for i in $(seq 100); do grep -q 'SUBNET UP' /var/log/opensm.log && exit 0; sleep 0.1; done; exit 1"
     if engine.run_inside(plan.container("fabric"), ["bash", "-c", wait])[0]:
         raise Unavailable(
             "OpenSM did not bring the fabric up.", where=_tail(engine, plan, "fabric"), try_next="run `qnib up` again.",
         )
+    return _numbers(told, say)
+
+
+def _numbers(told: list[list[str]], say: Say) -> dict[str, Any]:
     if any(words[0] == "slow" for words in told):
         say("steps take longer than a second here: this machine is busy with other work")
     numbers = {words[0]: int(words[1]) for words in told if words[0] in ("registered", "ready")}
     return {**numbers, "srun": [int(words[1]) for words in told if words[0] == "srun"]}
 
 
-def await_nodes(engine: ContainerEngine, plan: Blueprint, hosts: list[str]) -> None:
+def await_nodes(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
     """Until SLURM has run a step on each of these nodes. Raises Unavailable naming those that did not come."""
-    names = ",".join(hosts)
+    names, step = ",".join(hosts), f"srun --quiet --mpi=none -p {plan.whole}"
     script = (
         f"for i in $(seq {PATIENCE * 5}); do "
-        f"[ $(sinfo -h -N -p all -n {names} -t idle -o %N | sort -u | wc -l) -eq {len(hosts)} ] && "
-        f"timeout 10 srun --quiet -N {len(hosts)} -w {names} -J ready true && exit 0; sleep 0.2; done; "
-        f"sinfo -h -N -p all -n {names} -t idle -o %N | sort -u; exit 1"
+        f"[ $(sinfo -h -N -p {plan.whole} -n {names} -t idle -o %N | sort -u | wc -l) -eq {len(hosts)} ] && "
+        f"timeout 10 {step} -N {len(hosts)} -w {names} -J ready true && exit 0; sleep 0.2; done; "
+        f"sinfo -h -N -p {plan.whole} -n {names} -t idle -o %N | sort -u; exit 1"
     )
     status, told = engine.run_inside(plan.container("controller"), ["bash", "-c", script])
     if status:
@@ -231,7 +240,7 @@ def await_nodes(engine: ContainerEngine, plan: Blueprint, hosts: list[str]) -> N
         )
 
 
-def _tail(engine: ContainerEngine, plan: Blueprint, host: str) -> str:
+def _tail(engine: ContainerEngine, plan: Plan, host: str) -> str:
     """The container and the last thing it said."""
     name = plan.container(host)
     lines = engine.logs(name, 5).strip().splitlines()

@@ -6,17 +6,19 @@ from typing import Any
 
 from qnib import clusters
 from qnib.settings import Settings
-from qnib.terminal import faults, record
-from qnib.terminal.blueprint import LABEL, node_names
+from qnib.terminal import attendant, record
 from qnib.terminal.engines import open_engine
+from qnib.terminal.faults.written import every
+from qnib.terminal.plan import LABEL, node_names
 
 
 def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     """The cluster's parts and their states. Raises NotFound for a cluster that is not there.
 
     Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
-    nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start),
-    containers (host, role, address, state), faults (open ones). Of a real cluster only the first four and gateway.
+    nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start), ready (milliseconds of
+    its steps), containers (host, role, address, state), faults (open ones), attendant (what carries traffic: its
+    state, and what it last did). Of a real cluster only the first four and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     if not cluster.engine:
@@ -33,7 +35,7 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     containers = [
         {"host": host, "role": role, "address": plan.address(host), "state": found.get(host, "absent")}
         for host, role in [
-            ("controller", "controller"), ("fabric", "fabric"), *((node, "node") for node in node_names(told["nodes"])),
+            *((service, service) for service in plan.services), *((node, "node") for node in node_names(told["nodes"])),
         ]
     ]
     whole = all(container["state"] == "running" for container in containers)
@@ -41,10 +43,11 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
         "name": cluster.name, "engine": cluster.engine, "created": cluster.created,
         "state": told["state"] if whole or told["state"] != "ready" else "broken",
         "nodes": told["nodes"], "gateway": cluster.gateway, "subnet": told["subnet"],
-        "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": told.get("demo", False),
-        "seconds": told.get("seconds"), "containers": containers,
+        "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": plan.blueprint.jobs == "demo",
+        "seconds": told.get("seconds"), "ready": told.get("ready"), "containers": containers,
         "faults": [
-            {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target}
-            for f in faults.every(settings, name=cluster.name) if not f.cleared
+            {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target, "value": f.value}
+            for f in every(settings, cluster.name) if not f.cleared
         ],
+        "attendant": attendant.state(settings, cluster.name),
     }

@@ -6,9 +6,10 @@ from qnib import clusters
 from qnib.clock import SystemClock
 from qnib.errors import Unavailable
 from qnib.settings import Settings
-from qnib.terminal import cgroups, faults, parts, record, server
-from qnib.terminal.blueprint import LABEL
+from qnib.terminal import attendant, cgroups, parts, record, server
 from qnib.terminal.engines import ContainerEngine, installed, open_engine
+from qnib.terminal.faults.written import end_all
+from qnib.terminal.plan import LABEL
 
 
 def down(settings: Settings, *, name: str | None = None, every: bool = False) -> list[str]:
@@ -29,6 +30,7 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
             engine.close(end_service=not _present(settings, engine))
     # A record without containers: the machine was restarted, or the engine was emptied by hand.
     for cluster in [c.name for c in clusters.load_all(settings.clusters) if c.engine and wanted in (None, c.name)]:
+        attendant.end(settings, cluster)
         cgroups.remove(cluster)
         record.forget(settings, cluster)
         removed.add(cluster)
@@ -41,6 +43,7 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
 
 def remove_all(settings: Settings, engine: ContainerEngine, name: str) -> None:
     """Everything of one cluster in this engine, its cgroups and its folder."""
+    attendant.end(settings, name)
     label = f"{LABEL}={name}"
     parts.at_once(engine.remove_container, [found.name for found in engine.containers(label)])
     for network in engine.networks(label):
@@ -48,7 +51,7 @@ def remove_all(settings: Settings, engine: ContainerEngine, name: str) -> None:
     for volume in engine.volumes(label):
         engine.remove_volume(volume.name)
     cgroups.remove(name)
-    faults.end_all(settings, name, SystemClock().now().isoformat())
+    end_all(settings, name, SystemClock().now().isoformat())
     record.forget(settings, name)
 
 

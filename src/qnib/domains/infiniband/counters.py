@@ -78,7 +78,8 @@ def total(name: str, values: Iterable[int], bits: int = 0) -> Growth:
 Counts = dict[tuple[str, int], dict[str, int]]
 """Raw values by (node, port) and our name of the counter."""
 
-_HEAD = re.compile(r'^(?:Data Counters|Errors) for (0x[0-9a-fA-F]+) "([^"]*)"')
+_HEAD = re.compile(r'^(?:Data Counters|Errors) for (?:(0x[0-9a-fA-F]+) )?"([^"]*)"')
+"""An adapter's errors are told without its GUID."""
 _LINE = re.compile(r"^\s+GUID 0x[0-9a-fA-F]+ port (\d+):")
 _VALUE = re.compile(r"\[(\w+) == (\d+)")
 
@@ -94,7 +95,7 @@ def parse_counters(text: str) -> Counts:
     for line in text.splitlines():
         if head := _HEAD.match(line):
             name, guid = head[2].strip(), head[1]
-            node = name if names.setdefault(name, guid) == guid else f"{name} {guid}"
+            node = name if guid is None or names.setdefault(name, guid) == guid else f"{name} {guid}"
             known = True
         elif port := _LINE.match(line):
             values = found.setdefault((node, int(port[1])), {})

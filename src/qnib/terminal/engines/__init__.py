@@ -37,6 +37,8 @@ class Container:
     environment: Mapping[str, str] = field(default_factory=dict)
     memory: int = 0
     cpus: float = 0
+    scratch: int = 0
+    """Bytes /tmp may hold, kept in its memory; 0: as much as the engine's disk."""
     cgroup_parent: str = ""
     own_cgroup_namespace: bool = True
     """False: it sees the host's tree, to read. The kernel moves no process across the border of a namespace."""
@@ -73,8 +75,14 @@ class ContainerEngine(Protocol):
 
     def start(self, name: str) -> None: ...
 
+    def kill(self, name: str) -> None:
+        """End a container at once; it can be started again."""
+
     def run_inside(self, name: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
         """Exit status and combined output of a command in a running container."""
+
+    def pid(self, name: str) -> int:
+        """The host's number of a running container's first process. Raises Unavailable when it does not run."""
 
     def logs(self, name: str, lines: int) -> str: ...
 

@@ -89,6 +89,8 @@ class SocketEngine:
             limits["mem_limit"] = container.memory
         if container.cpus:
             limits["nano_cpus"] = int(container.cpus * 1e9)
+        if container.scratch:
+            limits["tmpfs"] = {"/tmp": f"size={container.scratch},mode=1777"}  # noqa: S108 - the container's own
         with self._told("making a container", container.name):
             host = api.create_host_config(
                 binds=[f"{source}:{inside}:{mode}" for source, inside, mode in container.binds],
@@ -112,12 +114,23 @@ class SocketEngine:
         with self._told("starting a container", name):
             self._client.api.start(name)
 
+    def kill(self, name: str) -> None:
+        with self._told("killing a container", name):
+            self._client.api.kill(name)
+
     def run_inside(self, name: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
         with self._told(f"running {command[0]!r} in a container", name):
             made = self._client.api.exec_create(name, list(command), user=user)
             output: bytes = self._client.api.exec_start(made["Id"])
             status = self._client.api.exec_inspect(made["Id"])["ExitCode"]
         return int(status or 0), (output or b"").decode(errors="replace")
+
+    def pid(self, name: str) -> int:
+        with self._told("looking for the process of a container", name):
+            found = int(self._client.api.inspect_container(name)["State"].get("Pid") or 0)
+        if not found:
+            raise Unavailable("The container does not run.", where=name, try_next="`qnib status` shows what runs.")
+        return found
 
     def logs(self, name: str, lines: int) -> str:
         with self._told("reading the log of a container", name):

@@ -8,14 +8,23 @@ folder() {
     [ -d "$3" ] || { mkdir -p "$3" && chmod "$1" "$3" && chown "$2" "$3"; }
 }
 
+# The cluster's users, once in the life of a container.
+add_users() {
+    grep -qFf /etc/qnib/group /etc/group && return
+    cat /etc/qnib/group >>/etc/group && cat /etc/qnib/passwd >>/etc/passwd
+}
+
 # munge wants its key and folders owned by its own user; the key comes from a read-only mount.
 start_munge() {
     folder 0755 munge:munge /run/munge
     if [ ! -e /run/munge/key ]; then
         (umask 0377 && cat /etc/qnib/munge.key >/run/munge/key) && chown munge:munge /run/munge/key
     fi
-    setpriv --reuid=munge --regid=munge --clear-groups munged --num-threads=10 --key-file=/run/munge/key
+    # $CLOCK is empty, or what makes a daemon believe another time (skew.sh).
+    setpriv --reuid=munge --regid=munge --clear-groups $CLOCK munged --num-threads=10 --key-file=/run/munge/key
 }
+
+start_slurmd() { $CLOCK slurmd -D -Z --conf-server "$QNIB_CONTROLLER:6817" --conf "$QNIB_NODE"; }
 
 # The observer must never stop the observed: it runs beside the daemons and is started again when it ends.
 start_agent() {

@@ -4,6 +4,7 @@
 
 # Before anything that asks SLURM: without this file its tools look for a controller in the DNS.
 cp /etc/qnib/slurm.conf /etc/qnib/cgroup.conf /etc/slurm/
+add_users
 start_agent
 for entry in $(getent passwd | awk -F: '$6 ~ "^/home/" { print $1 ":" $4 ":" $6 }'); do
     IFS=: read -r user group home <<<"$entry"

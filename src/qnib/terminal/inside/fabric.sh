@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs the fabric: ibsim plays the hardware, a real OpenSM routes it, the ordinary tools look at it.
-# ibsim takes its commands (Link, Unlink, PerformanceSet …) from the fifo /run/ibsim.
+# ibsim takes its commands (Link, Unlink, PerformanceSet …) from the fifo /run/fabric/commands. What nodes send each other
+# comes in /run/fabric/traffic.json, OpenSM leaves its routes in /run/fabric/opensm-lfts.dump: both are shared with the host.
 # QNIB_NODES, QNIB_SWITCHES, QNIB_PORTS are ibsim's table sizes.
 . "${0%/*}/common.sh"
 
@@ -18,15 +19,18 @@ for tool in /usr/sbin/ib* /usr/sbin/perfquery /usr/sbin/sminfo /usr/sbin/smp* /u
 done
 
 start_agent
-rm -f /run/ibsim
-mkfifo -m 0600 /run/ibsim
-exec 3<>/run/ibsim # held open: ibsim would take the end of one writer for the end of all commands
+rm -f /run/fabric/*
+mkfifo -m 0600 /run/fabric/commands
+exec 3<>/run/fabric/commands # held open: ibsim would take the end of one writer for the end of all commands
 cat /etc/qnib/fabric.start >&3 # less than a pipe holds
-ibsim -s -N "$QNIB_NODES" -S "$QNIB_SWITCHES" -P "$QNIB_PORTS" /etc/qnib/fabric.topology <&3 >/var/log/ibsim.log 2>&1 &
+ibsim -s -N "$QNIB_NODES" -S "$QNIB_SWITCHES" -P "$QNIB_PORTS" /etc/qnib/fabric.topology <&3 >>/run/fabric/ibsim.log 2>&1 &
 # The last command of fabric.start asks for help: its answer means all before it is done.
-until grep -q '^	Help' /var/log/ibsim.log 2>/dev/null; do sleep 0.05; done
+until grep -q '^	Help' /run/fabric/ibsim.log 2>/dev/null; do sleep 0.05; done
 : >/var/log/opensm.log
-LD_PRELOAD=$preload SIM_HOST=fabric opensm -s 5 -d2 -D 0x83 -L 64 -f /var/log/opensm.log >/dev/null 2>&1 &
-wait $!
+LD_PRELOAD=$preload SIM_HOST=fabric opensm -s 5 -d2 -D 0xC3 -L 64 --dump_files_dir /run/fabric \
+    -f /var/log/opensm.log >/dev/null 2>&1 &
+daemon=$!
+python3 "${0%/*}/carry.py" &
+wait $daemon
 say "opensm ended with status $?"
 wait

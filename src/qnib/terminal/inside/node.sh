@@ -3,11 +3,12 @@
 # QNIB_CONTROLLER (address), QNIB_NODE (the line slurmd declares).
 . "${0%/*}/common.sh"
 
+add_users
 start_agent
 start_munge
 mkdir -p /run/slurm /var/spool/slurmd
 rm -f /etc/slurm/plugstack.conf
-slurmd -D -Z --conf-server "$QNIB_CONTROLLER:6817" --conf "$QNIB_NODE" &
+start_slurmd &
 wait $!
 say "slurmd ended with status $?"
 wait

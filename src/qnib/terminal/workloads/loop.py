@@ -3,7 +3,7 @@
 Runs in the controller as root and submits as the users. At most one CPU per node is ever taken: each job waits
 for the one before it in its lane (a SLURM dependency), and a lane has nodes of its own.
 
-    python3 loop.py [--seed N] [--for SECONDS]
+    python3 loop.py [--partition NAME] [--seed N] [--for SECONDS]
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def users() -> list[str]:
     return sorted(entry.pw_name for entry in pwd.getpwall() if entry.pw_dir.startswith("/home/"))
 
 
-def working_nodes() -> list[str]:
-    """Nodes that take jobs, by number: compute2 before compute10."""
-    command = ["sinfo", "-h", "-N", "-p", "all", "-o", "%N %t"]
+def working_nodes(partition: str) -> list[str]:
+    """Nodes of the partition that take jobs, by number: compute2 before compute10."""
+    command = ["sinfo", "-h", "-N", "-p", partition, "-o", "%N %t"]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     states = dict(line.split() for line in told.stdout.splitlines())
     found = {name for name, state in states.items() if state in ("idle", "mix", "alloc", "comp")}
@@ -83,13 +83,14 @@ exit $status
 """
 
 
-def submit(job: Job, after: list[int]) -> int:
+def submit(job: Job, after: list[int], partition: str) -> int:
     """Hand the job to SLURM as its user; its id. Raises CalledProcessError when SLURM refuses."""
     home = Path("/home") / job.user
     entry = pwd.getpwnam(job.user)
     command = [
         "setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups", "sbatch", "--parsable",
-        f"--job-name={job.kind}", f"--nodes={len(job.nodes)}", f"--ntasks={len(job.nodes)}", "--ntasks-per-node=1",
+        f"--job-name={job.kind}", f"--partition={partition}",
+        f"--nodes={len(job.nodes)}", f"--ntasks={len(job.nodes)}", "--ntasks-per-node=1",
         f"--nodelist={','.join(job.nodes)}", "--time=10", f"--output={home}/{job.kind}-%j.out", f"--chdir={home}",
     ]
     if after:
@@ -104,6 +105,7 @@ def submit(job: Job, after: list[int]) -> int:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--partition", default="all", help="where the jobs go; all nodes they use are in it")
     arguments.add_argument("--seed", type=int, default=2014)
     arguments.add_argument("--for", dest="seconds", type=float, default=float("inf"), help="stop after so many seconds")
     given = arguments.parse_args()
@@ -114,7 +116,7 @@ def main() -> None:
     mine: deque[tuple[int, Job]] = deque()
     numbers = [1, 0]  # the second lane begins with the job that fails
     while time.monotonic() < until:
-        nodes = working_nodes()
+        nodes = working_nodes(given.partition)
         groups = lanes(nodes) if nodes else []
         there = waiting_or_running()
         for job_id, job in list(mine):
@@ -130,7 +132,7 @@ def main() -> None:
             number = 1 if wide else numbers[taken[0]]
             job = choose(dice, lane, nodes[-1], who, number)
             try:
-                job_id = submit(job, sorted({queues[place][-1] for place in taken if queues[place]}))
+                job_id = submit(job, sorted({queues[place][-1] for place in taken if queues[place]}), given.partition)
             except subprocess.CalledProcessError as error:
                 print(f"SLURM refused {job.kind}: {error.stderr.strip()}", flush=True)
                 break

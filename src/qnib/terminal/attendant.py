@@ -1,0 +1,274 @@
+"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, and
+sees to faults that begin or end by themselves. One small process per cluster, started by `up` and ended by `down`.
+
+    python3 -m qnib.terminal NAME
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from qnib import clusters
+from qnib.clock import Clock, SystemClock
+from qnib.clusters import Cluster
+from qnib.errors import Conflict, NotFound, QnibError
+from qnib.settings import Settings
+from qnib.settings import load as load_settings
+from qnib.terminal import carrier, counting, record, wiring
+from qnib.terminal.carrier import Grown, Routes
+from qnib.terminal.counting import Sent
+from qnib.terminal.faults import written
+
+log = logging.getLogger("qnib.attendant")
+
+BEAT = 2.0
+"""Seconds between two looks."""
+LEAST = 16 << 10
+"""Octets a port must have carried before its counters are moved: what the fabric's own packets count between reading
+and setting a counter is less, so that none ever goes back."""
+RECOVERY = 20
+"""So many symbol errors make a link recover once."""
+
+
+class Attendant:
+    def __init__(self, settings: Settings, name: str, clock: Clock) -> None:
+        self._settings, self._name, self._clock = settings, name, clock
+        self._before: dict[tuple[str, str], Sent] = {}
+        self._at = time.monotonic()
+        self._waiting: Grown = {}
+        self._dice = random.Random(name)  # noqa: S311 - which octet breaks is no secret
+        self._owed: dict[str, float] = {}
+        self.told: dict[str, Any] = {"carried": 0, "lost": 0, "trouble": ""}
+
+    def beat(self) -> bool:
+        """Do what is due; False when the cluster is gone."""
+        try:
+            cluster = clusters.load(self._settings.clusters, self._name)
+        except NotFound:
+            return False
+        if cluster.details.get("state") != "ready":
+            return True
+        self.told["trouble"] = ""
+        with self._noting("faults"):
+            self._faults(cluster)
+        plan = record.plan_of(cluster)
+        if plan.has_fabric:
+            with self._noting("traffic"):
+                self._carry(cluster)
+        return True
+
+    @contextlib.contextmanager
+    def _noting(self, doing: str) -> Iterator[None]:
+        """What fails now is told, and tried again at the next beat."""
+        try:
+            yield
+        except (QnibError, ValueError, OSError) as error:
+            what = error.what if isinstance(error, QnibError) else str(error)
+            log.warning("%s: %s", doing, what)
+            self.told["trouble"] = f"{doing}: {what}"
+
+    # ── faults that begin and end by themselves ───────────────────────────────────────────────
+
+    def _faults(self, cluster: Cluster) -> None:
+        from qnib.terminal import faults  # its kinds need the whole terminal
+
+        now = self._clock.now()
+        with contextlib.suppress(Conflict):  # another command holds the cluster: at the next beat
+            for fault in faults.due(self._settings, self._name, cluster.created, now):
+                faults.clear(self._settings, fault.id, name=self._name, clock=self._clock)
+                log.info("cleared fault %d, %s of %s", fault.id, fault.kind, fault.target)
+        coming = record.plan_of(cluster).blueprint.faults
+        if not coming:
+            return
+        done = {fault.coming for fault in written.every(self._settings, self._name) if fault.time >= cluster.created}
+        ready = datetime.fromisoformat(cluster.details["ready_at"])
+        for number, one in enumerate(coming):
+            if number in done or now < ready + timedelta(seconds=one.after):
+                continue
+            with contextlib.suppress(Conflict):
+                faults.inject(
+                    self._settings, one.kind, one.target, one.value, name=self._name, lasts=one.lasts, coming=number,
+                    clock=self._clock,
+                )
+                log.info("injected %s into %s, as the blueprint says", one.kind, one.target)
+
+    # ── traffic and errors ────────────────────────────────────────────────────────────────────
+
+    def _carry(self, cluster: Cluster) -> None:
+        plan, nodes = record.plan_of(cluster), cluster.details["nodes"]
+        now, total = time.monotonic(), counting.read(plan)
+        span, self._at = now - self._at, now
+        open_faults = written.open_ones(self._settings, self._name, cluster.created)
+        wired = wiring.cables(plan, nodes, open_faults)
+        names = {plan.address(host): host for host in [f"compute{number}" for number in range(nodes)]}
+        sent = {}
+        for (source, target), there in total.items():
+            before = self._before.get((source, target), Sent(0, 0))
+            if there.octets > before.octets and source in names and target in names:
+                sent[names[source], names[target]] = Sent(there.octets - before.octets, there.packets - before.packets)
+        folder = record.fabric_folder(self._settings, self._name)
+        if sent:
+            capacity = plan.blueprint.fabric.capacity
+            load = carrier.carry(sent, self._routes(folder), wired, capacity=capacity, seconds=span)
+            self.told["carried"] += sum(flow.octets for flow in sent.values()) - load.lost
+            self.told["lost"] += load.lost
+            self._add(load.grown)
+        self._before = total
+        self._add(self._errors(open_faults, wired, span))
+        self._hand_over(folder)
+
+    def _routes(self, folder: Path) -> Routes:
+        return carrier.parse_routes(_read(folder / "opensm-lfts.dump"))
+
+    def _errors(self, faults: list[written.Fault], wired: list[wiring.Cable], span: float) -> Grown:
+        """What bad cables and ports damaged in `span` seconds."""
+        found: Grown = {}
+        for fault in faults:
+            if fault.kind not in ("cable-bad", "port-bad"):
+                continue
+            cable = next((c for c in wired if c.name == fault.cable), None) if fault.kind == "cable-bad" else next(
+                (c for c in wired if fault.target in c.ends), None
+            )
+            if cable is None or not cable.plugged:
+                continue  # without a link there is nothing to damage
+            ports = cable.ends if fault.kind == "cable-bad" else [fault.target]
+            for port in ports:
+                owed = self._owed.get(port, 0.0) + float(fault.value) * span * self._dice.uniform(0.7, 1.3)
+                whole = int(owed)
+                self._owed[port] = owed - whole
+                if whole:
+                    counters = found.setdefault(port, {})
+                    counters["symbol_error"] = counters.get("symbol_error", 0) + whole
+                    if self._dice.random() < whole / RECOVERY:
+                        counters["link_error_recovery"] = counters.get("link_error_recovery", 0) + 1
+        return found
+
+    def _add(self, grown: Grown) -> None:
+        for port, counters in grown.items():
+            mine = self._waiting.setdefault(port, {})
+            for counter, amount in counters.items():
+                mine[counter] = mine.get(counter, 0) + amount
+
+    def _hand_over(self, folder: Path) -> None:
+        """Leave what has grown for the fabric's container, once it has taken the last."""
+        told = {
+            port: counters for port, counters in self._waiting.items()
+            if counters.keys() - _DATA or sum(counters.get(name, 0) for name in ("xmit_data", "rcv_data")) >= LEAST
+        }
+        target = folder / "traffic.json"
+        if not told or target.exists():
+            return
+        part = folder / "traffic.part"
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            json.dump(told, out)
+        part.rename(target)
+        for port in told:
+            del self._waiting[port]
+
+
+_DATA = frozenset(("xmit_data", "rcv_data", "xmit_packets", "rcv_packets"))
+
+
+def _read(file: Path) -> str:
+    """A file of the container's, whatever it was made into: only an ordinary one is read."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise ValueError("OpenSM has not told its routes yet") from error
+        raise
+    with os.fdopen(descriptor) as told:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{file.name} is no ordinary file")
+        return told.read()
+
+
+# ── its life ──────────────────────────────────────────────────────────────────────────────────
+
+
+def start(settings: Settings, name: str) -> None:
+    """Start it, if it does not run. The count begins here; raises Unavailable when this machine cannot count."""
+    cluster = clusters.load(settings.clusters, name)
+    plan = record.plan_of(cluster)
+    if plan.has_fabric:
+        counting.end(name)
+        counting.start(plan)
+    folder = record.folder(settings, name)
+    with (folder / "attendant.log").open("ab") as out:
+        subprocess.Popen(
+            [sys.executable, "-m", "qnib.terminal", name], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True, env={**os.environ, "QNIB_HOME": str(settings.home)},
+        )
+
+
+def end(settings: Settings, name: str) -> None:
+    """End it and the count; harmless where there is none."""
+    counting.end(name)
+    pid = _running(settings, name)
+    if pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while _running(settings, name) == pid:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+
+def state(settings: Settings, name: str) -> dict[str, Any]:
+    """What it last told: ``running``, ``carried`` and ``lost`` octets, ``trouble`` (a sentence, or empty)."""
+    file = record.folder(settings, name) / "attendant.json"
+    told = json.loads(file.read_text()) if file.is_file() else {}
+    return {"running": _running(settings, name) is not None, **told}
+
+
+def _running(settings: Settings, name: str) -> int | None:
+    """The process that holds the lock, by what it wrote into it."""
+    lock = record.folder(settings, name) / "attendant.lock"
+    try:
+        with lock.open("r+") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(held.read() or 0) or None
+            return None
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings, name = load_settings(), sys.argv[1]
+    folder = record.folder(settings, name)
+    with (folder / "attendant.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another stands by already
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        attendant = Attendant(settings, name, SystemClock())
+        while attendant.beat() and folder.is_dir():
+            part = folder / "attendant.part"
+            part.write_text(json.dumps(attendant.told))
+            part.replace(folder / "attendant.json")
+            time.sleep(BEAT)
