@@ -112,6 +112,12 @@ def test_a_small_fabric_is_drawn_whole(small: Site) -> None:
     assert told["changes"] == [], "the first look at a fabric is no change"
 
 
+def test_where_nothing_was_seen_nothing_is_drawn(small: Site) -> None:
+    for told in (small.map("nowhere"), small.map(at=NOON - timedelta(days=1))):
+        assert (told["nodes"], told["links"], told["changes"], told["folded"]) == ([], [], [], False)
+    assert fabric_findings(small, "nowhere") == []
+
+
 def test_a_pulled_cable_is_drawn_as_missing_and_known_before(small: Site) -> None:
     small.clock.at = NOON + timedelta(minutes=5)
     take(small.engine, small.facts, "topology", own("ibnetdiscover.out.txt"), small.clock.now())
