@@ -12,11 +12,14 @@ from tests.data import real
 from tests.inventory.fabrics import jobs, own, take, tree
 
 from qnib.clock import FrozenClock
+from qnib.context.viewer import OPERATOR
 from qnib.dashboards.fabric.folding import draw, node_set
 from qnib.dashboards.fabric.found import errors_over_time, fabric_findings
 from qnib.dashboards.fabric.layers import layers
 from qnib.dashboards.fabric.map import fabric_links, fabric_map
 from qnib.dashboards.fabric.parts import fabric_part
+from qnib.dashboards.jump import hits
+from qnib.dashboards.now import now_page
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
 from qnib.errors import NotFound
@@ -107,6 +110,12 @@ def test_a_small_fabric_is_drawn_whole(small: Site) -> None:
     assert len({(node["x"], node["y"]) for node in told["nodes"]}) == len(told["nodes"]), "no two in one place"
     assert all(0 <= node["x"] <= 1 and 0 <= node["y"] <= 1 for node in told["nodes"])
     assert told["changes"] == [], "the first look at a fabric is no change"
+
+
+def test_where_nothing_was_seen_nothing_is_drawn(small: Site) -> None:
+    for told in (small.map("nowhere"), small.map(at=NOON - timedelta(days=1))):
+        assert (told["nodes"], told["links"], told["changes"], told["folded"]) == ([], [], [], False)
+    assert fabric_findings(small, "nowhere") == []
 
 
 def test_a_pulled_cable_is_drawn_as_missing_and_known_before(small: Site) -> None:
@@ -233,6 +242,13 @@ def test_a_cable_remembers_where_it_was(small: Site) -> None:
     assert small.part("leaf1/4")["history"][0]["until"] is not None, "a port where nothing is plugged any more"
 
 
+def test_one_jumps_to_a_port_but_not_by_a_letter(small: Site) -> None:
+    found = hits(small, OPERATOR, "lab", "leaf1/")
+    assert {hit["kind"] for hit in found} == {"PORT"} and found[0]["url"].startswith("/fabric?show=leaf1")
+    assert "PORT" not in {hit["kind"] for hit in hits(small, OPERATOR, "lab", "leaf1")}
+    assert "SW" in {hit["kind"] for hit in hits(small, OPERATOR, "lab", "leaf1")}
+
+
 # ── findings ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -252,6 +268,7 @@ def test_errors_that_moved_along_are_a_finding_about_the_cable(small: Site) -> N
     (found,) = fabric_findings(small, "lab")
     assert found["name"] == "port_or_cable" and found["about"].startswith("CABLE:cable leaf1/4--n05/1@")
     assert "It is the cable" in found["sentence"] and "Replace the cable between leaf1/7" in found["advice"]
+    assert now_page(small, OPERATOR, "lab")["findings"] == [found], "the first page says it, too"
     early = fabric_findings(small, "lab", NOON + timedelta(minutes=3))
     assert [one["name"] for one in early] == ["symbol_errors"], "then nobody could tell"
     assert "Move the cable's end" in early[0]["advice"] or "another cable" in early[0]["advice"]

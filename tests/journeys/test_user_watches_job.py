@@ -113,7 +113,7 @@ def test_a_node_and_the_fabric_lead_to_each_other(visit: Open) -> None:
     settled(page)
     port = page.locator("section", has=page.get_by_role("heading", name="Its port in the fabric"))
     port.get_by_role("link", name="open").click()
-    expect(page.get_by_role("region", name=re.compile(r"^Link "))).to_be_visible()
+    expect(page.get_by_role("region", name=re.compile(r"^Port SW"))).to_be_visible()
     page.get_by_role("button", name="table", exact=True).click()
     expect(page.get_by_role("table", name=re.compile("Links of the fabric"))).to_be_visible()
 

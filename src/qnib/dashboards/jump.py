@@ -14,8 +14,10 @@ KINDS = {
     "Job": "/job/{}",
     "Partition": "/nodes?partition={}",
     "User": "/jobs?user={}",
-    "SW": "/fabric?focus={}",
-    "HCA": "/fabric?focus={}",
+    "SW": "/fabric?show={}",
+    "HCA": "/fabric?show={}",
+    "PORT": "/fabric?show={}",
+    "CABLE": "/fabric?show={}",
 }
 PAGES = {"Now": "/", "Jobs": "/jobs", "Nodes": "/nodes", "Fabric": "/fabric"}
 MOST = 12
@@ -30,6 +32,8 @@ def hits(sources: Sources, viewer: Viewer, cluster: str, text: str) -> list[dict
         if (rank := _rank(wanted, name.lower())) is not None
     ]
     for kind, url in KINDS.items():
+        if not _worth(kind, wanted):
+            continue
         for key, fact in things(sources, cluster, kind).items():
             label = f"{fact.properties.get('id')} {fact.properties.get('name')}" if kind == "Job" else key
             rank = _rank(wanted, label.lower())
@@ -49,6 +53,13 @@ def hits(sources: Sources, viewer: Viewer, cluster: str, text: str) -> list[dict
                 )
     found.sort(key=lambda hit: (hit[0], hit[1]))
     return [hit for _, _, hit in found[:MOST]]
+
+
+def _worth(kind: str, wanted: str) -> bool:
+    """Whether to look through a kind: of ports and cables there are very many, and nobody means them by one letter."""
+    if kind == "PORT":
+        return "/" in wanted
+    return kind != "CABLE" or (len(wanted) > 3 and "/" not in wanted)
 
 
 def _rank(wanted: str, name: str) -> int | None:

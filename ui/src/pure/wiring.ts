@@ -72,7 +72,8 @@ export function layout(fabric: Pick<Fabric, 'nodes' | 'links'>, width: number, h
       const small = tight && boxed(node) && node.count > 1
       const space = boxed(node) ? (room - (small ? 2 : 4)) / (small ? SMALL : LETTER) : room / LETTER
       const short = shortened(node.label, prefix)
-      const text = [short, `${/^\d+/.exec(short)?.[0] ?? ''}…`].find((t) => t.length <= space && t !== '…') ?? ''
+      const number = /^\d+/.exec(short)?.[0] ?? ''
+      const text = [short, number && `${number}…`, number].find((t) => t !== '' && t.length <= space) ?? ''
       const w = boxed(node) ? Math.min(room, Math.max(12, wanted(node, text))) : Math.max(Math.min(5, room), Math.min(20, room * 0.62))
       const h = node.kind === 'SW' ? 24 : node.count > 1 ? 20 : Math.max(5, Math.min(16, room * 0.62))
       return { node, x: node.x * width, y, w, h, text, small }

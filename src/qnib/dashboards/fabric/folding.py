@@ -145,7 +145,7 @@ def _place(found: Layers, drawn: Drawn) -> None:
         row = [box for box in drawn.boxes if box.level == level]
         middle = {box.name: _middle(found, drawn, box) for box in row}
         row.sort(key=lambda box: (round(middle[box.name], 3), natural(box.members[0])))
-        apart = (0.2 if level == 1 else 0.5) / len(row)
+        apart = (0.2 if level == 1 else 0.5) / max(1, len(row))
         if all(right - left > apart for left, right in pairwise(middle[box.name] for box in row)):
             for box in row:
                 box.x = middle[box.name]
