@@ -17,7 +17,7 @@ from qnib.inventory import forwarding
 from qnib.inventory.earlier import known_at
 from qnib.inventory.facts import Changes, Facts, canonical
 from qnib.inventory.graph import Graph
-from qnib.model import Capture, Change, Event, Relation, Snapshot
+from qnib.model import HERE, Capture, Change, Event, Ref, Relation, Scalar, Snapshot
 from qnib.monitoring import events
 from qnib.monitoring.spool import Record
 
@@ -41,6 +41,7 @@ class Source:
 
     capture: Capture
     told_by: str
+    host: str
     at: datetime
     id: str = ""
     """By which somebody waits for the outcome; empty: nobody does."""
@@ -67,6 +68,8 @@ def _apply(
 ) -> Changes:
     known = known_at(facts, engine, cluster, source.at)
     snapshot = source.capture.parse(text, source.at)
+    if source.capture.of_host:
+        snapshot = placed(snapshot, facts.resolve(cluster, source.host) or source.host)
     snapshot = replace(canonical(facts, cluster, snapshot), tables=snapshot.tables)
     if source.capture.settle is not None:
         snapshot = source.capture.settle(snapshot, known, source.at)
@@ -115,6 +118,23 @@ def _listed(change: Change) -> dict[str, str]:
     return {"what": change.what, "kind": thing.kind, "key": key}
 
 
+def placed(snapshot: Snapshot, host: str) -> Snapshot:
+    """`snapshot` with the name of the machine it was taken on wherever it says `HERE`."""
+
+    def value(old: Scalar) -> Scalar:
+        return host if old == HERE else old
+
+    def ref(old: Ref) -> Ref:
+        return Ref(old.kind, host + old.key.removeprefix(HERE)) if old.key.startswith(HERE) else old
+
+    entities = [
+        replace(one, key=ref(one.ref).key, properties={name: value(told) for name, told in one.properties.items()})
+        for one in snapshot.entities
+    ]
+    relations = [replace(tie, source=ref(tie.source), target=ref(tie.target)) for tie in snapshot.relations]
+    return replace(snapshot, entities=entities, relations=relations)
+
+
 def read_head(head: bytes, record: Record) -> Source:
     """Raises ValueError when the line is not complete or names a capture nobody declares."""
     try:
@@ -129,7 +149,7 @@ def read_head(head: bytes, record: Record) -> Source:
     at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     # A sender's clock that is ahead would make all that follows from it look old.
     at = min(at, record.received)
-    return Source(capture, f"{domain}.{capture.source or name}@{host}", at, str(told.get("id", "")))
+    return Source(capture, f"{domain}.{capture.source or name}@{host}", host, at, str(told.get("id", "")))
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -8,12 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 
+from qnib.domains import all_domains
 from qnib.inventory.fact import Changes, Fact, Form, Identity, relation_key
 from qnib.inventory.memory import Memory
 from qnib.model import Ref, Scalar, Snapshot
 
 _TICK = timedelta(microseconds=1)
+
+
+@cache
+def lasting() -> frozenset[str]:
+    """The kinds whose things are known by their content: nobody need tell of them again."""
+    kinds = [kind for domain in all_domains() for kind in (*domain.entities, *domain.relations)]
+    return frozenset(kind.name for kind in kinds if kind.lasting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class Diff:
             return
         for identity in self._memory.told.get(self._told_by, set()) - self._seen:
             held = self._memory.holding(identity)
-            if held is None or not self._memory.only(self._told_by, identity):
+            if held is None or held.kind in lasting() or not self._memory.only(self._told_by, identity):
                 continue
             if held.kind in complete:
                 ended = replace(held, until=max(self._at, held.since), recorded=self._recorded, silent=None)

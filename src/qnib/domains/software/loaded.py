@@ -1,0 +1,309 @@
+"""What running jobs have loaded: shared libraries, modules, and the container they run in, if any.
+
+The agent looks at a job when it is some seconds old, a few times more while it starts, then rarely; it tells of what
+was loaded at any of these looks, so that hosts agree although they are not looked at in the same moment. Of a user's
+environment it takes LOADEDMODULES and the names container engines set, nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from qnib.domains.host import cgroup
+from qnib.domains.software import processes
+from qnib.domains.software.elf import build_id
+from qnib.domains.software.modules import module
+from qnib.domains.software.sets import settle as settle_sets
+from qnib.domains.software.sets import whole
+from qnib.model import HERE, Entity, Known, Ref, Relation, Snapshot
+
+EVERY = 3.0
+"""Seconds between two looks at which jobs there are: a few folders are listed."""
+AGES = (2.0, 8.0, 30.0, 60.0)
+THEN = 300.0
+"""Ages of a job, in seconds, at which its processes are looked at, and how often afterwards."""
+AGAIN = 600.0
+"""Seconds after which the same is told again."""
+ALIKE, MOST = 3, 12
+"""Processes of one program in a step, and of one job, that are looked at: ranks are alike."""
+KEPT = 4000
+"""Files whose build and package are remembered."""
+
+LAUNCHERS = frozenset({
+    "bash", "sh", "dash", "zsh", "ksh", "csh", "tcsh", "tini", "srun", "mpirun", "mpiexec", "mpiexec.hydra", "prterun",
+    "prte", "prted", "orterun", "orted", "hydra_pmi_proxy", "hydra_bstrap_pr", "pmi_proxy", "slurmstepd",
+    "slurm_script",
+})
+"""Programs that only start the job's own: the host of the batch script has them, the others have not."""
+CONTAINERS = (
+    ("apptainer", "APPTAINER_CONTAINER"), ("singularity", "SINGULARITY_CONTAINER"), ("shifter", "SHIFTER_IMAGE"),
+)
+"""Engines for jobs, and the variable in which each tells the image, in the order they are asked for."""
+
+_VERSION = re.compile(r"(?P<name>.+?\.so)\.(?P<version>\d[\w.]*)")
+_INNER = re.compile(r"(?P<name>.+?)-r?(?P<version>\d+(?:\.\d+)+)(?P<rest>\.so)")
+
+
+# ── on the server ─────────────────────────────────────────────────────────────────────────────
+
+
+def parse_loaded(text: str, at: datetime) -> Snapshot:
+    """From the agent: ``jobs N``, then of each job ``job ID`` and its lines ``library``, ``module``, ``container``,
+    all of fields between tabs. Jobs are named by their number alone. Raises ValueError with the line."""
+    lines = text.splitlines()
+    head = lines[0].split("\t") if lines else []
+    if len(head) != 2 or head[0] != "jobs" or not head[1].isdigit():
+        raise ValueError(f"the first line says how many jobs there are, not {text[:80]!r}")
+    jobs: dict[str, dict[str, list[Entity]]] = {}
+    containers: dict[str, tuple[str, str]] = {}
+    job = ""
+    for number, line in enumerate(lines[1:], 2):
+        word, *fields = line.split("\t")
+        if word == "job" and len(fields) == 1 and fields[0].isalnum():
+            job = fields[0]
+            jobs[job] = {"libraries": [], "modules": []}
+        elif not job:
+            raise ValueError(f"line {number} belongs to no job: {line[:120]!r}")
+        elif word == "library" and len(fields) == 3 and fields[0].startswith("/"):
+            jobs[job]["libraries"].append(library(*fields))
+        elif word == "module" and len(fields) == 1 and fields[0]:
+            jobs[job]["modules"].append(module(fields[0]))
+        elif word == "container" and len(fields) == 2:
+            containers[job] = fields[0], fields[1]
+        else:
+            raise ValueError(f"line {number} says nothing of a job: {line[:120]!r}")
+    if len(jobs) != int(head[1]):
+        raise ValueError(f"{len(jobs)} jobs where the first line says {head[1]}")
+    return _snapshot(jobs, containers)
+
+
+def _snapshot(jobs: dict[str, dict[str, list[Entity]]], containers: dict[str, tuple[str, str]]) -> Snapshot:
+    entities: list[Entity] = []
+    relations: list[Relation] = []
+    for job, told in jobs.items():
+        ref, keys = Ref("Job", job), {}
+        for what, items in told.items():
+            if not items and what == "modules":
+                keys[what] = ""
+                continue
+            made, contents, holds = whole(what, items)
+            entities += [made, *contents]
+            relations += [Relation("LOADED", ref, made.ref, {"what": what}), *holds]
+            keys[what] = made.key
+        relations.append(Relation("LOADED_ON", ref, Ref("Host", HERE), keys))
+        if job in containers:
+            engine, image = containers[job]
+            inside = Entity("Container", f"{HERE}/job {job}", {"name": f"job {job}", "engine": engine, "image": image})
+            entities.append(inside)
+            relations.append(Relation("RUNS_IN", ref, inside.ref))
+            relations.append(Relation("STANDS_ON", inside.ref, Ref("Host", HERE)))
+    unique = {one.ref: one for one in entities}
+    complete = frozenset({"LOADED", "LOADED_ON", "Container", "RUNS_IN", "STANDS_ON"})
+    return Snapshot(list(unique.values()), relations, complete)
+
+
+def library(path: str, build: str, package: str) -> Entity:
+    """One build of a library. The version is the one in its file's name, where there is one.
+
+    >>> [library(f"/lib/{n}", "", "").properties["version"] for n in ("libz.so.1.3", "libopenblasp-r0.3.29.so", "x.so")]
+    ['1.3', '0.3.29', '']
+    """
+    name, version = named(path)
+    told = {"name": name, "version": version, "path": path, "build": build}
+    return Entity("Library", f"{path}#{build}", told | ({"package": package} if package else {}))
+
+
+def named(path: str) -> tuple[str, str]:
+    """Name and version of a library from its path or key: ``libmpi.so`` and ``40.40.7``."""
+    file = path.partition("#")[0].rpartition("/")[2]
+    if match := _VERSION.fullmatch(file):
+        return match["name"], match["version"]
+    if match := _INNER.fullmatch(file):
+        return match["name"] + match["rest"], match["version"]
+    return file, ""
+
+
+def settle(snapshot: Snapshot, known: Known, at: datetime) -> Snapshot:
+    """Jobs by their keys in the record, sets by what is new in them. What a job has loaded that nobody has told of yet
+    waits until the agent tells it again."""
+    keys: dict[Ref, Ref | None] = {}
+    for tie in snapshot.relations:
+        if tie.source.kind == "Job" and tie.source not in keys:
+            keys[tie.source] = _job(tie.source.key, known)
+    unknown = {ref for ref, key in keys.items() if key is None}
+    relations = [
+        tie if (key := keys.get(tie.source)) is None else Relation(tie.kind, key, tie.target, tie.properties)
+        for tie in snapshot.relations if tie.source not in unknown
+    ]
+    sets = {tie.target for tie in relations if tie.kind in {"LOADED", "RUNS_IN"}}
+    relations = [tie for tie in relations if tie.kind not in {"HOLDS", "STANDS_ON"} or tie.source in sets]
+    held = sets | {tie.target for tie in relations if tie.kind == "HOLDS"}
+    entities = [one for one in snapshot.entities if one.ref in held]
+    return settle_sets(Snapshot(entities, relations, snapshot.complete), known, at)
+
+
+def _job(number: str, known: Known) -> Ref | None:
+    """The job of that number, or SLUID, which runs, or began last."""
+    same = known.find("Job", f"{number}@") if number.isdigit() else [
+        one for one in known.open("Job") if one.properties.get("sluid") == number
+    ]
+    found = [one for one in same if one.properties.get("start")]
+    return max(found, key=lambda one: str(one.properties["start"])).ref if found else None
+
+
+# ── in the agent ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class _Job:
+    """What is known of one job on this machine."""
+
+    first: float
+    looks: int = 0
+    next: float = 0.0
+    libraries: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Path and build, by where they were seen: in steps, or only in the batch script."""
+    modules: list[str] = field(default_factory=list)
+    container: tuple[str, str] = ("", "")
+
+
+def start_loaded(host: str) -> Callable[[], str | None]:
+    """The text of `parse_loaded` when it is another than before, or ten minutes have passed."""
+    return Watch(host).read
+
+
+class Watch:
+    """Follows the jobs of this machine. `proc` and `now` are for tests."""
+
+    def __init__(self, host: str, proc: str = "/proc", now: Callable[[], float] = time.monotonic) -> None:
+        self._host, self._proc, self._now = host, proc, now
+        self._mounts = cgroup.roots()
+        self._jobs: dict[str, _Job] = {}
+        self._builds: dict[tuple[str, str], str] = {}
+        self._owners: dict[str, str] = {}
+        self._told, self._told_at = "", -AGAIN
+
+    def read(self) -> str | None:
+        now = self._now()
+        running: dict[str, list[tuple[str, int]]] = {}
+        for job, step, pid in processes.processes(self._mounts, self._host, self._proc):
+            running.setdefault(job, []).append((step, pid))
+        self._jobs = {job: self._jobs.get(job) or _Job(now) for job in running}
+        for number, job in self._jobs.items():
+            if now >= (job.next or job.first + AGES[0]):
+                self._look(job, running[number])
+                job.looks += 1
+                ahead = next((age for age in AGES[job.looks:] if job.first + age > now), 0.0)
+                job.next = job.first + ahead if ahead else now + THEN
+        text = self._text()
+        if text == self._told and (now - self._told_at < AGAIN or not self._jobs):
+            return None
+        self._told, self._told_at = text, now
+        return text
+
+    def _look(self, job: _Job, processes_of: Sequence[tuple[str, int]]) -> None:
+        """Look at some of the job's processes; those that end meanwhile are left out."""
+        seen: dict[tuple[str, str], int] = {}
+        looked = 0
+        for step, pid in processes_of:
+            program = processes.command(pid, self._proc)
+            if not program or program in LAUNCHERS or looked >= MOST or seen.get((step, program), 0) >= ALIKE:
+                continue
+            try:
+                with processes.as_owner(pid, self._proc):
+                    found = self._maps(pid)
+                    modules, container = environment(_octets(f"{self._proc}/{pid}/environ"))
+            except OSError:
+                continue
+            seen[step, program] = seen.get((step, program), 0) + 1
+            looked += 1
+            where = "batch" if step == "batch" else "steps"
+            job.libraries.setdefault(where, {}).update(found)
+            job.modules = modules or job.modules
+            job.container = container if container[0] else job.container
+        if job.looks >= 2:  # short jobs are not worth a look at dpkg's lists
+            self._owners = owners(self._owners, {path for told in job.libraries.values() for path in told})
+
+    def _maps(self, pid: int) -> dict[str, str]:
+        """Build by path of the libraries that a process has mapped."""
+        found: dict[str, str] = {}
+        if len(self._builds) > KEPT:
+            self._builds.clear()
+        for path, file in mapped(_octets(f"{self._proc}/{pid}/maps").decode(errors="replace")):
+            build = self._builds.get((path, file))
+            if build is None:
+                try:  # as the process sees the file: it may live in a container of its own
+                    build = build_id(f"{self._proc}/{pid}/root{path}")
+                except OSError:
+                    build = ""
+                self._builds[path, file] = build
+            found[path] = build
+        return found
+
+    def _text(self) -> str:
+        """Jobs that have not been looked at yet, or have nothing but a launcher, are not told of."""
+        parts: list[str] = []
+        count = 0
+        for number in sorted(self._jobs, key=lambda name: (len(name), name)):
+            job = self._jobs[number]
+            libraries = job.libraries.get("steps") or job.libraries.get("batch")
+            if not libraries:
+                continue
+            count += 1
+            parts.append(f"job\t{number}")
+            parts += [f"module\t{name}" for name in job.modules]
+            if job.container[0]:
+                parts.append("\t".join(("container", *job.container)))
+            parts += [f"library\t{path}\t{libraries[path]}\t{self._owners.get(path, '')}" for path in sorted(libraries)]
+        return "\n".join([f"jobs\t{count}", *parts]) + "\n"
+
+
+def mapped(maps: str) -> Iterable[tuple[str, str]]:
+    """Path and file (device and number) of the libraries in the text of a process' maps: code, with .so in its name."""
+    found: dict[tuple[str, str], None] = {}
+    for line in maps.splitlines():
+        fields = line.split(None, 5)
+        if len(fields) < 6 or "x" not in fields[1]:
+            continue
+        path = fields[5].removesuffix(" (deleted)")
+        if path.startswith("/") and ".so" in path.rpartition("/")[2] and "\t" not in path:
+            found[path, f"{fields[3]}:{fields[4]}"] = None
+    return found
+
+
+def environment(raw: bytes) -> tuple[list[str], tuple[str, str]]:
+    """The modules a process was started with, and engine and image of the container that it says it is in."""
+    told = dict(part.partition(b"=")[::2] for part in raw.split(b"\0"))
+    modules = [name for name in told.get(b"LOADEDMODULES", b"").decode(errors="replace").split(":") if name]
+    for engine, name in CONTAINERS:
+        if image := told.get(name.encode(), b"").decode(errors="replace"):
+            return modules, (engine, " ".join(image.split()))
+    return modules, ("", "")
+
+
+def owners(known: dict[str, str], paths: Iterable[str], info: str = "/var/lib/dpkg/info") -> dict[str, str]:
+    """`known` with the packages that own these files, by dpkg's own lists; empty for one that belongs to none."""
+    wanted = {path for path in paths if path not in known}
+    if not wanted:
+        return known
+    found = {} if len(known) > KEPT else dict(known)
+    # What was moved from /lib to /usr/lib keeps its old name in the lists.
+    names = {path: path for path in wanted} | {path.removeprefix("/usr"): path for path in wanted}
+    try:
+        lists = [entry.path for entry in os.scandir(info) if entry.name.endswith(".list")]
+    except OSError:
+        lists = []
+    for file in lists:
+        for line in names.keys() & set(cgroup.text(file).splitlines()):
+            found[names[line]] = file.rpartition("/")[2].removesuffix(".list").partition(":")[0]
+    return found | {path: "" for path in wanted if path not in found}
+
+
+def _octets(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs
+        return file.read()

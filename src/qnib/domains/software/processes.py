@@ -1,0 +1,104 @@
+"""The processes of SLURM's jobs on this machine, and what each of them has mapped and was given.
+
+By the cgroups SLURM made (v1 and v2), else by the children of ``slurmstepd: [J.S]``. What belongs to another user the
+kernel shows to that user: where the agent lacks CAP_SYS_PTRACE it becomes the user for the time of a read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from qnib.domains.host.cgroup import text
+from qnib.domains.slurm.accounting import _folders
+
+Process = tuple[str, str, int]
+"""Job, step, process number."""
+
+
+def processes(mounts: dict[str, str], host: str, proc: str = "/proc") -> list[Process]:
+    """All processes of jobs now running here, but those of the extern step."""
+    for way in (_v1(mounts.get("memory") or mounts.get("cpuacct", ""), host), _v2(mounts.get("unified", ""), host)):
+        found = list(way)
+        if found:
+            return found
+    return list(_children(proc))
+
+
+def _v1(mount: str, host: str) -> Iterator[Process]:
+    if not mount:
+        return
+    for top in (f"slurm_{host}", "slurm"):
+        for _, user in _folders(f"{mount}/{top}", "uid_"):
+            yield from _below(user, "")
+
+
+def _v2(root: str, host: str) -> Iterator[Process]:
+    if not root:
+        return
+    for parent in (f"{root}/system.slice", root):
+        for scope in (f"{host}_slurmstepd.scope", "slurmstepd.scope"):
+            yield from _below(f"{parent}/{scope}", "/user")
+
+
+def _below(folder: str, inner: str) -> Iterator[Process]:
+    for job, jobs in _folders(folder, "job_"):
+        for step, steps in _folders(jobs, "step_"):
+            if step == "extern":
+                continue
+            for _, task in _folders(steps + inner, "task_"):
+                for pid in text(f"{task}/cgroup.procs").split():
+                    if pid != "0":  # one that this machine's processes cannot see
+                        yield job, step, int(pid)
+
+
+def _children(proc: str) -> Iterator[Process]:
+    parents: dict[int, int] = {}
+    steps: dict[int, tuple[str, str]] = {}
+    for name in os.listdir(proc):  # noqa: PTH208 - called every few seconds on a node, pathlib costs
+        if not name.isdigit():
+            continue
+        head, _, rest = text(f"{proc}/{name}/stat").rpartition(")")
+        fields = rest.split()
+        if len(fields) < 2:
+            continue
+        parents[int(name)] = int(fields[1])
+        if head.endswith("(slurmstepd"):
+            title = text(f"{proc}/{name}/cmdline").split("\0")[0]
+            if title.startswith("slurmstepd: [") and "." in title:
+                job, _, step = title[13:].partition("]")[0].partition(".")
+                steps[int(name)] = job, step
+    for pid in parents:
+        top, seen = parents[pid], 0
+        while top not in steps and top in parents and seen < 100:
+            top, seen = parents[top], seen + 1
+        if top in steps and pid not in steps and steps[top][1] != "extern":
+            yield (*steps[top], pid)
+
+
+def command(pid: int, proc: str = "/proc") -> str:
+    """The program's name as the kernel keeps it, 15 characters; empty when it has ended."""
+    return text(f"{proc}/{pid}/comm").strip()
+
+
+@contextmanager
+def as_owner(pid: int, proc: str = "/proc") -> Iterator[None]:
+    """For the time of a read be who owns that process, where we are root. Raises OSError when it has ended.
+
+    Only the effective IDs change: nobody but root may signal or trace us meanwhile.
+    """
+    owner = os.stat(f"{proc}/{pid}")  # noqa: PTH116 - pathlib costs
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    group = os.getegid()
+    os.setegid(owner.st_gid)
+    try:
+        os.seteuid(owner.st_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    finally:
+        os.setegid(group)
