@@ -28,7 +28,8 @@ def write(folder: Path, **files: str) -> None:
 
 def test_mounts_of_all_kinds() -> None:
     assert cgroup.mounts(MOUNTS) == {
-        "memory": "/sys/fs/cgroup/memory", "cpuacct": "/sys/fs/cgroup/cpuacct", "unified": "/sys/fs/cgroup/unified"
+        "memory": "/sys/fs/cgroup/memory", "cpuacct": "/sys/fs/cgroup/cpuacct", "cpu": "/sys/fs/cgroup/cpuacct",
+        "unified": "/sys/fs/cgroup/unified",
     }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ class Task:
         self.capture = capture
         self.pace = pace or Pace()
         self.due = now + first
-        self.read = capture.start(host) if capture.start is not None else None
+        self.reader = capture.start(host) if capture.start is not None else None
         self.process: subprocess.Popen[bytes] | None = None
         self.answer = bytearray()
         self.taken_at = 0.0
@@ -106,8 +106,8 @@ class Task:
         self._started = now
         self._changed = 0.0
         self.due = now + self.capture.interval
-        if self.read is not None:
-            return self.read()
+        if self.reader is not None:
+            return self.reader()
         self.pace.begin(now)
         if self.capture.command[0] == "cat":
             return read_files(self.capture.command[1:])

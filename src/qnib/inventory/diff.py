@@ -21,8 +21,8 @@ _TICK = timedelta(microseconds=1)
 @cache
 def lasting() -> frozenset[str]:
     """The kinds whose things are known by their content: nobody need tell of them again."""
-    kinds = [kind for domain in all_domains() for kind in (*domain.entities, *domain.relations)]
-    return frozenset(kind.name for kind in kinds if kind.lasting)
+    things = {kind.name for domain in all_domains() for kind in domain.entities if kind.lasting}
+    return frozenset(things | {kind.name for domain in all_domains() for kind in domain.relations if kind.lasting})
 
 
 @dataclass(frozen=True, slots=True)

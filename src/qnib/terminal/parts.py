@@ -42,16 +42,17 @@ def _container(settings: Settings, cluster: Cluster, plan: Blueprint, rung: Rung
         (cluster.details["package"], INSIDE, "ro"),
         (str(agent), "/etc/qnib/agent.json", "ro"),
     ]
-    environment: dict[str, str] = {}
+    # What a container cannot know of itself; its agent tells it with the limits it sees.
+    environment = {"QNIB_CONTAINER": plan.container(host), "QNIB_IMAGE": image}
     if role == "fabric":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("fabric.topology", "fabric.start")]
-        environment = {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan.leaf).items()}
+        environment |= {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan.leaf).items()}
     else:
         binds += [(str(home / "etc" / "munge.key"), "/etc/qnib/munge.key", "ro"), (plan.home_volume, "/home", "rw")]
     if role == "controller":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
     if role == "node":
-        environment = {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, node_number(host))}
+        environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, node_number(host))}
     limits: dict[str, float] = {"memory": memory, "cpus": cpus}
     parent = ""
     if rung.jobs_limited:

@@ -14,7 +14,7 @@ ENTITIES = (
         lasting=True,
     ),
     EntityKind(
-        "Package", "One version of a package", key="as its file is called: name_version_arch.deb, name-version.arch.rpm",
+        "Package", "One version of a package", key="its file's name: name_version_arch.deb, name-version.arch.rpm",
         properties={"name": "string", "version": "string", "arch": "string", "format": "string"}, lasting=True,
     ),
     EntityKind(

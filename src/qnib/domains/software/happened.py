@@ -1,4 +1,4 @@
-"""A machine whose packages or modules changed, told with what changed: the one line that was missing before a failure."""
+"""A machine whose packages or modules changed, and in what: the line that is missing in the log before a failure."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ from qnib.model import HERE, Entity, Known, Ref, Relation, Snapshot
 
 EVERY = 3.0
 """Seconds between two looks at which jobs there are: a few folders are listed."""
+SCAN = 12.0
+"""The same where SLURM makes no cgroups, and all processes of the machine have to be looked at."""
 AGES = (2.0, 8.0, 30.0, 60.0)
 THEN = 300.0
 """Ages of a job, in seconds, at which its processes are looked at, and how often afterwards."""
@@ -187,13 +189,20 @@ class Watch:
         self._builds: dict[tuple[str, str], str] = {}
         self._owners: dict[str, str] = {}
         self._told, self._told_at = "", -AGAIN
+        self._scan_at = -SCAN
 
     def read(self) -> str | None:
         now = self._now()
+        found = processes.by_cgroup(self._mounts, self._host)
+        if not found:
+            if now < self._scan_at + SCAN:
+                return None
+            self._scan_at = now
+            found = list(processes.by_parent(self._proc))
         running: dict[str, list[tuple[str, int]]] = {}
-        for job, step, pid in processes.processes(self._mounts, self._host, self._proc):
-            running.setdefault(job, []).append((step, pid))
-        self._jobs = {job: self._jobs.get(job) or _Job(now) for job in running}
+        for number, step, pid in found:
+            running.setdefault(number, []).append((step, pid))
+        self._jobs = {number: self._jobs.get(number) or _Job(now) for number in running}
         for number, job in self._jobs.items():
             if now >= (job.next or job.first + AGES[0]):
                 self._look(job, running[number])

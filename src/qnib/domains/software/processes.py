@@ -17,13 +17,10 @@ Process = tuple[str, str, int]
 """Job, step, process number."""
 
 
-def processes(mounts: dict[str, str], host: str, proc: str = "/proc") -> list[Process]:
-    """All processes of jobs now running here, but those of the extern step."""
-    for way in (_v1(mounts.get("memory") or mounts.get("cpuacct", ""), host), _v2(mounts.get("unified", ""), host)):
-        found = list(way)
-        if found:
-            return found
-    return list(_children(proc))
+def by_cgroup(mounts: dict[str, str], host: str) -> list[Process]:
+    """All processes of jobs now running here, but those of the extern step: a few folders are listed."""
+    found = list(_v1(mounts.get("memory") or mounts.get("cpuacct", ""), host))
+    return found or list(_v2(mounts.get("unified", ""), host))
 
 
 def _v1(mount: str, host: str) -> Iterator[Process]:
@@ -53,7 +50,8 @@ def _below(folder: str, inner: str) -> Iterator[Process]:
                         yield job, step, int(pid)
 
 
-def _children(proc: str) -> Iterator[Process]:
+def by_parent(proc: str = "/proc") -> Iterator[Process]:
+    """The same where SLURM makes no cgroups: every process of the machine is looked at."""
     parents: dict[int, int] = {}
     steps: dict[int, tuple[str, str]] = {}
     for name in os.listdir(proc):  # noqa: PTH208 - called every few seconds on a node, pathlib costs
@@ -69,8 +67,8 @@ def _children(proc: str) -> Iterator[Process]:
             if title.startswith("slurmstepd: [") and "." in title:
                 job, _, step = title[13:].partition("]")[0].partition(".")
                 steps[int(name)] = job, step
-    for pid in parents:
-        top, seen = parents[pid], 0
+    for pid, parent in parents.items():
+        top, seen = parent, 0
         while top not in steps and top in parents and seen < 100:
             top, seen = parents[top], seen + 1
         if top in steps and pid not in steps and steps[top][1] != "extern":
