@@ -1,7 +1,7 @@
 """What is known to go wrong with software: machines of one job that are not alike.
 
-The facts a check is given: ``differences``, rows of {aspect, item, usual, others: [{value, hosts, count}]} as
-`qnib.inventory.differs` makes them; ``hosts``, how many were compared.
+The facts a check is given: ``differences``, rows of {aspect, item, usual: {value, hosts, count} or None, others: the
+same of those that differ}; ``count``, how many hosts were compared.
 """
 
 from __future__ import annotations
@@ -27,30 +27,45 @@ MOST = 12
 
 
 def nodes_differ(facts: Mapping[str, object]) -> Sequence[Finding]:
+    """A finding for each set of hosts that differs in an aspect; where no value is the usual one, one for all."""
     rows = facts.get("differences")
     if not isinstance(rows, list | tuple):
         return ()
     together: dict[tuple[str, str], list[str]] = {}
+    divided: dict[tuple[str, str], list[str]] = {}
     for row in rows:
+        if row["usual"] is None:
+            hosts = " and ".join(other["hosts"] for other in row["others"])
+            values = " or ".join(other["value"] for other in row["others"])
+            divided.setdefault((row["aspect"], hosts), []).append(f"{row['item']} {values}")
+            continue
         for other in row["others"]:
-            usual = f" (most: {row['usual']})" if row["usual"] else ""
-            together.setdefault((row["aspect"], other["hosts"]), []).append(f"{row['item']} {other['value']}{usual}")
-    found = [_finding(aspect, hosts, told) for (aspect, hosts), told in together.items()]
+            told = f"{row['item']} {other['value']} (most: {row['usual']['value']})"
+            together.setdefault((row["aspect"], other["hosts"]), []).append(told)
+    found = [
+        _finding(f"{hosts} {_verb(hosts)} from the others in", aspect, told)
+        for (aspect, hosts), told in together.items()
+    ]
+    found += [_finding(f"{hosts} differ in", aspect, told) for (aspect, hosts), told in divided.items()]
     return found[:MOST]
 
 
-def _finding(aspect: str, hosts: str, told: list[str]) -> Finding:
+def _verb(hosts: str) -> str:
+    return "differ" if "[" in hosts or "," in hosts else "differs"
+
+
+def _finding(start: str, aspect: str, told: list[str]) -> Finding:
     more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
     return Finding(
-        "nodes_differ", "warn", f"{hosts} differs from the others in {WORDS[aspect]}: {', '.join(told[:SHOWN])}{more}.",
-        ADVICE[aspect], (f"{len(told)} difference{'s' if len(told) > 1 else ''}",),
+        "nodes_differ", "warn", f"{start} {WORDS[aspect]}: {', '.join(told[:SHOWN])}{more}.", ADVICE[aspect],
+        (f"{len(told)} difference{'s' if len(told) > 1 else ''}",),
     )
 
 
 WORDS = {
-    "packages": "packages", "kernel": "its kernel", "libraries": "loaded libraries", "modules": "loaded modules",
+    "packages": "packages", "kernel": "kernel or system", "libraries": "loaded libraries", "modules": "loaded modules",
     "available": "available modules", "slurm": "SLURM's version", "resources": "memory or CPUs",
-    "ports": "its fabric port", "interfaces": "its network interface", "container": "its container",
+    "ports": "fabric ports", "interfaces": "network interfaces", "container": "containers",
 }
 
 CHECKS = (
