@@ -118,6 +118,23 @@ export class Answers {
     }
   }
 
+  /** compute5 has an older library, as a node that was reinstalled by hand would. */
+  differs(q, now) {
+    const job = this.job(q.job, now)
+    if (!job) return null
+    const all = unfold(job.nodes), odd = all.filter((n) => n === 'compute5'), usual = all.filter((n) => n !== 'compute5')
+    const row = (aspect, title, item, value, most) => ({ aspect, title, item, of_cluster: false, usual: { value: most, hosts: fold(usual), count: usual.length }, others: [{ value, hosts: fold(odd), count: 1 }] })
+    const differences = odd.length && usual.length ? [row('packages', 'packages', 'libucx0', '1.18.0-1', '1.18.1-2'), row('libraries', 'loaded libraries', 'libucp.so', '/opt/old/lib', '/usr/lib/x86_64-linux-gnu')] : []
+    const compared = [['packages', 'packages', 431], ['libraries', 'loaded libraries', 59], ['kernel', 'kernel and system', 2], ['slurm', "SLURM's version", 1], ['ports', 'fabric ports', 1]]
+    return {
+      job: { id: job.id, key: job.key, name: job.name }, at: iso(now), hosts: job.nodes, count: all.length, odd: fold(differences.length ? odd : []), odd_count: differences.length ? 1 : 0,
+      sentence: differences.length ? `compute5 differs from the other ${usual.length}: 1 difference in packages and 1 in loaded libraries.` : `No differences between the ${all.length} hosts in 431 packages, loaded libraries, kernel and system, SLURM's version and fabric ports.`,
+      compared: compared.map(([aspect, title, items]) => ({ aspect, title, items, differences: differences.filter((d) => d.aspect === aspect).length, hosts: job.nodes, count: all.length, unknown: '', unknown_count: 0 })),
+      untold: ['loaded modules', 'available modules'], differences, difference_count: differences.length,
+      findings: differences.map((d) => ({ name: 'nodes_differ', severity: 'warn', sentence: `compute5 differs from the others in ${d.title}.`, advice: d.aspect === 'packages' ? 'Bring them to one version with the package manager or the image; drain the host until that is done.' : 'See which path each loads (`LD_LIBRARY_PATH`, modules, RPATH) and which package owns it.', evidence: [], about: null })),
+    }
+  }
+
   series(q, now) {
     const from = Date.parse(q.from) / 1000 || now - 3600, until = Math.min(Date.parse(q.until) / 1000 || now, now)
     const job = q.job && this.world.job(q.job)

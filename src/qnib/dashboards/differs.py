@@ -66,7 +66,8 @@ def _told(sources: Sources, found: Differing, at: datetime | None) -> dict[str, 
     rows = [
         {
             "aspect": row.aspect, "title": row.title, "item": row.item,
-            "usual": _group(row.usual) if row.usual else None, "others": [_group(one) for one in row.others],
+            "usual": _group(row.usual) if row.usual else None, "of_cluster": row.of_cluster,
+            "others": [_group(one) for one in row.others],
         } for row in found.differences
     ]
     compared = [
@@ -94,13 +95,16 @@ def sentence(found: Differing) -> str:
         return f"Nothing is known of {fold(found.hosts)} that could be compared."
     if len(found.hosts) == 1:
         return f"{found.hosts[0]} is one host: there is nothing to compare it with."
-    parts = [f"{one.differences} in {one.title}" for one in found.compared if one.differences]
+    parts = [(one.differences, one.title) for one in found.compared if one.differences]
     if parts:
-        number = f"{found.count} difference{'s' if found.count > 1 else ''}: {_listed(parts)}."
+        (number, title), *rest = parts
+        first = f"{number} difference{'s' if number > 1 else ''} in {title}"
+        what = _listed([first, *(f"{number} in {title}" for number, title in rest)])
         if not found.odd:
-            return f"{number} As many hosts have the one as the other."
+            return f"As many hosts have the one as the other: {what}."
         others = len(found.hosts) - len(found.odd)
-        return f"{fold(found.odd)} differ{'s' if len(found.odd) == 1 else ''} from the other {others}. {number}"
+        beside = f"the other {others}" if others > 1 else "the other" if others else "what is usual"
+        return f"{fold(found.odd)} differ{'s' if len(found.odd) == 1 else ''} from {beside}: {what}."
     told = _listed([f"{one.items} {one.title}" if one.aspect == "packages" else one.title for one in found.compared])
     unknown = {host for one in found.compared for host in one.unknown}
     missing = f" Not everything is known of {fold(unknown)}." if unknown else ""

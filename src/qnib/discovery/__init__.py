@@ -23,7 +23,10 @@ from qnib.monitoring.spool import Record
 
 TOPICS = {
     "jobs": {"Job", "Attempt", "JOBCLIENT"},
-    "nodes": {"Node", "Partition", "Host", "PART_OF", "ALIAS_OF"},
+    "nodes": {
+        "Node", "Partition", "Host", "PART_OF", "ALIAS_OF", "HAS_SOFTWARE", "LOADED_ON", "Interface", "PLUGGED_INTO",
+        "Container", "RUNS_IN",
+    },
     "fabric": {"SW", "HCA", "PORT", "CONNECTION", "LINK", "CABLE"},
 }
 """What pages show, by the kinds whose change concerns them."""

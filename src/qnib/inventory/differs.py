@@ -7,11 +7,11 @@ host of which nothing is known in an aspect is named as such there: silence is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from qnib.inventory.facts import Facts
-from qnib.inventory.profiles import ASPECTS, Asked, Aspect, Profile
+from qnib.inventory.profiles import ASPECTS, Asked, Aspect, Profile, Profiles
 
 MOST = 500
 """Differences that are told; all are counted."""
@@ -27,13 +27,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`usual` is the value most hosts have, None where two are as frequent; `others` are all others then."""
+    """`usual` is the value most hosts have, None where two are as frequent; `others` are all others then.
+
+    `of_cluster`: among these hosts two are as frequent, but of the cluster's hosts most have the usual one.
+    """
 
     aspect: str
     title: str
     item: str
     usual: Group | None
     others: list[Group]
+    of_cluster: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +74,17 @@ def differs(
     found = Differing(list(hosts))
     odd: dict[str, None] = {}
     for aspect in ASPECTS:
-        if aspect.name in {"libraries", "modules"} and not job:
+        if aspect.of_job and not job:
             continue
         profiles = aspect.of(asked)
         known = [host for host in hosts if host in profiles]
         if not known or not any(profiles[host] for host in known):
             found.untold.append(aspect.title)
             continue
-        groups: dict[int, tuple[Profile, list[str]]] = {}
-        for host in known:
-            groups.setdefault(id(profiles[host]), (profiles[host], []))[1].append(host)
-        rows = list(_differences(aspect, list(groups.values())))
-        items = len(set().union(*(profile for profile, _ in groups.values())))
+        rows = differences_of(aspect, {host: profiles[host] for host in known})
+        if not aspect.of_job and any(row.usual is None for row in rows):
+            rows = _by_cluster(rows, aspect, asked)
+        items = len(set().union(*{id(profiles[host]): profiles[host] for host in known}.values()))
         unknown = [host for host in hosts if host not in profiles]
         found.compared.append(Compared(aspect.name, aspect.title, items, known, unknown, len(rows)))
         found.count += len(rows)
@@ -89,6 +92,14 @@ def differs(
         odd.update((host, None) for row in rows if row.usual for group in row.others for host in group.hosts)
     found.odd = [host for host in hosts if host in odd]
     return found
+
+
+def differences_of(aspect: Aspect, profiles: Profiles) -> list[Difference]:
+    """The items in which these hosts are not alike."""
+    groups: dict[int, tuple[Profile, list[str]]] = {}
+    for host, profile in profiles.items():
+        groups.setdefault(id(profile), (profile, []))[1].append(host)
+    return list(_differences(aspect, list(groups.values())))
 
 
 def _differences(aspect: Aspect, groups: list[tuple[Profile, list[str]]]) -> Iterable[Difference]:
@@ -105,6 +116,24 @@ def _differences(aspect: Aspect, groups: list[tuple[Profile, list[str]]]) -> Ite
         made.sort(key=lambda group: (-len(group.hosts), group.value))
         tie = len(made[0].hosts) == len(made[1].hosts)
         yield Difference(aspect.name, aspect.title, item, None if tie else made[0], made if tie else made[1:])
+
+
+def _by_cluster(rows: list[Difference], aspect: Aspect, asked: Asked) -> list[Difference]:
+    """Where these hosts are divided, the cluster's hosts decide."""
+    every = sorted({fact.key for fact in asked.entities("Host")} | set(asked.hosts))
+    if len(every) == len(asked.hosts):
+        return rows
+    wide = differences_of(aspect, aspect.of(Asked(asked.facts, asked.cluster, every, asked.at)))
+    usual = {row.item: set(row.usual.hosts) for row in wide if row.usual}
+    found = []
+    for row in rows:
+        most = next((one for one in row.others if usual.get(row.item, set()).issuperset(one.hosts)), None)
+        if row.usual is None and most is not None:
+            others = [one for one in row.others if one is not most]
+            found.append(replace(row, usual=most, others=others, of_cluster=True))
+        else:
+            found.append(row)
+    return found
 
 
 def _words(values: list[tuple[str, ...]], absent: str) -> dict[tuple[str, ...] | None, str]:

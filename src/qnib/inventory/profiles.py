@@ -31,6 +31,8 @@ class Aspect:
     absent: str
     """What a host has that lacks an item."""
     of: Callable[[Asked], Profiles]
+    of_job: bool = False
+    """Known of a host only with a job."""
 
 
 @dataclass(slots=True)
@@ -238,8 +240,8 @@ def _octets(value: Scalar) -> str:
 ASPECTS = (
     Aspect("packages", "packages", "not installed", _packages),
     Aspect("kernel", "kernel and system", "not told", _kernel),
-    Aspect("libraries", "loaded libraries", "not loaded", _libraries),
-    Aspect("modules", "loaded modules", "not loaded", _modules),
+    Aspect("libraries", "loaded libraries", "not loaded", _libraries, of_job=True),
+    Aspect("modules", "loaded modules", "not loaded", _modules, of_job=True),
     Aspect("available", "available modules", "not there", _available),
     Aspect("slurm", "SLURM's version", "not told", _slurm),
     Aspect("resources", "memory and CPUs", "not told", _resources),

@@ -85,6 +85,21 @@ export interface Placement {
   better: { nodes: string; switches: Placement['switches']; mean: number; sentence: string } | null // free when it started, and closer
 }
 
+/** GET /api/differs?job=KEY|hosts=compute[0-3]&at= : which hosts are not like the others, and in what */
+export interface Differs {
+  job: { id: number; key: string; name: string } | null
+  at: string
+  hosts: string; count: number // folded
+  odd: string; odd_count: number // hosts that are among the exceptions
+  sentence: string
+  compared: { aspect: string; title: string; items: number; differences: number; hosts: string; count: number; unknown: string; unknown_count: number }[]
+  untold: string[] // titles of what is known of no host
+  differences: { aspect: string; title: string; item: string; usual: HostsWith | null; of_cluster: boolean; others: HostsWith[] }[] // at most 500
+  difference_count: number
+  findings: Finding[]
+}
+export interface HostsWith { value: string; hosts: string; count: number }
+
 /** GET /api/nodes?cluster= -> { nodes: Node[] } */
 export interface Node {
   name: string; state: string; status: Status; reason: string

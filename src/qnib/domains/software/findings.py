@@ -40,7 +40,8 @@ def nodes_differ(facts: Mapping[str, object]) -> Sequence[Finding]:
             divided.setdefault((row["aspect"], hosts), []).append(f"{row['item']} {values}")
             continue
         for other in row["others"]:
-            told = f"{row['item']} {other['value']} (most: {row['usual']['value']})"
+            most = "most of the cluster" if row.get("of_cluster") else "most"
+            told = f"{row['item']} {other['value']} ({most}: {row['usual']['value']})"
             together.setdefault((row["aspect"], other["hosts"]), []).append(told)
     found = [
         _finding(f"{hosts} {_verb(hosts)} from the others in", aspect, told)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from qnib.domains.host import cgroup
@@ -20,7 +20,7 @@ from qnib.domains.software.elf import build_id
 from qnib.domains.software.modules import module
 from qnib.domains.software.sets import settle as settle_sets
 from qnib.domains.software.sets import whole
-from qnib.model import HERE, Entity, Known, Ref, Relation, Snapshot
+from qnib.model import ALWAYS, HERE, Entity, Known, Ref, Relation, Snapshot
 
 EVERY = 3.0
 """Seconds between two looks at which jobs there are: a few folders are listed."""
@@ -146,7 +146,18 @@ def settle(snapshot: Snapshot, known: Known, at: datetime) -> Snapshot:
     relations = [tie for tie in relations if tie.kind not in {"HOLDS", "STANDS_ON"} or tie.source in sets]
     held = sets | {tie.target for tie in relations if tie.kind == "HOLDS"}
     entities = [one for one in snapshot.entities if one.ref in held]
-    return settle_sets(Snapshot(entities, relations, snapshot.complete), known, at)
+    settled = settle_sets(Snapshot(entities, relations, snapshot.complete), known, at)
+    told = {one.ref for one in settled.entities}
+    return replace(settled, entities=[*settled.entities, *_owned((e for e in entities if e.ref not in told), known)])
+
+
+def _owned(entities: Iterable[Entity], known: Known) -> Iterator[Entity]:
+    """Libraries whose package is told for the first time: it is looked up later than they are seen."""
+    for one in entities:
+        if one.properties.get("package"):
+            held = known.find("Library", one.key)
+            if held and not held[0].properties.get("package"):
+                yield replace(one, since=ALWAYS)
 
 
 def _job(number: str, known: Known) -> Ref | None:
