@@ -17,7 +17,7 @@ from qnib.inventory import forwarding
 from qnib.inventory.earlier import known_at
 from qnib.inventory.facts import Changes, Facts, canonical
 from qnib.inventory.graph import Graph
-from qnib.model import HERE, Capture, Change, Event, Ref, Relation, Scalar, Snapshot
+from qnib.model import HERE, Capture, Change, Entity, Event, Ref, Relation, Snapshot
 from qnib.monitoring import events
 from qnib.monitoring.spool import Record
 
@@ -124,18 +124,23 @@ def _listed(change: Change) -> dict[str, str]:
 def placed(snapshot: Snapshot, host: str) -> Snapshot:
     """`snapshot` with the name of the machine it was taken on wherever it says `HERE`."""
 
-    def value(old: Scalar) -> Scalar:
-        return host if old == HERE else old
+    def key(old: str) -> str:
+        return host + old.removeprefix(HERE) if old.startswith(HERE) else old
 
-    def ref(old: Ref) -> Ref:
-        return Ref(old.kind, host + old.key.removeprefix(HERE)) if old.key.startswith(HERE) else old
+    def entity(old: Entity) -> Entity:
+        if not old.key.startswith(HERE) and HERE not in old.properties.values():
+            return old
+        properties = {name: host if told == HERE else told for name, told in old.properties.items()}
+        return replace(old, key=key(old.key), properties=properties)
 
-    entities = [
-        replace(one, key=ref(one.ref).key, properties={name: value(told) for name, told in one.properties.items()})
-        for one in snapshot.entities
-    ]
-    relations = [replace(tie, source=ref(tie.source), target=ref(tie.target)) for tie in snapshot.relations]
-    return replace(snapshot, entities=entities, relations=relations)
+    def relation(old: Relation) -> Relation:
+        source, target = old.source, old.target
+        if not source.key.startswith(HERE) and not target.key.startswith(HERE):
+            return old
+        return replace(old, source=Ref(source.kind, key(source.key)), target=Ref(target.kind, key(target.key)))
+
+    entities, relations = map(entity, snapshot.entities), map(relation, snapshot.relations)
+    return replace(snapshot, entities=list(entities), relations=list(relations))
 
 
 def read_head(head: bytes, record: Record) -> Source:

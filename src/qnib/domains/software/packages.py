@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 
 from qnib.domains.software.sets import whole
 from qnib.model import HERE, Entity, Ref, Relation, Snapshot
@@ -28,6 +29,11 @@ def parse_dpkg(text: str, at: datetime) -> Snapshot:
 
     Plain ``dpkg-query -W`` is refused: it lists what was removed like what is there.
     """
+    return _dpkg(text)
+
+
+@lru_cache(maxsize=8)  # a cluster's hosts mostly say the same
+def _dpkg(text: str) -> Snapshot:
     if text.startswith("Package:"):
         found = list(_stanzas(text))
     elif text.startswith("Desired="):
@@ -41,6 +47,11 @@ def parse_dpkg(text: str, at: datetime) -> Snapshot:
 
 def parse_rpm(text: str, at: datetime) -> Snapshot:
     """From `RPM` or plain ``rpm -qa``. Raises ValueError with the line."""
+    return _rpm(text)
+
+
+@lru_cache(maxsize=8)
+def _rpm(text: str) -> Snapshot:
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
