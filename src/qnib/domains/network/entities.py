@@ -29,6 +29,6 @@ RELATIONS = (
     RelationKind("FACES", "Interface", "Interface", "Two hosts see each other by LLDP, without a switch that tells so"),
     RelationKind(
         "SEES", "Interface", "Alias", "The host has this MAC address among its neighbours (ARP, ND)",
-        properties={"addresses": "string"},
+        properties={"address": "string", "addresses": "string"},
     ),
 )

@@ -139,13 +139,14 @@ def _neigh(number: int, line: str) -> tuple[str, str, str, Iterable[str]]:
 
 def _seen(rows: Iterable[tuple[str, str, str, Iterable[str]]]) -> Snapshot:
     found: dict[tuple[str, str], set[str]] = {}
-    for dev, address, told, states in rows:
-        mac = told.lower()
+    for dev, address, lladdr, states in rows:
+        mac = lladdr.lower()
         if dev and _MAC.fullmatch(mac) and not _GONE & set(states) and mac.strip("0:"):
             found.setdefault((dev, mac), set()).add(address)
     entities = {mac: Entity("Alias", f"mac:{mac}", {"name": mac, "kind": "mac"}) for _, mac in found}
-    relations = [
-        Relation("SEES", Ref("Interface", f"{HERE}/{dev}"), entities[mac].ref, {"addresses": " ".join(sorted(known))})
-        for (dev, mac), known in sorted(found.items())
-    ]
+    relations = []
+    for (dev, mac), known in sorted(found.items()):
+        addresses = sorted(known, key=lambda address: (":" in address, address))
+        told: dict[str, Scalar] = {"address": addresses[0], "addresses": " ".join(addresses)}
+        relations.append(Relation("SEES", Ref("Interface", f"{HERE}/{dev}"), entities[mac].ref, told))
     return Snapshot(list(entities.values()), relations, frozenset({"SEES"}))
