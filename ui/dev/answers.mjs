@@ -111,6 +111,12 @@ export class Answers {
     return {
       ...this.node(name, now),
       aliases: [{ name, kind: 'NodeName', since: iso(w.began - 5.6 * 3600) }, { name: `${name}.demo`, kind: 'FQDN', since: iso(w.began - 5.6 * 3600) }, { name: `${name} HCA-1`, kind: 'NodeDescription', since: iso(w.began - 5.5 * 3600) }],
+      machine: {
+        kernel: '6.12.38+deb13-amd64', os: 'Debian GNU/Linux 13 (trixie)', modules: null,
+        packages: { key: i === 5 ? 'b2' : 'a1', name: i === 5 ? 'packages b2c4e6' : 'packages a1b2c3', size: 431, since: iso(w.began - 5.6 * 3600), alike: i === 5 ? 0 : 6, hosts: 8 },
+        container: { name: `qnib-${CLUSTER}-${name}`, engine: 'podman', image: 'localhost/qnib/slurm:11b6d94396b7', memory: 512 * 1048576, cpus: 2, state: 'running' },
+        interfaces: [{ name: 'eth0', state: 'up', speed: 10000, mtu: 1500, mac: `02:00:00:00:00:0${i}`, addresses: `10.213.0.1${i}/24`, switch: null, port: null }],
+      },
       port: { hca: name, switch: leaf(name), switch_port: (i % 4) + 1, cable: `c${i + 1}`, rate: '56 Gb/s (4X FDR)', state: 'Active' },
       history: w.jobs.filter((j) => j.hosts.includes(name)).map((j) => ({ job: w.full(j, now), since: iso(j.start), until: iso(j.end) })),
       findings: name === 'compute5' ? [{ name: 'symbol-errors', severity: 'warn', sentence: 'The port SW2/2 – compute5 saw 37 symbol errors in the last hour.', advice: 'Clean or swap the cable c6, then watch whether the errors follow it.', evidence: ['perfquery SW2/2'], about: 'PORT:SW2/2' }] : [],

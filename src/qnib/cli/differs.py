@@ -1,4 +1,4 @@
-"""``qnib job differs`` and ``qnib node differs``: which hosts are not like the others, and in what."""
+"""``qnib job differs`` and ``qnib node differs``: which hosts are not like the others, and in what; what a node is."""
 
 from __future__ import annotations
 
@@ -67,3 +67,21 @@ def _show(asked: dict[str, str], as_json: bool, as_csv: bool) -> None:
 
 def _hosts(group: dict[str, Any] | None) -> str:
     return str(group["hosts"]) if group else ""
+
+
+def machine_lines(machine: dict[str, Any]) -> list[str]:
+    """What is known of a node as a machine, a line each."""
+    lines = [f"System {machine['os'] or 'unknown'}, kernel {machine['kernel']}"] if machine["kernel"] else []
+    for what in ("packages", "modules"):
+        if (told := machine[what]) is not None:
+            lines.append(f"{told['size']} {what}, the same on {told['alike']} of {told['hosts'] - 1} other hosts")
+    if (told := machine["container"]) is not None:
+        memory = f", {told['memory'] >> 20} MiB" if told["memory"] else ""
+        cpus = f", {told['cpus']:g} CPUs" if told["cpus"] else ""
+        lines.append(f"Container {told['name']} of {told['engine']}, image {told['image'] or 'unknown'}{memory}{cpus}")
+    for one in machine["interfaces"]:
+        speed = f", {one['speed']} Mb/s" if one["speed"] else ""
+        switch = f", on {one['switch']} port {one['port']}" if one["port"] else ""
+        addresses = f" {one['addresses']}" if one["addresses"] else ""
+        lines.append(f"Interface {one['name']} {one['state']}{addresses}, MTU {one['mtu']}{speed}{switch}")
+    return lines

@@ -117,6 +117,8 @@ def _nodes(app: typer.Typer) -> None:
                 f"Fabric {port['hca']} on {port['switch']} port {port['switch_port']}, {port['rate']}, {port['state']},"
                 f" cable {port['cable']}"
             )
+        for line in differs.machine_lines(page["machine"]):
+            print(line)
         for entry in page["history"]:
             job = entry["job"]
             print(f"  job {job['id']}  {job['name']}  {job['state']}  {entry['since']} until {entry['until'] or 'now'}")

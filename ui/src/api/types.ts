@@ -111,11 +111,22 @@ export interface Node {
 /** GET /api/nodes/{name}?cluster= */
 export interface NodePage extends Node {
   aliases: { name: string; kind: string; since: string }[]
+  machine: Machine
   port: { hca: string; switch: string; switch_port: number; cable: string; rate: string; state: string } | null
   history: { job: Job; since: string; until: string | null }[]
   findings: Finding[]
   panels: PanelSpec[]
 }
+
+/** What a node is as a machine; what nobody has told of is null or empty. */
+export interface Machine {
+  kernel: string | null; os: string | null
+  packages: SoftwareOf | null; modules: SoftwareOf | null
+  container: { name: string; engine: string; image: string | null; memory: number | null; cpus: number | null; state: string } | null
+  interfaces: { name: string; state: string; speed: number | null; mtu: number; mac: string; addresses: string | null; switch: string | null; port: string | null }[]
+}
+/** `alike`: how many of the other `hosts` - 1 have the very same */
+export interface SoftwareOf { key: string; name: string; size: number; since: string; alike: number; hosts: number }
 
 /** A panel as the server asks the UI to draw it: one of seven kinds, with the query that fills it. */
 export interface PanelSpec {
