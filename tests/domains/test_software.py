@@ -236,6 +236,8 @@ def test_of_an_environment_only_modules_and_the_container_are_read() -> None:
     raw = b"SECRET=x\0LOADEDMODULES=gcc/12:openmpi/5\0APPTAINER_CONTAINER=/i/a.sif\0\xff\xfe\0"
     assert loaded.environment(raw) == (["gcc/12", "openmpi/5"], ("apptainer", "/i/a.sif"))
     assert loaded.environment(b"") == ([], ("", ""))
+    hostile = b"LOADEDMODULES=ok/1:two\nlines:\ttab:" + b"x" * 400 + b"\0SINGULARITY_CONTAINER=a\njob\t7\0"
+    assert loaded.environment(hostile) == (["ok/1"], ("singularity", "a job 7")), "nobody writes lines of ours"
 
 
 def test_build_ids_are_those_of_the_toolchain() -> None:

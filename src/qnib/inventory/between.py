@@ -12,8 +12,8 @@ import orjson
 
 from qnib.engine import DATABASE, Engine
 from qnib.errors import WrongUse
-from qnib.inventory.diff import lasting
 from qnib.inventory.fact import Fact, from_row
+from qnib.inventory.lasting import lasting
 
 What = Literal["began", "ended", "changed", "learnt"]
 LATE = timedelta(minutes=2)

@@ -8,21 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
 
-from qnib.domains import all_domains
 from qnib.inventory.fact import Changes, Fact, Form, Identity, relation_key
+from qnib.inventory.lasting import lasting
 from qnib.inventory.memory import Memory
 from qnib.model import Ref, Scalar, Snapshot
 
 _TICK = timedelta(microseconds=1)
-
-
-@cache
-def lasting() -> frozenset[str]:
-    """The kinds whose things are known by their content: nobody need tell of them again."""
-    things = {kind.name for domain in all_domains() for kind in domain.entities if kind.lasting}
-    return frozenset(things | {kind.name for domain in all_domains() for kind in domain.relations if kind.lasting})
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ AGAIN = 600.0
 """Seconds after which the same is told again."""
 ALIKE, MOST = 3, 12
 """Processes of one program in a step, and of one job, that are looked at: ranks are alike."""
+LARGEST, LONGEST = 2000, 300
+"""Most libraries of a process or modules of a job, and characters of a name: users write what is read here."""
 KEPT = 4000
 """Files whose build and package are remembered."""
 
@@ -57,8 +59,8 @@ _INNER = re.compile(r"(?P<name>.+?)-r?(?P<version>\d+(?:\.\d+)+)(?P<rest>\.so)")
 def parse_loaded(text: str, at: datetime) -> Snapshot:
     """From the agent: ``jobs N``, then of each job ``job ID`` and its lines ``library``, ``module``, ``container``,
     all of fields between tabs. Jobs are named by their number alone. Raises ValueError with the line."""
-    lines = text.splitlines()
-    head = lines[0].split("\t") if lines else []
+    lines = text.rstrip("\n").split("\n")  # not splitlines: a path may have what that takes for an end of line
+    head = lines[0].split("\t")
     if len(head) != 2 or head[0] != "jobs" or not head[1].isdigit():
         raise ValueError(f"the first line says how many jobs there are, not {text[:80]!r}")
     jobs: dict[str, dict[str, list[Entity]]] = {}
@@ -291,7 +293,7 @@ def mapped(maps: str) -> Iterable[tuple[str, str]]:
         if len(fields) < 6 or "x" not in fields[1]:
             continue
         path = fields[5].removesuffix(" (deleted)")
-        if path.startswith("/") and ".so" in path.rpartition("/")[2] and "\t" not in path:
+        if path.startswith("/") and ".so" in path.rpartition("/")[2] and path.isprintable() and len(found) < LARGEST:
             found[path, f"{fields[3]}:{fields[4]}"] = None
     return found
 
@@ -299,10 +301,12 @@ def mapped(maps: str) -> Iterable[tuple[str, str]]:
 def environment(raw: bytes) -> tuple[list[str], tuple[str, str]]:
     """The modules a process was started with, and engine and image of the container that it says it is in."""
     told = dict(part.partition(b"=")[::2] for part in raw.split(b"\0"))
-    modules = [name for name in told.get(b"LOADEDMODULES", b"").decode(errors="replace").split(":") if name]
+    names = told.get(b"LOADEDMODULES", b"").decode(errors="replace").split(":")
+    modules = [name for name in names if name.isprintable() and 0 < len(name) < LONGEST and " " not in name][:LARGEST]
     for engine, name in CONTAINERS:
-        if image := told.get(name.encode(), b"").decode(errors="replace"):
-            return modules, (engine, " ".join(image.split()))
+        image = " ".join(told.get(name.encode(), b"").decode(errors="replace").split())
+        if image.isprintable() and 0 < len(image) < LONGEST:
+            return modules, (engine, image)
     return modules, ("", "")
 
 
