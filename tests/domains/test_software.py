@@ -281,7 +281,7 @@ class Watched(loaded.Watch):
         super().__init__("compute0", now=lambda: self.at)
         self.found = list(found)
         patch.setattr(processes, "by_cgroup", lambda mounts, host: self.found)
-        patch.setattr(processes, "by_parent", lambda proc: [])
+        patch.setattr(processes, "by_parent", lambda daemons: [])
 
 
 def test_a_jobs_libraries_are_told_when_they_are_new(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from qnib.domains.host import cgroup
+from qnib.domains.slurm.accounting import Stepds
 from qnib.domains.software import processes
 from qnib.domains.software.elf import build_id
 from qnib.domains.software.modules import module
@@ -202,6 +203,7 @@ class Watch:
         self._builds: dict[tuple[str, str], str] = {}
         self._owners: dict[str, str] = {}
         self._told, self._told_at = "", -AGAIN
+        self._daemons = Stepds(proc)
         self._scan_at = -SCAN
 
     def read(self) -> str | None:
@@ -211,7 +213,7 @@ class Watch:
             if now < self._scan_at + SCAN:
                 return None
             self._scan_at = now
-            found = list(processes.by_parent(self._proc))
+            found = list(processes.by_parent(self._daemons))
         running: dict[str, list[tuple[str, int]]] = {}
         for number, step, pid in found:
             running.setdefault(number, []).append((step, pid))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from qnib.domains.host.cgroup import text
-from qnib.domains.slurm.accounting import _folders
+from qnib.domains.slurm.accounting import Stepds, folders
 
 Process = tuple[str, str, int]
 """Job, step, process number."""
@@ -27,7 +27,7 @@ def _v1(mount: str, host: str) -> Iterator[Process]:
     if not mount:
         return
     for top in (f"slurm_{host}", "slurm"):
-        for _, user in _folders(f"{mount}/{top}", "uid_"):
+        for _, user in folders(f"{mount}/{top}", "uid_"):
             yield from _below(user, "")
 
 
@@ -40,38 +40,31 @@ def _v2(root: str, host: str) -> Iterator[Process]:
 
 
 def _below(folder: str, inner: str) -> Iterator[Process]:
-    for job, jobs in _folders(folder, "job_"):
-        for step, steps in _folders(jobs, "step_"):
+    for job, jobs in folders(folder, "job_"):
+        for step, steps in folders(jobs, "step_"):
             if step == "extern":
                 continue
-            for _, task in _folders(steps + inner, "task_"):
+            for _, task in folders(steps + inner, "task_"):
                 for pid in text(f"{task}/cgroup.procs").split():
                     if pid != "0":  # one that this machine's processes cannot see
                         yield job, step, int(pid)
 
 
-def by_parent(proc: str = "/proc") -> Iterator[Process]:
-    """The same where SLURM makes no cgroups: every process of the machine is looked at."""
+def by_parent(daemons: Stepds) -> Iterator[Process]:
+    """The same where SLURM makes no cgroups: by the parents of all processes, where there is a step daemon at all."""
+    steps = daemons.find()
+    if not steps:
+        return
     parents: dict[int, int] = {}
-    steps: dict[int, tuple[str, str]] = {}
-    for name in os.listdir(proc):  # noqa: PTH208 - called every few seconds on a node, pathlib costs
-        if not name.isdigit():
-            continue
-        head, _, rest = text(f"{proc}/{name}/stat").rpartition(")")
-        fields = rest.split()
-        if len(fields) < 2:
-            continue
-        parents[int(name)] = int(fields[1])
-        if head.endswith("(slurmstepd"):
-            title = text(f"{proc}/{name}/cmdline").split("\0")[0]
-            if title.startswith("slurmstepd: [") and "." in title:
-                job, _, step = title[13:].partition("]")[0].partition(".")
-                steps[int(name)] = job, step
+    for name in os.listdir(daemons.proc):  # noqa: PTH208 - called every few seconds on a node, pathlib costs
+        fields = text(f"{daemons.proc}/{name}/stat").rpartition(")")[2].split() if name.isdigit() else []
+        if len(fields) > 1:
+            parents[int(name)] = int(fields[1])
     for pid, parent in parents.items():
         top, seen = parent, 0
         while top not in steps and top in parents and seen < 100:
             top, seen = parents[top], seen + 1
-        if top in steps and pid not in steps and steps[top][1] != "extern":
+        if top in steps and pid not in steps:
             yield (*steps[top], pid)
 
 
