@@ -97,6 +97,17 @@ def test_hosts_of_which_nothing_is_known_are_not_alike(alike: Facts) -> None:
     assert differs(alike, "demo", ["h8", "h9"]).compared == []
 
 
+def test_what_was_told_long_ago_is_said_to_be_old(alike: Facts, clock: FrozenClock) -> None:
+    early = clock.at
+    clock.advance(4 * 3600)
+    for host in HOSTS[:3]:
+        tell(alike, clock, "packages", host, dpkg(*BASE))
+    (one,) = differs(alike, "demo", HOSTS).compared
+    assert (one.silent, one.hosts, one.unknown) == (["h3"], HOSTS, [])
+    assert one.oldest == early - timedelta(seconds=1)
+    assert differs(alike, "demo", HOSTS, early).compared[0].silent == [], "of an earlier time nothing is said"
+
+
 def test_a_tie_is_decided_by_the_cluster_or_by_nobody(alike: Facts, clock: FrozenClock) -> None:
     tell(alike, clock, "packages", "h2", dpkg(*BASE, "extra 1"))
     (row,) = differs(alike, "demo", ["h1", "h2"]).differences

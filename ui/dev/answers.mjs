@@ -135,7 +135,7 @@ export class Answers {
     return {
       job: { id: job.id, key: job.key, name: job.name }, at: iso(now), hosts: job.nodes, count: all.length, odd: fold(differences.length ? odd : []), odd_count: differences.length ? 1 : 0,
       sentence: differences.length ? `compute5 differs from the other ${usual.length}: 1 difference in packages and 1 in loaded libraries.` : `No differences between the ${all.length} hosts in 431 packages, loaded libraries, kernel and system, SLURM's version and fabric ports.`,
-      compared: compared.map(([aspect, title, items]) => ({ aspect, title, items, differences: differences.filter((d) => d.aspect === aspect).length, hosts: job.nodes, count: all.length, unknown: '', unknown_count: 0 })),
+      compared: compared.map(([aspect, title, items]) => ({ aspect, title, items, differences: differences.filter((d) => d.aspect === aspect).length, hosts: job.nodes, count: all.length, unknown: '', unknown_count: 0, silent: '', silent_count: 0, oldest: null })),
       untold: ['loaded modules', 'available modules'], differences, difference_count: differences.length,
       findings: differences.map((d) => ({ name: 'nodes_differ', severity: 'warn', sentence: `compute5 differs from the others in ${d.title}.`, advice: d.aspect === 'packages' ? 'Bring them to one version with the package manager or the image; drain the host until that is done.' : 'See which path each loads (`LD_LIBRARY_PATH`, modules, RPATH) and which package owns it.', evidence: [], about: null })),
     }

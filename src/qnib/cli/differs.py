@@ -57,6 +57,7 @@ def _show(asked: dict[str, str], as_json: bool, as_csv: bool) -> None:
     print("\nCompared:")
     for one in answer["compared"]:
         unknown = f"; not known: {one['unknown']}" if one["unknown"] else ""
+        unknown += f"; last told {one['oldest']} or later: {one['silent']}" if one["silent"] else ""
         what = f"{one['differences']} of {one['items']} differ" if one["differences"] else f"{one['items']} alike"
         print(f"  {one['title']}: {what}, {one['hosts']}{unknown}")
     if answer["untold"]:

@@ -74,7 +74,8 @@ def _told(sources: Sources, found: Differing, at: datetime | None) -> dict[str, 
         {
             "aspect": one.aspect, "title": one.title, "items": one.items, "differences": one.differences,
             "hosts": fold(one.hosts), "count": len(one.hosts), "unknown": fold(one.unknown),
-            "unknown_count": len(one.unknown),
+            "unknown_count": len(one.unknown), "silent": fold(one.silent), "silent_count": len(one.silent),
+            "oldest": iso(one.oldest),
         } for one in found.compared
     ]
     return {
@@ -107,7 +108,9 @@ def sentence(found: Differing) -> str:
         return f"{fold(found.odd)} differ{'s' if len(found.odd) == 1 else ''} from {beside}: {what}."
     told = _listed([f"{one.items} {one.title}" if one.aspect == "packages" else one.title for one in found.compared])
     unknown = {host for one in found.compared for host in one.unknown}
+    silent = {host for one in found.compared for host in one.silent}
     missing = f" Not everything is known of {fold(unknown)}." if unknown else ""
+    missing += f" Of {fold(silent)} something was last told more than three hours ago." if silent else ""
     return f"No differences between the {len(found.hosts)} hosts in {told}.{missing}"
 
 

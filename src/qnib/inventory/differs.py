@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from qnib.inventory.facts import Facts
 from qnib.inventory.profiles import ASPECTS, Asked, Aspect, Profile, Profiles
 
 MOST = 500
 """Differences that are told; all are counted."""
+LONG = timedelta(hours=3)
+"""Everything that is compared is told again every hour at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class Compared:
     hosts: list[str]
     unknown: list[str]
     differences: int
+    silent: list[str]
+    """Hosts of which nobody has told this for `LONG`: what is compared is what they were then."""
+    oldest: datetime | None
+    """When the one that was silent longest was last told of; None for an earlier time, or where nobody is silent."""
 
 
 @dataclass(slots=True)
@@ -76,7 +82,9 @@ def differs(
     for aspect in ASPECTS:
         if aspect.of_job and not job:
             continue
+        asked.told.clear()
         profiles = aspect.of(asked)
+        told = dict(asked.told)
         known = [host for host in hosts if host in profiles]
         if not known or not any(profiles[host] for host in known):
             found.untold.append(aspect.title)
@@ -86,7 +94,9 @@ def differs(
             rows = _by_cluster(rows, aspect, asked)
         items = len(set().union(*{id(profiles[host]): profiles[host] for host in known}.values()))
         unknown = [host for host in hosts if host not in profiles]
-        found.compared.append(Compared(aspect.name, aspect.title, items, known, unknown, len(rows)))
+        silent = [host for host in known if host in told and told[host] < facts.now() - LONG]
+        oldest = min((told[host] for host in silent), default=None)
+        found.compared.append(Compared(aspect.name, aspect.title, items, known, unknown, len(rows), silent, oldest))
         found.count += len(rows)
         found.differences += rows[: MOST - len(found.differences)]
         odd.update((host, None) for row in rows if row.usual for group in row.others for host in group.hosts)

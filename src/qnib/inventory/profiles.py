@@ -7,7 +7,7 @@ Hosts with the same set of software share one profile, so that ten thousand alik
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from qnib.domains.network.interfaces import LOCAL
@@ -44,6 +44,14 @@ class Asked:
     hosts: Sequence[str]
     at: datetime | None = None
     job: str = ""
+    told: dict[str, datetime] = field(default_factory=dict)
+    """When somebody last told of each host what was read since this was emptied; of an earlier time nothing is said."""
+
+    def note(self, host: str, fact: Fact) -> None:
+        """That a host is known by this fact."""
+        if self.at is None:
+            at = self.facts.confirmed(fact)
+            self.told[host] = min(at, self.told.get(host, at))
 
     def entities(self, kind: str) -> Iterator[Fact]:
         yield from self._held(kind, "entity")
@@ -66,6 +74,7 @@ class Asked:
         for fact in self.entities(kind):
             if (host := str(fact.properties.get("host") or "")) in wanted:
                 found.setdefault(host, []).append(fact)
+                self.note(host, fact)
         return found
 
     def loaded_on(self) -> dict[str, Mapping[str, Scalar]]:
@@ -74,11 +83,14 @@ class Asked:
             return {}
         ref = Ref("Job", self.job)
         facts = list(self.ties("LOADED_ON")) if self.at is None else self.facts.history(self.cluster, ref)
-        return {
-            fact.target.key: fact.properties for fact in facts
-            if fact.kind == "LOADED_ON" and fact.source == ref and fact.target
-            and (self.at is None or fact.since <= self.at)
-        }
+        found: dict[str, Mapping[str, Scalar]] = {}
+        for fact in facts:
+            if fact.kind != "LOADED_ON" or fact.source != ref or fact.target is None:
+                continue
+            if self.at is None or fact.since <= self.at:
+                found[fact.target.key] = fact.properties
+                self.note(fact.target.key, fact)
+        return found
 
 
 # ── software ──────────────────────────────────────────────────────────────────────────────────
@@ -110,11 +122,12 @@ def _joined(pairs: Iterable[tuple[str, tuple[str, ...]]]) -> Profile:
 
 
 def _has(asked: Asked, what: str) -> dict[str, str]:
-    wanted = set(asked.hosts)
-    return {
-        tie.source.key: tie.target.key for tie in asked.ties("HAS_SOFTWARE")
-        if tie.source and tie.target and tie.source.key in wanted and tie.properties.get("what") == what
-    }
+    wanted, found = set(asked.hosts), {}
+    for tie in asked.ties("HAS_SOFTWARE"):
+        if tie.source and tie.target and tie.source.key in wanted and tie.properties.get("what") == what:
+            found[tie.source.key] = tie.target.key
+            asked.note(tie.source.key, tie)
+    return found
 
 
 def _packages(asked: Asked) -> Profiles:
@@ -150,29 +163,33 @@ def _modules(asked: Asked) -> Profiles:
 
 
 def _kernel(asked: Asked) -> Profiles:
-    wanted = set(asked.hosts)
-    return {
-        fact.key: _told(kernel=fact.properties.get("kernel"), system=fact.properties.get("os"))
-        for fact in asked.entities("Host") if fact.key in wanted and fact.properties.get("kernel")
-    }
+    wanted, found = set(asked.hosts), {}
+    for fact in asked.entities("Host"):
+        if fact.key in wanted and fact.properties.get("kernel"):
+            found[fact.key] = _told(kernel=fact.properties["kernel"], system=fact.properties.get("os"))
+            asked.note(fact.key, fact)
+    return found
 
 
 def _nodes(asked: Asked) -> dict[str, Mapping[str, Scalar]]:
     hosts = {tie.source.key: tie.target.key for tie in asked.ties("IS") if tie.source and tie.target}
-    return {hosts.get(fact.key, fact.key): fact.properties for fact in asked.entities("Node")}
+    wanted, found = set(asked.hosts), {}
+    for fact in asked.entities("Node"):
+        if (host := hosts.get(fact.key, fact.key)) in wanted:
+            found[host] = fact.properties
+            asked.note(host, fact)
+    return found
 
 
 def _slurm(asked: Asked) -> Profiles:
-    nodes = _nodes(asked)
-    return {host: _told(slurmd=nodes[host]["version"]) for host in asked.hosts if nodes.get(host, {}).get("version")}
+    return {host: _told(slurmd=node["version"]) for host, node in _nodes(asked).items() if node.get("version")}
 
 
 def _resources(asked: Asked) -> Profiles:
-    found = {}
-    for host, node in _nodes(asked).items():
-        if host in asked.hosts and node.get("cpus"):
-            found[host] = _told(CPUs=node["cpus"], memory=_octets(node.get("memory")))
-    return found
+    return {
+        host: _told(CPUs=node["cpus"], memory=_octets(node.get("memory")))
+        for host, node in _nodes(asked).items() if node.get("cpus")
+    }
 
 
 def _ports(asked: Asked) -> Profiles:
@@ -211,11 +228,11 @@ def _interfaces(asked: Asked) -> Profiles:
 
 
 def _containers(asked: Asked) -> Profiles:
-    wanted = set(asked.hosts)
-    inside = {
-        tie.source.key: tie.target.key for tie in asked.ties("RUNS_IN")
-        if tie.source and tie.target and tie.source.kind == "Host" and tie.source.key in wanted
-    }
+    wanted, inside = set(asked.hosts), {}
+    for tie in asked.ties("RUNS_IN"):
+        if tie.source and tie.target and tie.source.kind == "Host" and tie.source.key in wanted:
+            inside[tie.source.key] = tie.target.key
+            asked.note(tie.source.key, tie)
     containers = {fact.key: fact.properties for fact in asked.entities("Container")}
     return {
         host: _told(

@@ -92,7 +92,7 @@ export interface Differs {
   hosts: string; count: number // folded
   odd: string; odd_count: number // hosts that are among the exceptions
   sentence: string
-  compared: { aspect: string; title: string; items: number; differences: number; hosts: string; count: number; unknown: string; unknown_count: number }[]
+  compared: { aspect: string; title: string; items: number; differences: number; hosts: string; count: number; unknown: string; unknown_count: number; silent: string; silent_count: number; oldest: string | null }[] // silent: told more than three hours ago
   untold: string[] // titles of what is known of no host
   differences: { aspect: string; title: string; item: string; usual: HostsWith | null; of_cluster: boolean; others: HostsWith[] }[] // at most 500
   difference_count: number
