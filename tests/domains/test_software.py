@@ -14,7 +14,7 @@ import pytest
 from tests.domains.golden import AT
 from tests.domains.test_identity import Record
 
-from qnib.domains.software import loaded, modules, packages, processes, sets
+from qnib.domains.software import loaded, looks, modules, packages, processes, sets
 from qnib.domains.software.elf import build_id
 from qnib.domains.software.findings import nodes_differ
 from qnib.domains.software.happened import events
@@ -227,17 +227,17 @@ short
 
 
 def test_mapped_code_is_told_by_its_file() -> None:
-    assert list(loaded.mapped(MAPS)) == [
+    assert list(looks.mapped(MAPS)) == [
         ("/usr/lib/libmpi.so.40.40.7", "fd:00:101"), ("/opt/my app/libx.so", "fd:00:102"),
     ]  # fmt: skip
 
 
 def test_of_an_environment_only_modules_and_the_container_are_read() -> None:
     raw = b"SECRET=x\0LOADEDMODULES=gcc/12:openmpi/5\0APPTAINER_CONTAINER=/i/a.sif\0\xff\xfe\0"
-    assert loaded.environment(raw) == (["gcc/12", "openmpi/5"], ("apptainer", "/i/a.sif"))
-    assert loaded.environment(b"") == ([], ("", ""))
+    assert looks.environment(raw) == (["gcc/12", "openmpi/5"], ("apptainer", "/i/a.sif"))
+    assert looks.environment(b"") == ([], ("", ""))
     hostile = b"LOADEDMODULES=ok/1:two\nlines:\ttab:" + b"x" * 400 + b"\0SINGULARITY_CONTAINER=a\njob\t7\0"
-    assert loaded.environment(hostile) == (["ok/1"], ("singularity", "a job 7")), "nobody writes lines of ours"
+    assert looks.environment(hostile) == (["ok/1"], ("singularity", "a job 7")), "nobody writes lines of ours"
 
 
 def test_build_ids_are_those_of_the_toolchain() -> None:
@@ -256,9 +256,9 @@ def test_owners_are_looked_up_once(tmp_path: Path) -> None:
     (tmp_path / "libc6:amd64.list").write_text("/.\n/lib/x86_64-linux-gnu/libc.so.6\n")
     (tmp_path / "libz1.list").write_text("/usr/lib/libz.so.1.3\n")
     paths = ["/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/libz.so.1.3", "/opt/own.so"]
-    found = loaded.owners({}, paths, str(tmp_path))
+    found = looks.owners({}, paths, str(tmp_path))
     assert found == dict(zip(paths, ("libc6", "libz1", ""), strict=True)), "moved to /usr, and known by its old name"
-    assert loaded.owners(found, paths, str(tmp_path / "gone")) is found
+    assert looks.owners(found, paths, str(tmp_path / "gone")) is found
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     made.communicate()
 
 
-class Watched(loaded.Watch):
+class Watched(looks.Watch):
     """A watch whose jobs and clock are the test's; processes and files are real."""
 
     def __init__(self, found: Sequence[tuple[str, str, int]], patch: pytest.MonkeyPatch) -> None:
@@ -314,8 +314,8 @@ def test_steps_count_and_the_batch_script_only_without_them(
     watch = Watched([("42", "0", child.pid), ("42", "batch", os.getpid())], monkeypatch)
     watch.read()
     watch.at = 3.0
-    ours = {path for path, _ in loaded.mapped(Path("/proc/self/maps").read_text())}
-    theirs = {path for path, _ in loaded.mapped(Path(f"/proc/{child.pid}/maps").read_text())}
+    ours = {path for path, _ in looks.mapped(Path("/proc/self/maps").read_text())}
+    theirs = {path for path, _ in looks.mapped(Path(f"/proc/{child.pid}/maps").read_text())}
     assert ours - theirs, "we have loaded more than the child"
     told = {line.split("\t")[1] for line in (watch.read() or "").splitlines() if line.startswith("library")}
     assert told == theirs

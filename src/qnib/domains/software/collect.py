@@ -7,8 +7,9 @@ start and rarely afterwards.
 from __future__ import annotations
 
 from qnib.domains.software.happened import events
-from qnib.domains.software.loaded import EVERY, parse_loaded, start_loaded
+from qnib.domains.software.loaded import parse_loaded
 from qnib.domains.software.loaded import settle as settle_loaded
+from qnib.domains.software.looks import EVERY, start_loaded
 from qnib.domains.software.modules import AVAIL, parse_avail, start_avail
 from qnib.domains.software.packages import DPKG, RPM, parse_dpkg, parse_rpm
 from qnib.domains.software.sets import settle
