@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,6 +19,13 @@ Audience = Literal["user", "operator", "manager"]
 PanelKind = Literal["series", "heatmap", "topology", "log", "table", "stat", "timeline"]
 PropertyType = Literal["string", "int", "float", "bool", "time"]
 """How a property is stored in the graph. Times travel as ISO 8601 strings in UTC."""
+
+HERE = "{host}"
+"""In keys and values that a parser gives: the machine the capture was taken on, which its text need not name:
+``Ref("Host", HERE)``, ``Ref("Interface", f"{HERE}/eth0")``. See `Capture.of_host`."""
+
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+"""Since when things hold that are known by their content: a package's version has no beginning."""
 
 
 # ── what is there ─────────────────────────────────────────────────────────────────────────────
@@ -164,6 +171,9 @@ class EntityKind:
     properties: Mapping[str, PropertyType]
     key: str = ""
     """What the key is made of, in words: ``switch name / port number``."""
+    lasting: bool = False
+    """Known by its content (a version of a package): told once it holds for good, and since `ALWAYS`. Nobody need tell
+    of it again, and it is no news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +183,8 @@ class RelationKind:
     target: str
     description: str
     properties: Mapping[str, PropertyType] = field(default_factory=dict)
+    lasting: bool = False
+    """As of a kind of entity: what a set of packages contains never changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +226,9 @@ class Known(Protocol):
     def ties(self, kind: str) -> Sequence[Relation]:
         """Relations of a kind, open ones and those that ended lately."""
 
+    def find(self, kind: str, start: str) -> Sequence[Entity]:
+        """Entities of a kind that hold now and whose key begins so; cheap however many there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capture:
@@ -221,7 +236,8 @@ class Capture:
 
     `parse(text, at)` never touches the world; it raises ValueError with the offending line for text that is
     not this capture's. `triggers` are regular expressions over local log lines: a match makes the agent
-    capture at once instead of waiting for `interval` (seconds), so that polling can stay slow.
+    capture at once instead of waiting for `interval` (seconds), so that polling can stay slow. `watch` does the same
+    with files: a change of one of them does; where none of them is there, nothing is captured.
     """
 
     name: str
@@ -231,10 +247,16 @@ class Capture:
     role: Literal["node", "controller", "fabric", "file"]
     """Whose agent runs it; "file": none does, it is brought by ``qnib load``."""
     triggers: Sequence[str] = ()
+    watch: Sequence[str] = ()
     timeout: float = 20.0
     source: str = ""
     """Captures of one source (default: the capture's name) tell of the same things: what one of them no longer lists
     has ended, although another told of it before."""
+    of_host: bool = False
+    """Its text tells of the machine it was taken on without naming it: `parse` writes `HERE` in its place."""
+    start: Callable[[str], Callable[[], str | None]] | None = None
+    """Where no command says it: ``start(host)`` returns the function the agent calls in place of `command` (which then
+    says in words what is read). It gives the text, or None when there is nothing new to tell."""
     numbers: Callable[[str, Known], Sequence[tuple[str, float]]] | None = None
     """Pure: carbon paths and values of a file that holds numbers; its `parse` gives an empty snapshot or raises."""
     settle: Callable[[Snapshot, Known, datetime], Snapshot] | None = None

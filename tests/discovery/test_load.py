@@ -38,9 +38,9 @@ class World:
         self.facts = Facts(self.engine, self.clock)
         self.graph = open_graph(settings, self.facts, self.clock)
 
-    def load(self, kind: str, text: str, at: datetime, cluster: str = "old") -> Outcome:
+    def load(self, kind: str, text: str, at: datetime, cluster: str = "old", host: str = "file") -> Outcome:
         domain, name = kind.split("/")
-        head = {"domain": domain, "capture": name, "host": "file", "id": kind, "at": at.isoformat()}
+        head = {"domain": domain, "capture": name, "host": host, "id": kind, "at": at.isoformat()}
         record = Record(self.clock.now(), cluster, "file", "load", json.dumps(head).encode() + b"\n" + text.encode())
         waiting.expect(kind)
         with contextlib.suppress(ValueError):  # the outcome tells

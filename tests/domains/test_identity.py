@@ -43,6 +43,9 @@ class Record:
     def ties(self, kind: str) -> Sequence[Relation]:
         return [tie for tie in (*self.past, *self.relations.values()) if tie.kind == kind]
 
+    def find(self, kind: str, start: str) -> Sequence[Entity]:
+        return [entity for entity in self.open(kind) if entity.key.startswith(start)]
+
     def take(self, seen: Snapshot, when: datetime) -> None:
         told = {entity.ref: entity for entity in seen.entities}
         for ref in list(self.held):

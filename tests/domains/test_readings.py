@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ def write(folder: Path, **files: str) -> None:
 
 def test_mounts_of_all_kinds() -> None:
     assert cgroup.mounts(MOUNTS) == {
-        "memory": "/sys/fs/cgroup/memory", "cpuacct": "/sys/fs/cgroup/cpuacct", "unified": "/sys/fs/cgroup/unified"
+        "memory": "/sys/fs/cgroup/memory", "cpuacct": "/sys/fs/cgroup/cpuacct", "cpu": "/sys/fs/cgroup/cpuacct",
+        "unified": "/sys/fs/cgroup/unified",
     }  # fmt: skip
 
 
@@ -107,6 +109,24 @@ def test_tasks_without_cgroups_are_children_of_slurmstepd(tmp_path: Path) -> Non
     assert list(accounting.tasks({}, "compute0", str(tmp_path))) == [
         ("42", "0", "0", 3.0, 4.0 * page), ("42", "0", "1", 1.0, 1.0 * page)
     ]  # fmt: skip
+
+
+def test_step_daemons_are_found_among_many_processes(tmp_path: Path) -> None:
+    """Only new processes are looked at, and still none is missed."""
+    process(tmp_path, 1, 0, "init")
+    process(tmp_path, 5, 1, "/usr/sbin/slurmd -D")
+    daemons = accounting.Stepds(str(tmp_path))
+    assert daemons.find() == {}
+    process(tmp_path, 10, 5, "/usr/sbin/slurmd -D")
+    assert daemons.find() == {}, "slurmd has forked and not yet become another program"
+    process(tmp_path, 10, 1, "slurmstepd: [42.0]")
+    process(tmp_path, 11, 1, "slurmstepd: [42.extern]")
+    assert daemons.find() == {10: ("42", "0")}
+    shutil.rmtree(tmp_path / "10")
+    assert daemons.find() == {}
+    process(tmp_path, 1, 0, "slurmstepd: [43.0]")  # a number that was another program's is seen at the next full look
+    seen = [daemons.find() for _ in range(accounting.Stepds.ALL)]
+    assert {1: ("43", "0")} in seen
 
 
 def test_rates_are_differences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 from tests.inventory.conftest import NOON
 
 from qnib.clock import FrozenClock
+from qnib.discovery import placed
+from qnib.domains.container import engine, inside
+from qnib.domains.network import interfaces, lldp
 from qnib.domains.questions import library, read
+from qnib.domains.software import loaded, packages, sets
 from qnib.errors import WrongUse
 from qnib.inventory.asking import bind
 from qnib.inventory.facts import Facts
@@ -51,7 +56,7 @@ def wired(hosts: list[tuple[str, int, str]]) -> Snapshot:
 def job(number: int, state: str, hosts: str, since: datetime, until: datetime | None, user: str) -> list[Any]:
     told: dict[str, Scalar] = {
         "id": number, "name": f"job{number}", "state": state, "user": user, "partition": "all",
-        "submit": since.isoformat(), "end": until.isoformat() if until else None,
+        "submit": since.isoformat(), "start": since.isoformat(), "end": until.isoformat() if until else None,
     }  # fmt: skip
     made = Entity("Job", f"{number}@1", told, since, until)
     had = {"cpus": 2, "attempt": 1}
@@ -68,11 +73,11 @@ def split(things: list[Any]) -> Snapshot:
 
 
 def values(at: datetime) -> Iterator[tuple[str, Ref, dict[str, Scalar]]]:
-    told = {"symbol_error": 40.0, "symbol_error_at": instant(at), "symbol_error_hour": 12.0}
+    told: dict[str, Scalar] = {"symbol_error": 40.0, "symbol_error_at": instant(at), "symbol_error_hour": 12.0}
     yield "demo", Ref("PORT", "SW2/3"), told
     yield "demo", Ref("PORT", "SW1/1"), {**told, "symbol_error_hour": 0.0}
     for host, used in (("h0", 99.0), ("h1", 0.5)):
-        yield "demo", Ref("Host", host), {"cpu_used": used, "cpu_used_at": instant(at)}
+        yield "demo", Ref("Host", host), {"cpu_used": used, "cpu_used_at": instant(at), "memory_used": used * 10}
 
 
 @pytest.fixture
@@ -104,6 +109,9 @@ def recorded(facts: Facts, clock: FrozenClock) -> Facts:
                               "submit": T2.isoformat()}),
         Entity("Attempt", "4@1#2", {"number": 2}), Relation("ATTEMPT_OF", Ref("Attempt", "4@1#2"), Ref("Job", "4@1")),
     ]))  # fmt: skip
+    _software(facts, clock)
+    _machines(facts, clock)
+    clock.at = NOW
     return facts
 
 
@@ -114,7 +122,60 @@ def graph(settings: Settings, recorded: Facts, clock: FrozenClock) -> Iterator[G
     opened.close()
 
 
+def _settled(facts: Facts, clock: FrozenClock, source: str, host: str, at: datetime, seen: Snapshot) -> None:
+    clock.at = at
+    told = placed(seen, host)
+    settle = loaded.settle if source == "loaded" else sets.settle
+    facts.apply("demo", f"{source}@{host}", at, settle(told, facts.known("demo"), at))
+
+
+def _software(facts: Facts, clock: FrozenClock) -> None:
+    """Forty packages on h0 to h2; h0 got another mpi at T1, before job 1 failed there. Job 3 loads libraries."""
+    base = [f"base{n}\t1\tall\tii " for n in range(40)]
+    for host in ("h0", "h1", "h2"):
+        seen = packages.parse_dpkg("\n".join([*base, "mpi\t4.1\tamd64\tii "]), T0)
+        _settled(facts, clock, "packages", host, T0, seen)
+    seen = packages.parse_dpkg("\n".join([*base[1:], "mpi\t5.0\tamd64\tii "]), T1)
+    _settled(facts, clock, "packages", "h0", T1, seen)
+    for host, version in (("h0", "40.1"), ("h2", "40.2")):
+        text = (
+            f"jobs\t1\njob\t3\nmodule\topenmpi/5\ncontainer\tapptainer\t/i/a.sif\n"
+            f"library\t/usr/lib/libmpi.so.{version}\tb{version}\tmpi\nlibrary\t/usr/lib/libc.so.6\tb6\tlibc6\n"
+        )
+        _settled(facts, clock, "loaded", host, NOW, loaded.parse_loaded(text, NOW))
+
+
+def _machines(facts: Facts, clock: FrozenClock) -> None:
+    """h0 and h1 are plugged into one Ethernet switch and play in containers; h1's second link is down."""
+    for number, host in enumerate(("h0", "h1")):
+        mac = f"02:00:00:00:00:0{number}"
+        links = [{"ifname": "eth0", "mtu": 9000 - 7500 * number, "operstate": "UP", "link_type": "ether",
+                  "address": mac, "addr_info": [{"local": f"10.0.0.{number}", "prefixlen": 24, "scope": "global"}]}]
+        if number:
+            links.append({**links[0], "ifname": "eth1", "operstate": "DOWN", "address": "02:00:00:00:01:01",
+                          "addr_info": [{"local": "10.1.0.1", "prefixlen": 24, "scope": "global"}]})
+        text = json.dumps(links) + "\n/sys/class/net/eth0/speed:10000\n"
+        _settled(facts, clock, "interfaces", host, T0, interfaces.parse_interfaces(text, T0))
+        lines = ("chassis.mac=52:00:00:00:00:01", "chassis.name=leaf1", "chassis.Bridge.enabled=on")
+        told = [f"lldp.eth0.{line}" for line in ("via=LLDP", *lines, f"port.ifname=swp{number}")]
+        _settled(facts, clock, "lldp", host, T0, lldp.parse_lldp("\n".join(told), T0))
+        text = f"10.0.0.9 dev eth0 lladdr 0e:00:00:00:00:0{number} REACHABLE\n" \
+            f"10.0.0.{1 - number} dev eth0 lladdr 02:00:00:00:00:0{1 - number} STALE\n"
+        _settled(facts, clock, "neighbours", host, T0, interfaces.parse_neighbours(text, T0))
+        told = ["engine\tpodman", f"id\t{str(number) * 64}", f"name\tlab-{host}", f"image\tlab:{number}",
+                "memory\t1000", "cpus\t2"]
+        _settled(facts, clock, "inside", host, T0, inside.parse_inside("\n".join(told), T0))
+    listed = [{"Id": "0" * 64, "Names": ["lab-h0"], "State": "running", "Image": "lab:0"}]
+    _settled(facts, clock, "podman", "h9", T0, engine.parse_podman(json.dumps(listed), T0))
+
+
+def _job3(*rows: tuple[str, str]) -> list[list[Any]]:
+    start = (T2 + timedelta(minutes=10)).isoformat()
+    return [[3, "job3", "alice", "RUNNING", v, f"b{v}", f"/usr/lib/libmpi.so.{v}", start] for _, v in rows]
+
+
 T = instant
+PACKAGES = {"base0": "base0_1_all.deb", "old": "mpi_4.1_amd64.deb", "new": "mpi_5.0_amd64.deb"}
 ANSWERS: dict[str, tuple[dict[str, Any], list[list[Any]]]] = {
     "names_of_host": ({"host": "h2"}, [["slurm", "n-old", T(T2), None]]),
     "hosts_by_kernel": ({}, [["6.1", 4, "h1"], ["5.10", 1, "h0"]]),
@@ -173,6 +234,37 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[list[Any]]]] = {
         ["h1", 0.5, T(NOW), 4, "job4", "bob"],
     ]),
     "allocated_but_idle": ({}, [["h1", 0.5, T(NOW), 4, "job4", "bob", T(T2 + timedelta(minutes=10))]]),
+    "versions_of_package": ({"package": "mpi"}, [["4.1", "amd64", 2, "h1"], ["5.0", "amd64", 1, "h0"]]),
+    "hosts_with_package": ({"package": "mpi"}, [
+        ["h0", "4.1", T(T0), T(T1)], ["h0", "5.0", T(T1), None], ["h1", "4.1", T(T0), None],
+        ["h2", "4.1", T(T0), None],
+    ]),
+    "jobs_with_library": ({"library": "libmpi.so"}, _job3(("h0", "40.1"), ("h2", "40.2"))),
+    "libraries_in_two_builds": ({}, [["libmpi.so", 2, "b40.1", "b40.2"]]),
+    "jobs_with_module": ({"module": "openmpi"}, [["openmpi/5", 3, "job3", "alice", "RUNNING"]]),
+    "changes_before_end": ({"job": 1}, [
+        [T(T1), "h0", "came", PACKAGES["new"]], [T(T1), "h0", "went", PACKAGES["old"]],
+        [T(T1), "h0", "went", PACKAGES["base0"]], [T(T1), "h3", "cable out", "SW2/2--h3/1"],
+    ]),
+    "hosts_behind_ethernet_switch": ({"switch": "leaf1"}, [
+        ["swp0", "h0", "eth0", 10000, "up", T(T0)], ["swp1", "h1", "eth0", 10000, "up", T(T0)],
+    ]),
+    "ethernet_switches": ({}, [["leaf1", "52:00:00:00:00:01", "", 2]]),
+    "interfaces_by_speed": ({}, [[10000, 1500, 1, "h1/eth0"], [10000, 9000, 1, "h0/eth0"]]),
+    "interfaces_down": ({}, [["h1", "eth1", "10.1.0.1/24", "02:00:00:00:01:01"]]),
+    "unknown_neighbours": ({}, [
+        ["0e:00:00:00:00:00", "10.0.0.9", 1, "h0/eth0"], ["0e:00:00:00:00:01", "10.0.0.9", 1, "h1/eth0"],
+    ]),
+    "address_of_two": ({}, [["10.0.0.9", 2, "0e:00:00:00:00:00", "0e:00:00:00:00:01"]]),
+    "jobs_behind_ethernet_switch": ({"switch": "52:00:00:00:00:01"}, [
+        [3, "job3", "alice", "h0"], [4, "job4", "bob", "h0"], [4, "job4", "bob", "h1"],
+    ]),
+    "containers_near_their_memory": ({}, [["lab-h0", "h0", 990.0, 1000, "lab:0"]]),
+    "images_in_use": ({}, [["lab:0", "podman", 1, "lab-h0"], ["lab:1", "podman", 1, "lab-h1"]]),
+    "container_of_host": ({"host": "h0"}, [["lab-h0", "podman", "lab:0", 1000, 2.0, "h9", T(T0), None]]),
+    "jobs_in_containers": ({}, [
+        [3, "job3", "alice", "apptainer", "/i/a.sif", "h0"], [3, "job3", "alice", "apptainer", "/i/a.sif", "h2"],
+    ]),
 }  # fmt: skip
 
 
@@ -205,7 +297,8 @@ def test_both_databases_say_it_in_the_same_order(
 
 def test_the_library_is_large_documented_and_tested() -> None:
     assert len(library()) >= 30
-    untested = library().keys() - ANSWERS.keys() - {"history_of_cables"}  # below
+    below = {"history_of_cables", "package_sets", "changes_of_software"}
+    untested = library().keys() - ANSWERS.keys() - below
     assert not untested
     for owner, question in library().values():
         mentioned = {p.name for p in question.params}
@@ -218,6 +311,17 @@ def test_cables_have_a_history(graph: Graph, facts: Facts) -> None:
     rows = ask(graph, facts, "history_of_cables", {})
     assert [row[2:] for row in rows if row[0] == "c-h3/1"] == [
         ["SW2/2", "h3/1", T(T0), T(T1)], ["SW1/4", "h3/1", T(T2), None],
+    ]  # fmt: skip
+
+
+def test_sets_of_packages_and_what_they_add(graph: Graph, facts: Facts) -> None:
+    (usual, odd) = ask(graph, facts, "package_sets", {})
+    assert (usual[1:], odd[1:2], odd[3:]) == ([41, "", 0, 2, "h1"], [40], [3, 1, "h0"])
+    base = odd[2]
+    assert [fact.key for fact in facts.current("demo", "SoftwareSet") if fact.key == base]
+    assert ask(graph, facts, "changes_of_software", {}) == [
+        [T(T1), "h0", "base0", "1", "lacks", base], [T(T1), "h0", "mpi", "4.1", "lacks", base],
+        [T(T1), "h0", "mpi", "5.0", "has", base],
     ]  # fmt: skip
 
 

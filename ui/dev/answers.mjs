@@ -111,10 +111,33 @@ export class Answers {
     return {
       ...this.node(name, now),
       aliases: [{ name, kind: 'NodeName', since: iso(w.began - 5.6 * 3600) }, { name: `${name}.demo`, kind: 'FQDN', since: iso(w.began - 5.6 * 3600) }, { name: `${name} HCA-1`, kind: 'NodeDescription', since: iso(w.began - 5.5 * 3600) }],
+      machine: {
+        kernel: '6.12.38+deb13-amd64', os: 'Debian GNU/Linux 13 (trixie)', modules: null,
+        packages: { key: i === 5 ? 'b2' : 'a1', name: i === 5 ? 'packages b2c4e6' : 'packages a1b2c3', size: 431, since: iso(w.began - 5.6 * 3600), alike: i === 5 ? 0 : 6, hosts: 8 },
+        container: { name: `qnib-${CLUSTER}-${name}`, engine: 'podman', image: 'localhost/qnib/slurm:11b6d94396b7', memory: 512 * 1048576, cpus: 2, state: 'running' },
+        interfaces: [{ name: 'eth0', state: 'up', speed: 10000, mtu: 1500, mac: `02:00:00:00:00:0${i}`, addresses: `10.213.0.1${i}/24`, switch: null, port: null }],
+      },
       port: { hca: name, switch: leaf(name), switch_port: (i % 4) + 1, cable: `c${i + 1}`, rate: '56 Gb/s (4X FDR)', state: 'Active' },
       history: w.jobs.filter((j) => j.hosts.includes(name)).map((j) => ({ job: w.full(j, now), since: iso(j.start), until: iso(j.end) })),
       findings: name === 'compute5' ? [{ name: 'symbol-errors', severity: 'warn', sentence: 'The port SW2/2 – compute5 saw 37 symbol errors in the last hour.', advice: 'Clean or swap the cable c6, then watch whether the errors follow it.', evidence: ['perfquery SW2/2'], about: 'PORT:SW2/2' }] : [],
       panels: panels(['cpu.used', 'cpu.system', 'memory.used', 'network.rx_bytes', 'network.tx_bytes', 'ib.xmit_data'], `host=${name}`, 512 * 1048576),
+    }
+  }
+
+  /** compute5 has an older library, as a node that was reinstalled by hand would. */
+  differs(q, now) {
+    const job = this.job(q.job, now)
+    if (!job) return null
+    const all = unfold(job.nodes), odd = all.filter((n) => n === 'compute5'), usual = all.filter((n) => n !== 'compute5')
+    const row = (aspect, title, item, value, most) => ({ aspect, title, item, of_cluster: false, usual: { value: most, hosts: fold(usual), count: usual.length }, others: [{ value, hosts: fold(odd), count: 1 }] })
+    const differences = odd.length && usual.length ? [row('packages', 'packages', 'libucx0', '1.18.0-1', '1.18.1-2'), row('libraries', 'loaded libraries', 'libucp.so', '/opt/old/lib', '/usr/lib/x86_64-linux-gnu')] : []
+    const compared = [['packages', 'packages', 431], ['libraries', 'loaded libraries', 59], ['kernel', 'kernel and system', 2], ['slurm', "SLURM's version", 1], ['ports', 'fabric ports', 1]]
+    return {
+      job: { id: job.id, key: job.key, name: job.name }, at: iso(now), hosts: job.nodes, count: all.length, odd: fold(differences.length ? odd : []), odd_count: differences.length ? 1 : 0,
+      sentence: differences.length ? `compute5 differs from the other ${usual.length}: 1 difference in packages and 1 in loaded libraries.` : `No differences between the ${all.length} hosts in 431 packages, loaded libraries, kernel and system, SLURM's version and fabric ports.`,
+      compared: compared.map(([aspect, title, items]) => ({ aspect, title, items, differences: differences.filter((d) => d.aspect === aspect).length, hosts: job.nodes, count: all.length, unknown: '', unknown_count: 0, silent: '', silent_count: 0, oldest: null })),
+      untold: ['loaded modules', 'available modules'], differences, difference_count: differences.length,
+      findings: differences.map((d) => ({ name: 'nodes_differ', severity: 'warn', sentence: `compute5 differs from the others in ${d.title}.`, advice: d.aspect === 'packages' ? 'Bring them to one version with the package manager or the image; drain the host until that is done.' : 'See which path each loads (`LD_LIBRARY_PATH`, modules, RPATH) and which package owns it.', evidence: [], about: null })),
     }
   }
 

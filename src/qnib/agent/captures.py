@@ -26,6 +26,9 @@ SOON, AFTERWARDS = 0.15, 3.0
 GENTLE = 20
 """A command may run again after this many times the duration of its last run, at least `LEAST` seconds."""
 LEAST = 2.0
+QUIET, LATEST = 3.0, 60.0
+"""A watched file that changed is looked at when it has rested so many seconds, at the latest after so many: packages
+are installed by the dozen."""
 SLICE, LONGEST = 16 << 10, 62.0
 """The larger the answers, the more there is to work for who gives them: a command rests as many seconds as the
 domain's largest answer has slices of 16 KiB, up to a minute and a bit; and two commands of the domain begin at least
@@ -58,11 +61,15 @@ class Pace:
 class Task:
     """One capture of one domain and its running command, if any."""
 
-    def __init__(self, name: str, capture: Capture, now: float, pace: Pace | None = None) -> None:
+    def __init__(
+        self, name: str, capture: Capture, now: float, pace: Pace | None = None, host: str = "", first: float = 0.0
+    ) -> None:
+        """`first`: seconds until the first run."""
         self.name = name
         self.capture = capture
         self.pace = pace or Pace()
-        self.due = now
+        self.due = now + first
+        self.reader = capture.start(host) if capture.start is not None else None
         self.process: subprocess.Popen[bytes] | None = None
         self.answer = bytearray()
         self.taken_at = 0.0
@@ -72,6 +79,20 @@ class Task:
         self._started = now
         self._next_allowed = now
         self._again = 0.0
+        self._files = signs(capture.watch)
+        self._changed = 0.0
+        """When a watched file first changed since the last run; 0: none did."""
+
+    def look(self, now: float) -> None:
+        """Look at the watched files: a change makes the capture due soon, their absence never."""
+        if not self.capture.watch:
+            return
+        files = signs(self.capture.watch)
+        if not any(files):
+            self._files, self._changed, self.due = files, 0.0, now + self.capture.interval
+        elif files != self._files:
+            self._files, self._changed = files, self._changed or now
+            self.due = max(min(now + QUIET, self._changed + LATEST), self._next_allowed)
 
     def notice(self, message: bytes, now: float) -> None:
         """Look at a log line: does it say that this capture would see something new?"""
@@ -79,12 +100,15 @@ class Task:
             self.due = min(self.due, max(now + SOON, self._next_allowed))
             self._again = now + AFTERWARDS
 
-    def start(self, now: float) -> str | None:
-        """Begin; gives the text at once when the command is only to read files, which needs no process."""
+    def begin(self, now: float) -> str | None:
+        """Begin; gives the text at once where no process is needed for it. None: one runs, or nothing is new."""
         self.taken_at = time.time()
         self._started = now
-        self.pace.begin(now)
+        self._changed = 0.0
         self.due = now + self.capture.interval
+        if self.reader is not None:
+            return self.reader()
+        self.pace.begin(now)
         if self.capture.command[0] == "cat":
             return read_files(self.capture.command[1:])
         import subprocess
@@ -162,6 +186,19 @@ class Task:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 return
+
+
+def signs(paths: Sequence[str]) -> list[tuple[int, int, int] | None]:
+    """What tells whether a file changed: its number, size and time; None where there is none."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in paths:
+        try:
+            told = os.stat(path)  # noqa: PTH116 - called every second on a node, pathlib costs
+        except OSError:
+            found.append(None)
+        else:
+            found.append((told.st_ino, told.st_size, told.st_mtime_ns))
+    return found
 
 
 def read_files(paths: Sequence[str]) -> str:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 LOOK = {"node": 0.5, "controller": 0.2, "fabric": 0.2}
 """Seconds between two looks at the log files."""
+SLOW, START = 600, 10.0
+"""What is captured so rarely (seconds) can wait when a machine starts: its first time comes within one to two times
+`START` seconds, spread over the hosts."""
 SLOWEST = 60.0
 """A reading that takes long is called less often, down to once in this many seconds."""
 CREDENTIALS, CREDENTIAL = socket.CMSG_SPACE(12), socket.SCM_CREDENTIALS
@@ -56,8 +59,12 @@ class Loop:
         self.post = Post((config.server, config.http_port), headers)
         self.tails = [Tail(*entry) for entry in config.tail]
         paces = {domain.name: Pace() for domain in domains}
+        turn = zlib.crc32(config.host.encode()) % 1000 / 1000
         self.tasks = [
-            Task(f"{domain.name}/{capture.name}", capture, now, paces[domain.name])
+            Task(
+                f"{domain.name}/{capture.name}", capture, now, paces[domain.name], config.host,
+                first=(1 + turn) * START if capture.interval >= SLOW else 0.0,
+            )
             for domain in domains for capture in domain.captures if capture.role in config.roles
         ]
         self.clocks: list[_Clock] = []
@@ -66,7 +73,7 @@ class Loop:
                 if reading.role in config.roles:
                     interval = config.interval if reading.role == "node" else reading.interval
                     # Hosts take turns within the interval: together they would make the load they measure.
-                    first = now + zlib.crc32(config.host.encode()) % 1000 / 1000 * min(interval, 5)
+                    first = now + turn * min(interval, 5)
                     self.clocks.append(_Clock(interval, first, reading.start(config.host)))
         self.clocks.append(_Clock(config.interval, now + config.interval, self._myself))
         self._poll = select.poll()
@@ -105,6 +112,8 @@ class Loop:
         if now >= self._look_at:
             self._look_at = now + LOOK[self.config.role]
             self._read_tails(now)
+            for task in self.tasks:
+                task.look(now)
         for clock in self.clocks:
             if now >= clock.due:
                 self._read(clock)
@@ -231,13 +240,16 @@ class Loop:
 
     def _capture(self, task: Task, now: float) -> None:
         try:
-            text = task.start(now)
+            text = task.begin(now)
         except OSError as error:
             self._complain(task.name, f"cannot run {task.capture.command[0]}: {error.strerror}")
             return
+        except Exception as error:  # noqa: BLE001 - as with readings
+            self._complain(task.name, f"capture {task.name} failed: {error!r}")
+            return
         if text is not None:
             self._deliver(task, text.encode())
-        else:
+        elif task.process is not None:
             self._poll.register(task.descriptor, select.POLLIN)
 
     def _finish(self, task: Task, now: float) -> None:

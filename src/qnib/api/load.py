@@ -67,6 +67,12 @@ async def load(
             where=request.url.path,
             try_next="`qnib load` without a file lists them.",
         )
+    declared = next(c for d in all_domains() for c in d.captures if (d.name, c.name) == (domain, capture))
+    if declared.of_host and host == "file":
+        raise WrongUse(
+            f"{capture} tells of the machine it was taken on and does not name it.", where=f"{domain}/{capture}",
+            try_next="say which: --host compute3.",
+        )
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -74,7 +80,6 @@ async def load(
             raise TooMuch(
                 f"A capture may have {LARGEST} octets.", where=f"{domain}/{capture}", try_next="split the capture."
             )
-    declared = next(c for d in all_domains() for c in d.captures if (d.name, c.name) == (domain, capture))
     if declared.numbers is not None:
         count = await _put_numbers(parts, declared, name, host, bytes(body), when)
         return {"cluster": name, "capture": f"{domain}/{capture}", "at": when.isoformat(),

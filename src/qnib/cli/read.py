@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qnib.cli import differs
 from qnib.cli.output import ClusterName, Csv, Json, duration, show_rows
 
 
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
 def _jobs(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Jobs: list them, show one.")
     app.add_typer(group, name="job")
+    differs.add_to_jobs(group)
 
     @group.command("list")
     def list_jobs(
@@ -86,6 +88,7 @@ def _percent(progress: dict[str, Any] | None) -> str:
 def _nodes(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Nodes: list them, show one.")
     app.add_typer(group, name="node")
+    differs.add_to_nodes(group)
 
     @group.command("list")
     def list_nodes(cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False) -> None:
@@ -114,6 +117,8 @@ def _nodes(app: typer.Typer) -> None:
                 f"Fabric {port['hca']} on {port['switch']} port {port['switch_port']}, {port['rate']}, {port['state']},"
                 f" cable {port['cable']}"
             )
+        for line in differs.machine_lines(page["machine"]):
+            print(line)
         for entry in page["history"]:
             job = entry["job"]
             print(f"  job {job['id']}  {job['name']}  {job['state']}  {entry['since']} until {entry['until'] or 'now'}")

@@ -10,6 +10,7 @@ from qnib.context.latest import last_heard, latest
 from qnib.context.viewer import Viewer, may_see
 from qnib.dashboards.findings import node_findings, port_findings
 from qnib.dashboards.jobs import jobs_on
+from qnib.dashboards.machine import machine
 from qnib.dashboards.panels import panels_of
 from qnib.dashboards.words import group_of, node_status
 from qnib.domains.paths import natural
@@ -99,6 +100,7 @@ def node_page(sources: Sources, viewer: Viewer, cluster: str, name: str) -> dict
             if tie.source and tie.target and tie.target.key == host
         ],
         "port": port,
+        "machine": machine(sources, cluster, host),
         "history": jobs_on(sources, cluster, host),
         "findings": node_findings(sources, row) + port_findings(port),
         "panels": panels_of({"Node", "Host"}, "operator", {"cluster": cluster, "host": host}, limits),

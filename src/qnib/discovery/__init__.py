@@ -18,13 +18,16 @@ from qnib.inventory.bulk import bulk
 from qnib.inventory.earlier import known_at
 from qnib.inventory.facts import Changes, Facts, canonical
 from qnib.inventory.graph import Graph
-from qnib.model import Capture, Change, Event, Relation, Snapshot
+from qnib.model import HERE, Capture, Change, Entity, Event, Ref, Relation, Snapshot
 from qnib.monitoring import events
 from qnib.monitoring.spool import Record
 
 TOPICS = {
     "jobs": {"Job", "Attempt", "JOBCLIENT"},
-    "nodes": {"Node", "Partition", "Host", "PART_OF", "ALIAS_OF"},
+    "nodes": {
+        "Node", "Partition", "Host", "PART_OF", "ALIAS_OF", "HAS_SOFTWARE", "LOADED_ON", "Interface", "PLUGGED_INTO",
+        "Container", "RUNS_IN",
+    },
     "fabric": {"SW", "HCA", "PORT", "CONNECTION", "LINK", "CABLE"},
 }
 """What pages show, by the kinds whose change concerns them."""
@@ -42,6 +45,7 @@ class Source:
 
     capture: Capture
     told_by: str
+    host: str
     at: datetime
     id: str = ""
     """By which somebody waits for the outcome; empty: nobody does."""
@@ -69,6 +73,8 @@ def _apply(
 ) -> Changes:
     known = known_at(facts, engine, cluster, source.at)
     snapshot = source.capture.parse(text, source.at)
+    if source.capture.of_host:
+        snapshot = placed(snapshot, facts.resolve(cluster, source.host) or source.host)
     snapshot = replace(canonical(facts, cluster, snapshot), tables=snapshot.tables)
     if source.capture.settle is not None:
         snapshot = source.capture.settle(snapshot, known, source.at)
@@ -117,6 +123,28 @@ def _listed(change: Change) -> dict[str, str]:
     return {"what": change.what, "kind": thing.kind, "key": key}
 
 
+def placed(snapshot: Snapshot, host: str) -> Snapshot:
+    """`snapshot` with the name of the machine it was taken on wherever it says `HERE`."""
+
+    def key(old: str) -> str:
+        return host + old.removeprefix(HERE) if old.startswith(HERE) else old
+
+    def entity(old: Entity) -> Entity:
+        if not old.key.startswith(HERE) and HERE not in old.properties.values():
+            return old
+        properties = {name: host if told == HERE else told for name, told in old.properties.items()}
+        return replace(old, key=key(old.key), properties=properties)
+
+    def relation(old: Relation) -> Relation:
+        source, target = old.source, old.target
+        if not source.key.startswith(HERE) and not target.key.startswith(HERE):
+            return old
+        return replace(old, source=Ref(source.kind, key(source.key)), target=Ref(target.kind, key(target.key)))
+
+    entities, relations = map(entity, snapshot.entities), map(relation, snapshot.relations)
+    return replace(snapshot, entities=list(entities), relations=list(relations))
+
+
 def read_head(head: bytes, record: Record) -> Source:
     """Raises ValueError when the line is not complete or names a capture nobody declares."""
     try:
@@ -131,7 +159,7 @@ def read_head(head: bytes, record: Record) -> Source:
     at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     # A sender's clock that is ahead would make all that follows from it look old.
     at = min(at, record.received)
-    return Source(capture, f"{domain}.{capture.source or name}@{host}", at, str(told.get("id", "")))
+    return Source(capture, f"{domain}.{capture.source or name}@{host}", host, at, str(told.get("id", "")))
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from qnib.engine import DATABASE, Engine
 from qnib.errors import WrongUse
 from qnib.inventory.columns import facts_of
 from qnib.inventory.fact import Fact
+from qnib.inventory.lasting import lasting
 
 What = Literal["began", "ended", "changed", "learnt"]
 LATE = timedelta(minutes=2)
@@ -35,7 +36,7 @@ _FACTS = f"""
     SELECT * FROM {DATABASE}.facts WHERE cluster = {{cluster:String}}
     AND (valid_from > {{since:DateTime64(6, 'UTC')}} OR valid_until > {{since:DateTime64(6, 'UTC')}}
          OR recorded > {{since:DateTime64(6, 'UTC')}})
-    AND ({{kinds:Array(String)}} = [] OR kind IN {{kinds:Array(String)}})
+    AND ({{kinds:Array(String)}} = [] OR kind IN {{kinds:Array(String)}}) AND kind NOT IN {{lasting:Array(String)}}
     ORDER BY recorded DESC LIMIT 1 BY cluster, form, kind, key, valid_from
 """
 _BELIEVED = f"""
@@ -50,14 +51,15 @@ _BELIEVED = f"""
 def between(
     engine: Engine, cluster: str, since: datetime, until: datetime, kinds: tuple[str, ...] = ()
 ) -> Difference:
-    """Everything of these kinds (none: of all) that began, changed or ended in (since, until].
+    """Everything of these kinds (none: of all) that began, changed or ended in (since, until]; what is known by its
+    content, like a version of a package, does none of that.
 
     What was recorded in that time about an earlier one is told as "learnt": the past looks different since. Raises
     WrongUse when the times are the wrong way round.
     """
     if until <= since:
         raise WrongUse("The second time is not after the first.", where=f"{since} … {until}", try_next="swap them.")
-    params = {"cluster": cluster, "since": since, "kinds": list(kinds)}
+    params = {"cluster": cluster, "since": since, "kinds": list(kinds), "lasting": sorted(lasting())}
     rows = engine.table(f"SELECT * FROM ({_FACTS}) WHERE valid_until IS NULL OR valid_until >= valid_from", params)
     facts = facts_of(rows)
     starts = {(fact.identity, fact.since) for fact in facts}

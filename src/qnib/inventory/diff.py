@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from qnib.inventory.fact import Changes, Fact
+from qnib.inventory.lasting import lasting
 from qnib.inventory.memory import Memory, Where
 from qnib.model import Entity, Relation, Scalar, Snapshot
 
@@ -101,7 +102,7 @@ class Diff:
                 if partial:
                     self._unheard.setdefault(where, set()).add(key)
                     continue
-                if not memory.only(self._told_by, where, key):
+                if held.kind in lasting() or not memory.only(self._told_by, where, key):
                     continue
                 if held.kind in complete:
                     ended = replace(held, until=max(self._at, held.since), recorded=self._recorded, silent=None)

@@ -47,6 +47,9 @@ class Earlier:
         held = [fact.as_relation() for fact in self._facts.current(self._cluster, kind) if fact.form == "relation"]
         return [*(fact.as_relation() for fact in self._ended("relation", kind, self._at - LATELY)), *held]
 
+    def find(self, kind: str, start: str) -> Sequence[Entity]:
+        return [fact.as_entity() for fact in self._facts.find(self._cluster, kind, start)]
+
     def _ended(self, form: Form, kind: str, since: datetime) -> list[Fact]:
         rows = self._engine.table(
             f"SELECT * FROM (SELECT * FROM {DATABASE}.facts WHERE cluster = {{cluster:String}}"

@@ -193,6 +193,12 @@ class Facts:
         """The record as a domain's `settle` sees it."""
         return KnownFacts(self, cluster)
 
+    def find(self, cluster: str, kind: str, start: str) -> list[Fact]:
+        """Entities of a kind that hold now and whose key begins with `start`."""
+        with self._lock:
+            held = self._memory(cluster).held.get(("entity", kind), {})
+            return [held[start]] if start in held else [fact for key, fact in held.items() if key.startswith(start)]
+
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
     def _memory(self, cluster: str) -> Memory:
@@ -265,6 +271,9 @@ class KnownFacts:
         ended = self._facts.ended(self._cluster, kind, datetime.min.replace(tzinfo=UTC))
         found = [*ended, *self._facts.current(self._cluster, kind)]
         return [fact.as_relation() for fact in found if fact.form == "relation"]
+
+    def find(self, kind: str, start: str) -> Sequence[Entity]:
+        return [fact.as_entity() for fact in self._facts.find(self._cluster, kind, start)]
 
 
 def _names(aliases: Iterable[Fact], hosts: Iterable[Fact]) -> dict[str, str]:

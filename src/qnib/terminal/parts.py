@@ -42,18 +42,19 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         (cluster.details["package"], INSIDE, "ro"),
         (str(agent), "/etc/qnib/agent.json", "ro"),
     ]
-    environment: dict[str, str] = {}
+    # What a container cannot know of itself; its agent tells it with the limits it sees.
+    environment = {"QNIB_CONTAINER": plan.container(host), "QNIB_IMAGE": image}
     if role == "fabric":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("fabric.topology", "fabric.start")]
         binds += [(str(record.fabric_folder(settings, plan.name)), "/run/fabric", "rw")]
-        environment = {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan).items()}
+        environment |= {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan).items()}
     else:
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("munge.key", "passwd", "group")]
         binds += [(plan.home_volume, "/home", "rw")]
     if role == "controller":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
     if role == "node":
-        environment = {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
+        environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
     limits: dict[str, float] = {"memory": memory, "cpus": cpus}
     parent = ""
     if rung.jobs_limited:

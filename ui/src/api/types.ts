@@ -85,6 +85,21 @@ export interface Placement {
   better: { nodes: string; switches: Placement['switches']; mean: number; sentence: string } | null // free when it started, and closer
 }
 
+/** GET /api/differs?job=KEY|hosts=compute[0-3]&at= : which hosts are not like the others, and in what */
+export interface Differs {
+  job: { id: number; key: string; name: string } | null
+  at: string
+  hosts: string; count: number // folded
+  odd: string; odd_count: number // hosts that are among the exceptions
+  sentence: string
+  compared: { aspect: string; title: string; items: number; differences: number; hosts: string; count: number; unknown: string; unknown_count: number; silent: string; silent_count: number; oldest: string | null }[] // silent: told more than three hours ago
+  untold: string[] // titles of what is known of no host
+  differences: { aspect: string; title: string; item: string; usual: HostsWith | null; of_cluster: boolean; others: HostsWith[] }[] // at most 500
+  difference_count: number
+  findings: Finding[]
+}
+export interface HostsWith { value: string; hosts: string; count: number }
+
 /** GET /api/nodes?cluster= -> { nodes: Node[] } */
 export interface Node {
   name: string; state: string; status: Status; reason: string
@@ -96,11 +111,22 @@ export interface Node {
 /** GET /api/nodes/{name}?cluster= */
 export interface NodePage extends Node {
   aliases: { name: string; kind: string; since: string }[]
+  machine: Machine
   port: { hca: string; switch: string; switch_port: number; cable: string; rate: string; state: string } | null
   history: { job: Job; since: string; until: string | null }[]
   findings: Finding[]
   panels: PanelSpec[]
 }
+
+/** What a node is as a machine; what nobody has told of is null or empty. */
+export interface Machine {
+  kernel: string | null; os: string | null
+  packages: SoftwareOf | null; modules: SoftwareOf | null
+  container: { name: string; engine: string; image: string | null; memory: number | null; cpus: number | null; state: string } | null
+  interfaces: { name: string; state: string; speed: number | null; mtu: number; mac: string; addresses: string | null; switch: string | null; port: string | null }[]
+}
+/** `alike`: how many of the other `hosts` - 1 have the very same */
+export interface SoftwareOf { key: string; name: string; size: number; since: string; alike: number; hosts: number }
 
 /** A panel as the server asks the UI to draw it: one of seven kinds, with the query that fills it. */
 export interface PanelSpec {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-V1 = ("memory", "cpuacct")
+V1 = ("memory", "cpuacct", "cpu", "pids")
 
 
 def mounts(mountinfo: str) -> dict[str, str]:

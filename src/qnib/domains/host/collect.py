@@ -12,7 +12,7 @@ from datetime import datetime
 
 from qnib.domains.host import cgroup
 from qnib.domains.paths import segment
-from qnib.model import Capture, Entity, Metric, Reading, Ref, Relation, Snapshot
+from qnib.model import HERE, Capture, Entity, Metric, Reading, Ref, Relation, Snapshot
 
 Points = Sequence[tuple[str, float]]
 
@@ -128,9 +128,24 @@ def parse_identity(text: str, at: datetime) -> Snapshot:
     )
 
 
+def parse_system(text: str, at: datetime) -> Snapshot:
+    """The kernel's release and the distribution, from /proc/version and os-release. Raises ValueError for others."""
+    first, *rest = text.splitlines() or [""]
+    words = first.split()
+    if words[:2] != ["Linux", "version"] or len(words) < 3:
+        raise ValueError(f"no version of a kernel: {first[:120]!r}")
+    told = {"name": HERE, "kernel": words[2]}
+    for line in rest:
+        name, equals, value = line.partition("=")
+        if equals and name == "PRETTY_NAME":
+            told["os"] = value.strip().strip("\"'")
+    return Snapshot([Entity("Host", HERE, told)])
+
+
 READINGS = (Reading("machine", 5, "node", start_machine),)
 
 CAPTURES = (
     # `cat` of files is done by the agent itself: no process is started on a node.
     Capture("identity", ("cat", "/proc/sys/kernel/hostname", "/etc/hosts"), parse_identity, 300, "node"),
+    Capture("system", ("cat", "/proc/version", "/etc/os-release"), parse_system, 3600, "node", of_host=True),
 )

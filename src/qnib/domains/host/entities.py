@@ -7,7 +7,7 @@ from qnib.model import EntityKind, RelationKind
 ENTITIES = (
     EntityKind(
         "Host", "A machine, real or a container that plays one", key="its short host name",
-        properties={"name": "string", "kernel": "string"},
+        properties={"name": "string", "kernel": "string", "os": "string"},
     ),
     EntityKind(
         "Alias", "One of the names a host goes by: NodeName, FQDN, address, an HCA's NodeDescription",

@@ -27,12 +27,13 @@ def start_jobs(host: str) -> Callable[[], Points]:
     mounts = cgroup.roots()
     before: dict[tuple[str, str, str], tuple[float, float]] = {}
     node = segment(host)
+    daemons = Stepds()
 
     def read() -> Points:
         points: list[tuple[str, float]] = []
         now = time.monotonic()
         seen: dict[tuple[str, str, str], tuple[float, float]] = {}
-        for job, step, task, seconds, memory in tasks(mounts, host):
+        for job, step, task, seconds, memory in tasks(mounts, host, daemons=daemons):
             base = f"slurm.job.{segment(job)}.{segment(step)}.{segment(task)}.{node}"
             if memory is not None:
                 points.append((f"{base}.memory", memory))
@@ -49,7 +50,40 @@ def start_jobs(host: str) -> Callable[[], Points]:
     return read
 
 
-def tasks(mounts: dict[str, str], host: str, proc: str = "/proc") -> Iterator[Task]:
+class Stepds:
+    """SLURM's step daemons by the titles of their processes. A machine may have thousands of others, so only new ones
+    are looked at, and all of them once in `ALL` calls, because numbers are given again."""
+
+    ALL = 12
+
+    def __init__(self, proc: str = "/proc") -> None:
+        self.proc = proc
+        self._others: set[str] = set()
+        self._found: dict[str, tuple[str, str]] = {}
+        self._calls = 0
+
+    def find(self) -> dict[int, tuple[str, str]]:
+        """Job and step by process number; the extern step does nothing, so not that one."""
+        if self._calls % self.ALL == 0:
+            self._others.clear()
+            self._found.clear()
+        self._calls += 1
+        names = {name for name in os.listdir(self.proc) if name.isdigit()}  # noqa: PTH208 - pathlib costs
+        self._others &= names
+        self._found = {name: step for name, step in self._found.items() if name in names}
+        for name in names - self._others - self._found.keys():
+            title = cgroup.text(f"{self.proc}/{name}/cmdline").split("\0")[0]
+            if title.startswith("slurmstepd: [") and "." in title:
+                job, _, step = title[13:].partition("]")[0].partition(".")
+                self._found[name] = job, step
+            elif "slurm" not in title:  # what slurmd has just forked still has slurmd's title
+                self._others.add(name)
+        return {int(name): step for name, step in self._found.items() if step[1] != "extern"}
+
+
+def tasks(
+    mounts: dict[str, str], host: str, proc: str = "/proc", daemons: Stepds | None = None
+) -> Iterator[Task]:
     """The tasks now running here, by the best way there is; tasks of the extern step do nothing, so not those."""
     found = False
     for way in (_v1(mounts, host), _v2(mounts.get("unified", ""), host)):
@@ -58,10 +92,10 @@ def tasks(mounts: dict[str, str], host: str, proc: str = "/proc") -> Iterator[Ta
             yield task
         if found:
             return
-    yield from _processes(proc)
+    yield from _processes(daemons or Stepds(proc))
 
 
-def _folders(parent: str, prefix: str) -> Iterator[tuple[str, str]]:
+def folders(parent: str, prefix: str) -> Iterator[tuple[str, str]]:
     """Sub-folders of `parent` named ``prefix…`` as (rest of the name, path)."""
     try:
         with os.scandir(parent) as entries:
@@ -76,12 +110,12 @@ def _v1(mounts: dict[str, str], host: str) -> Iterator[Task]:
     memory, cpu = mounts.get("memory", ""), mounts.get("cpuacct", "")
     for top in (f"slurm_{host}", "slurm"):
         base = f"{memory if memory and os.path.isdir(f'{memory}/{top}') else cpu}/{top}"  # noqa: PTH112
-        for _, user in _folders(base, "uid_"):
-            for job, job_folder in _folders(user, "job_"):
-                for step, step_folder in _folders(job_folder, "step_"):
+        for _, user in folders(base, "uid_"):
+            for job, job_folder in folders(user, "job_"):
+                for step, step_folder in folders(job_folder, "step_"):
                     if step == "extern":
                         continue
-                    for task, folder in _folders(step_folder, "task_"):
+                    for task, folder in folders(step_folder, "task_"):
                         inner = folder[len(base):]
                         usage = cgroup.cpu_v1(f"{cpu}/{top}{inner}") if cpu else None
                         used = cgroup.memory_v1(f"{memory}/{top}{inner}").get("used") if memory else None
@@ -93,11 +127,11 @@ def _v2(root: str, host: str) -> Iterator[Task]:
         return
     for parent in (f"{root}/system.slice", root):
         for scope in (f"{host}_slurmstepd.scope", "slurmstepd.scope"):
-            for job, job_folder in _folders(f"{parent}/{scope}", "job_"):
-                for step, step_folder in _folders(job_folder, "step_"):
+            for job, job_folder in folders(f"{parent}/{scope}", "job_"):
+                for step, step_folder in folders(job_folder, "step_"):
                     if step == "extern":
                         continue
-                    for task, folder in _folders(f"{step_folder}/user", "task_"):
+                    for task, folder in folders(f"{step_folder}/user", "task_"):
                         usage = cgroup.cpu_v2(folder)
                         yield job, step, _task(task), usage[0] if usage else None, cgroup.memory_v2(folder).get("used")
 
@@ -107,11 +141,13 @@ def _task(name: str) -> str:
     return "0" if name == "special" else name
 
 
-def _processes(proc: str) -> Iterator[Task]:
+def _processes(daemons: Stepds) -> Iterator[Task]:
     """Tasks as the children of slurmstepd; their descendants' CPU time and memory count as theirs."""
+    steps, proc = daemons.find(), daemons.proc
+    if not steps:
+        return
     parents: dict[int, int] = {}
     usage: dict[int, tuple[float, float]] = {}
-    steps: dict[int, tuple[str, str]] = {}
     for name in os.listdir(proc):  # noqa: PTH208 - called every few seconds on a node, pathlib costs
         if not name.isdigit():
             continue
@@ -122,13 +158,6 @@ def _processes(proc: str) -> Iterator[Task]:
         parents[pid] = int(fields[1])
         # Own time and that of children already gone, in ticks; resident pages.
         usage[pid] = sum(int(field) for field in fields[11:15]) / _CLOCK, float(int(fields[21]) * _PAGE)
-        title = cgroup.text(f"{proc}/{name}/cmdline").split("\0")[0]
-        if title.startswith("slurmstepd: [") and "." in title:
-            job, _, step = title[13:].partition("]")[0].partition(".")
-            if step != "extern":
-                steps[pid] = job, step
-    if not steps:
-        return
     total: dict[int, tuple[float, float]] = {}
     for pid, (seconds, memory) in usage.items():
         top = pid

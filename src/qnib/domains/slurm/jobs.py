@@ -5,7 +5,6 @@ What a source does not tell is left out, never guessed: the record keeps what an
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -97,6 +96,8 @@ def entities_of(job: Job, relations: list[Relation]) -> Iterator[Entity]:
         for name in _text(told, "partition").split(",") if name
     )
     if job.script:
+        import hashlib  # brings OpenSSL along, which is too much for an agent
+
         mark = hashlib.sha256(job.script.encode()).hexdigest()[:16]
         yield Entity("Script", mark, {"text": job.script, "lines": job.script.count("\n")})
         relations.append(Relation("RAN", ref, Ref("Script", mark), since=submit, until=end))
