@@ -44,6 +44,13 @@ def facts(engine: Engine, clock: FrozenClock) -> Facts:
     return Facts(engine, clock)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a test waits for what is queued, however long; people get an answer that is a second old."""
+    monkeypatch.setattr("qnib.inventory.graph.PATIENCE", 60)
+    monkeypatch.setattr("qnib.inventory.graph.AT_FIRST", 60)
+
+
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with started(tmp_path_factory.mktemp("neo4j")) as server:
