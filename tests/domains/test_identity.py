@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.domains.golden import AT
 
+from qnib.domains.infiniband import cables as serials
 from qnib.domains.infiniband import identity as cables
 from qnib.domains.infiniband.collect import parse_topology
 from qnib.domains.slurm import identity as jobs
@@ -223,3 +224,65 @@ def test_a_job_forgotten_before_its_end_was_seen_has_ended() -> None:
     assert (job.properties["state"], job.until) == ("UNKNOWN", at(30))
     assert {tie.kind for tie in snapshot.relations} >= {"JOBCLIENT", "SUBMITTED"}
     assert not seen(record, 60).entities
+
+
+GUIDS = {"SW1": "0x0000000000000051", "h0": "0x0000000000000100", "h1": "0x0000000000000101"}
+
+
+def db_csv(*rows: tuple[str, int, str]) -> str:
+    told = "".join(f"{guid},{guid},{port},1,Mellanox,0x2c9,MCP1600-E003,{serial},A2\n" for guid, port, serial in rows)
+    head = "NodeGuid,PortGuid,PortNum,Source,Vendor,OUI,PN,SN,Rev\n"
+    return f"START_NODES\nNodeDesc\nSW1\nEND_NODES\nSTART_CABLE_INFO\n{head}{told}END_CABLE_INFO\n"
+
+
+def wired() -> Record:
+    """A and B are plugged in, on devices whose GUIDs are known."""
+    record = Record()
+    devices = [Entity("SW" if name == "SW1" else "HCA", name, {"guid": guid}) for name, guid in GUIDS.items()]
+    record.take(Snapshot(devices), at(0))
+    look(record, 0, A, B)
+    return record
+
+
+def read_serials(record: Record, seconds: float, *rows: tuple[str, int, str]) -> list[str]:
+    """Take in what ibdiagnet told of cables; the connections it was about."""
+    told = serials.settle_cables(serials.parse_cables(db_csv(*rows), at(seconds)), record, at(seconds))
+    record.take(told, at(seconds))
+    return [tie.source.key.partition("@")[0] for tie in told.relations]
+
+
+def test_a_cable_with_a_serial_is_the_same_wherever_it_is_plugged_in() -> None:
+    record = wired()
+    about = read_serials(
+        record, 10, ("0x51", 1, "MT17"), ("0x100", 1, "MT17"), ("0x51", 9, "MT99"), ("0xbad", 1, "MT1"),
+        ("0x51", 2, "NA"),
+    )
+    assert about == ["SW1/1--h0/1"], "what is plugged in nowhere, or could not be read, is not told"
+    assert look(record, 20, A, B)[A].key == "MT17"
+    # Moved at both ends, and an hour later: only the serial can tell.
+    assert look(record, 30, B)
+    assert look(record, 4000, B, D)[D].key != "MT17"
+    read_serials(record, 4010, ("0x51", 4, "MT17"))
+    assert look(record, 4020, B, D)[D].key == "MT17"
+
+
+def test_a_serial_outlives_a_move_of_one_end() -> None:
+    record = wired()
+    read_serials(record, 10, ("0x100", 1, "MT17"))
+    look(record, 20, A, B)
+    moved = look(record, 30, B, C)[C]
+    assert (moved.key, moved.properties["identity"]) == ("MT17", "serial")
+
+
+def test_two_modules_with_a_fibre_have_no_serial_in_common() -> None:
+    assert read_serials(wired(), 10, ("0x51", 1, "MT17"), ("0x100", 1, "MT18")) == []
+
+
+@pytest.mark.parametrize("text", [
+    "", "START_CABLE_INFO\nNodeGuid,PortNum,SN\n0x1,1,A\n", "START_CABLE_INFO\nSN\nEND_CABLE_INFO\n",
+    "START_CABLE_INFO\nNodeGuid,PortNum,SN\n0x1,1\nEND_CABLE_INFO\n",
+    "START_CABLE_INFO\nNodeGuid,PortNum,SN\nguid,1,A\nEND_CABLE_INFO\n",
+])  # fmt: skip
+def test_what_is_no_list_of_cables(text: str) -> None:
+    with pytest.raises(ValueError, match=r"CABLE_INFO|columns|invalid literal"):
+        serials.parse_cables(text, at(0))

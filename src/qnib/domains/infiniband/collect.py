@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from qnib.domains.infiniband.cables import parse_cables, settle_cables
 from qnib.domains.infiniband.counters import (
     ERRORS,
     METRICS,
@@ -79,6 +80,7 @@ CAPTURES = (
         "capability", ("iblinkinfo", "-l"), parse_capability, 900, "fabric", (r"Discovered new port",),
         settle=settle_capability,
     ),
+    Capture("cables", ("cat", "ibdiagnet2.db_csv"), parse_cables, 3600, "file", settle=settle_cables),
     Capture(
         "ibqueryerrors", ("ibqueryerrors", "--counters"), parse_ibqueryerrors_file, 60, "file",
         numbers=ibqueryerrors_numbers,

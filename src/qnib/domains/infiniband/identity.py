@@ -61,8 +61,10 @@ class _Past:
 
     def __init__(self, known: Known, pairs: set[Ends], at: datetime) -> None:
         self.open_now = {ends_of(entity.key): entity for entity in known.open("CONNECTION")}
-        self.cables = {relation.source.key: relation.target.key for relation in known.ties("USES")}
         self.about = {entity.key: entity for entity in known.entities("CABLE")}
+        uses = [(relation.source.key, relation.target.key) for relation in known.ties("USES")]
+        # What a cable's own serial says counts more than where it was first seen, whichever was told last.
+        self.cables = dict(sorted(uses, key=lambda pair: self._read(pair[1])))
         ended = known.ended("CONNECTION", at - SHORTLY)
         self._last: dict[Ends, str] = {}
         for entity in ended:  # the latest first
@@ -83,6 +85,10 @@ class _Past:
             for end in ends:
                 self._new.setdefault(end, []).append(ends)
 
+    def _read(self, cable: str) -> bool:
+        """Whether its serial is known."""
+        return cable in self.about and self.about[cable].properties.get("identity") == "serial"
+
     def cable(self, connection: str, ends: Ends) -> Entity:
         """The cable of a connection that is new."""
         was = [one for end in ends for one in self._loose.get(end, ()) if _one_end(one[0], ends)]
@@ -94,6 +100,8 @@ class _Past:
         )
         if len(candidates) == 1 and not rivals:
             key = candidates.pop()
+            if self._read(key):
+                return self.about[key]
             return Entity(
                 "CABLE", key, {"name": key, "identity": "inferred", "inferred": True, "serial": "", "maybe": ""}
             )
