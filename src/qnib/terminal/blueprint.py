@@ -171,7 +171,9 @@ class Blueprint(Part):
     ], min_length=1)
     fabric: Fabric = Field(default_factory=Fabric)
     software: list[str] = Field(default_factory=list, description="More Debian packages for the image")
-    jobs: Literal["none", "demo"] = Field("none", description="demo: users keep submitting jobs")
+    jobs: Literal["none", "demo", "people"] = Field(
+        "none", description="demo: a few users keep a few jobs running; people: all users by their habits"
+    )
     faults: list[Coming] = Field(default_factory=list, description="Faults to come")
 
     @property
@@ -229,8 +231,8 @@ class Blueprint(Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.jobs == "demo" and not any(one.nodes == "all" for one in self.partitions):
-            raise _at(["jobs"], 'the demo\'s jobs need a partition with nodes = "all"')
+        if self.jobs != "none" and not any(one.nodes == "all" for one in self.partitions):
+            raise _at(["jobs"], 'these jobs need a partition with nodes = "all"')
         if self.count > MAX_NODES:
             last = len(self.nodes) - 1
             raise _at(["nodes", last, "count"], f"a cluster has up to {MAX_NODES} nodes, not {self.count}")

@@ -128,7 +128,7 @@ def _start(
     cluster.details["ready"] = await_ready(engine, plan, nodes, say)
     parts.limit_rates(engine, plan, node_names(nodes))
     cluster.details["ready_at"] = clock.now().isoformat()
-    if blueprint.jobs == "demo":
+    if blueprint.jobs != "none":
         say("submitting the first jobs")
         _start_jobs(engine, plan)
     cluster.details["state"] = "ready"
@@ -159,7 +159,8 @@ def _claim_network(settings: Settings, engine: ContainerEngine, name: str, bluep
 
 def _start_jobs(engine: ContainerEngine, plan: Plan) -> None:
     """The loop that submits jobs lives in the controller and ends with it."""
-    loop = f"{package.INSIDE}/qnib/terminal/workloads/loop.py"
+    program = {"demo": "loop.py", "people": "people.py"}[plan.blueprint.jobs]
+    loop = f"{package.INSIDE}/qnib/terminal/workloads/{program}"
     start = (
         f"setsid nohup nice -n 5 python3 {loop} --partition {plan.whole} </dev/null >/var/log/qnib-jobs.log 2>&1 & "
         "for i in $(seq 100); do [ -n \"$(squeue -h -t running -o %A)\" ] && exit 0; sleep 0.1; done; "
@@ -168,7 +169,7 @@ def _start_jobs(engine: ContainerEngine, plan: Plan) -> None:
     status, told = engine.run_inside(plan.container("controller"), ["bash", "-c", start])
     if status:
         raise Unavailable(
-            f"The demo's first job did not start: {told.strip()[-200:] or 'no reason was given'}.",
+            f"The first job did not start: {told.strip()[-200:] or 'no reason was given'}.",
             where=plan.container("controller"), try_next="run `qnib up` without --demo to look around by hand.",
         )
 
