@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 
 from qnib.errors import NotFound, Unavailable, WrongUse
-from qnib.terminal import blueprint, memory
-from qnib.terminal.blueprint import MAX_NODES, Blueprint, Nodes, find, keys, parse, shipped
+from qnib.terminal import blueprint, memory, reading
+from qnib.terminal.blueprint import MAX_NODES, Blueprint, Nodes
+from qnib.terminal.reading import about, find, keys, parse, shipped
 
 
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(blueprint).failed == 0
+@pytest.mark.parametrize("module", [blueprint, reading])
+def test_examples_in_docstrings(module: object) -> None:
+    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
 def test_what_is_shipped_is_valid_and_says_what_it_is(file: Path) -> None:
     assert find(Path(file.stem)).count >= 4
-    assert len(blueprint.about(file)) > 20
+    assert len(about(file)) > 20
 
 
 def test_small_is_what_up_starts() -> None:

@@ -18,7 +18,8 @@ from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import access, attendant, engines, image, package, record, scaling, starting, stopping
 from qnib.terminal.blueprint import Blueprint, Coming, Fabric
-from qnib.terminal.faults import due, scene
+from qnib.terminal.faults import scene
+from qnib.terminal.faults.inject import due
 from tests.terminal.fake import FakeEngine
 
 NAME = f"unit{os.getpid()}"

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from qnib.cli.output import Csv, Json, show_rows
 
 if TYPE_CHECKING:
-    from qnib.terminal.faults import Kind
+    from qnib.terminal.faults.kinds import Kind
 
 Name = Annotated[str | None, typer.Option("--name", help="Cluster; default: the one of the settings.")]
 User = Annotated[str, typer.Option("--user", "-u", help="Run as this user of the cluster instead of root.")]
@@ -64,14 +64,14 @@ def up(
     from qnib import terminal
     from qnib.errors import WrongUse
     from qnib.settings import load
-    from qnib.terminal import blueprint
+    from qnib.terminal import reading
 
     if file and nodes:
         raise WrongUse(
             "The number of nodes is the blueprint's to say.", where="--nodes beside --file",
             try_next="change `count` in the file, or `qnib scale` afterwards.",
         )
-    wanted = blueprint.find(file) if file else None
+    wanted = reading.find(file) if file else None
     with _Steps() as steps:
         cluster = terminal.up(
             load(), wanted, name=name, nodes=nodes or 4, engine=engine.value if engine else None, demo=demo,
@@ -162,7 +162,7 @@ class _Faults(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
     def _look_up(self) -> None:
-        from qnib.terminal.faults import KINDS
+        from qnib.terminal.faults.kinds import KINDS
 
         if KINDS.keys() <= self.commands.keys():
             return
@@ -184,7 +184,7 @@ def _fault_command(kind: Kind) -> Callable[..., None]:
         from qnib import terminal
         from qnib.errors import WrongUse
         from qnib.settings import load
-        from qnib.terminal.blueprint import seconds
+        from qnib.terminal.units import seconds
 
         try:
             span = float(str(seconds(lasts))) if lasts else None
@@ -211,7 +211,7 @@ def _fault_command(kind: Kind) -> Callable[..., None]:
 
 def fault_kinds(as_json: Json = False, as_csv: Csv = False) -> None:
     """What can be made to go wrong."""
-    from qnib.terminal.faults import KINDS
+    from qnib.terminal.faults.kinds import KINDS
 
     rows = [
         {"kind": k.name, "target": k.target, "value": k.value, "default": k.default, "about": k.about}
@@ -286,27 +286,27 @@ def fault_score(
 
 def blueprint_list(as_json: Json = False, as_csv: Csv = False) -> None:
     """Blueprints that are shipped; `qnib up -f NAME` takes one by its name."""
-    from qnib.terminal import blueprint
+    from qnib.terminal import reading
 
     rows = [
-        {"name": file.stem, "about": blueprint.about(file), "nodes": blueprint.read(file).count}
-        for file in blueprint.shipped()
+        {"name": file.stem, "about": reading.about(file), "nodes": reading.read(file).count}
+        for file in reading.shipped()
     ]
     show_rows(rows, ["name", "nodes", "about"], as_json=as_json, as_csv=as_csv, empty="None is shipped.")
 
 
 def blueprint_show(name: Annotated[Path, typer.Argument(metavar="NAME")]) -> None:
     """The text of a blueprint, to start your own from."""
-    from qnib.terminal import blueprint
+    from qnib.terminal import reading
 
-    print(blueprint.file_of(name).read_text(), end="")
+    print(reading.file_of(name).read_text(), end="")
 
 
 def blueprint_check(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Check a blueprint without starting it."""
-    from qnib.terminal import blueprint, memory
+    from qnib.terminal import memory, reading
 
-    found = blueprint.find(file)
+    found = reading.find(file)
     print(f"{file}: {found.count} nodes, room for {found.capacity}; fabric: {found.fabric.shape}.")
     for trouble in memory.enough(found):
         print(f"  {trouble}")
@@ -314,10 +314,10 @@ def blueprint_check(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> No
 
 def blueprint_keys(as_json: Json = False, as_csv: Csv = False) -> None:
     """Every key of a blueprint, with its type, default and meaning."""
-    from qnib.terminal import blueprint
+    from qnib.terminal import reading
 
     show_rows(
-        list(blueprint.keys()), ["key", "type", "default", "meaning"], as_json=as_json, as_csv=as_csv, empty="None.",
+        list(reading.keys()), ["key", "type", "default", "meaning"], as_json=as_json, as_csv=as_csv, empty="None.",
     )
 
 

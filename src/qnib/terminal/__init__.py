@@ -6,10 +6,10 @@
 """
 
 from qnib.terminal.access import execute, shell
-from qnib.terminal.faults import Fault
-from qnib.terminal.faults import clear as fault_clear
-from qnib.terminal.faults import every as fault_list
-from qnib.terminal.faults import inject as fault_inject
+from qnib.terminal.faults.inject import clear as fault_clear
+from qnib.terminal.faults.inject import inject as fault_inject
+from qnib.terminal.faults.written import Fault
+from qnib.terminal.faults.written import every as fault_list
 from qnib.terminal.image import clean as clean_images
 from qnib.terminal.scaling import scale
 from qnib.terminal.starting import up

@@ -85,7 +85,7 @@ class Attendant:
     # ── faults that begin and end by themselves ───────────────────────────────────────────────
 
     def _faults(self, cluster: Cluster) -> None:
-        from qnib.terminal import faults  # its kinds need the whole terminal
+        from qnib.terminal.faults import inject as faults  # which needs the whole terminal
 
         now = self._clock.now()
         with contextlib.suppress(Conflict):  # another command holds the cluster: at the next beat

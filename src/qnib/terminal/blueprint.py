@@ -17,64 +17,23 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from qnib.errors import NotFound, QnibError, WrongUse
+from qnib.errors import WrongUse
+from qnib.terminal.faults.kinds import KINDS
+from qnib.terminal.units import Rate, Size, Span
 
 MAX_NODES = 240
 """Containers in one cluster: so many addresses fit beside the controller in one subnet."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE)
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B/s", re.IGNORECASE)
-_SPAN = re.compile(r"(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+(?:\.\d+)?)s)?")
-_FACTOR = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
-def mebibytes(told: object) -> object:
-    """``"512M"``, ``"1.5G"`` or a number of MiB, in MiB."""
-    if isinstance(told, str):
-        found = _SIZE.fullmatch(told.strip())
-        if not found or not found[2]:
-            raise ValueError('write a size with its unit, such as "512M" or "2G"')
-        return int(float(found[1]) * _FACTOR[found[2].upper()]) >> 20
-    return told
-
-
-def octets_a_second(told: object) -> object:
-    """``"1KB/s"`` or ``"10MB/s"`` in octets a second."""
-    found = _RATE.fullmatch(told.strip()) if isinstance(told, str) else None
-    if found:
-        return int(float(found[1]) * _FACTOR[found[2].upper()])
-    if isinstance(told, int) and not isinstance(told, bool):
-        return told
-    raise ValueError('write a rate such as "1KB/s" or "10MB/s"')
-
-
-def seconds(told: object) -> object:
-    """``"90s"``, ``"2m"``, ``"1h 30m"`` or a number of seconds."""
-    if isinstance(told, str):
-        found = _SPAN.fullmatch(told.strip())
-        if not found or not any(found.groups()):
-            raise ValueError('write a span such as "90s", "2m" or "1h 30m"')
-        hours, minutes, rest = (float(part or 0) for part in found.groups())
-        return timedelta(hours=hours, minutes=minutes, seconds=rest).total_seconds()
-    return told
-
-
-Size = Annotated[int, BeforeValidator(mebibytes)]
-Rate = Annotated[int, BeforeValidator(octets_a_second)]
-Span = Annotated[float, BeforeValidator(seconds)]
 Word = Annotated[str, Field(pattern=f"^{_WORD.pattern}$")]
 
 
@@ -210,8 +169,6 @@ class Blueprint(Part):
     @field_validator("faults")
     @classmethod
     def _kinds(cls, faults: list[Coming]) -> list[Coming]:
-        from qnib.terminal.faults.kinds import KINDS  # which need the whole terminal
-
         for place, fault in enumerate(faults):
             if fault.kind not in KINDS:
                 raise _at(["faults", place, "kind"], f"there is no fault {fault.kind!r}; one of {', '.join(KINDS)}")
@@ -283,153 +240,3 @@ def ports_for_hosts(fabric: Fabric) -> int | None:
             switches *= side
         return switches * (fabric.hosts or 2)
     return None
-
-
-def shipped() -> list[Path]:
-    """The examples, by name."""
-    return sorted((Path(__file__).parent / "examples").glob("*.toml"))
-
-
-def file_of(name: Path) -> Path:
-    """The file a person means: one that is there, else a shipped one of that name."""
-    if not name.exists() and len(name.parts) == 1:
-        return next((file for file in shipped() if file.stem == name.name.removesuffix(".toml")), name)
-    return name
-
-
-def find(name: Path) -> Blueprint:
-    """The blueprint in a file, or the shipped one of that name."""
-    return read(file_of(name))
-
-
-def about(file: Path) -> str:
-    """What a blueprint says of itself: its first comment."""
-    return file.read_text().splitlines()[0].lstrip("# ")
-
-
-def keys(model: type[BaseModel] | None = None, prefix: str = "") -> Iterator[dict[str, str]]:
-    """Every key as (key, type, default, meaning), tables opened: ``nodes[].count``."""
-    inner = tables(model or Blueprint)
-    for key, field in (model or Blueprint).model_fields.items():
-        if key in inner:
-            many = "[]" if "list" in str(field.annotation) else ""
-            yield from keys(inner[key], f"{prefix}{key}{many}.")
-            continue
-        default = None if field.is_required() else field.get_default(call_default_factory=True)
-        written = next((_WRITTEN[v.func] for v in field.metadata if isinstance(v, BeforeValidator)), "")
-        yield {
-            "key": f"{prefix}{key}", "type": written or _type(field.annotation),
-            "default": "" if default is None else str(default), "meaning": field.description or "",
-        }
-
-
-_SPOKEN = {Size: "size", Rate: "rate", Span: "span", Word: "name", str: "text", int: "whole number", float: "number",
-           bool: "true or false"}
-_WRITTEN: dict[Any, str] = {mebibytes: "size", octets_a_second: "rate", seconds: "span"}
-
-
-def _type(annotation: Any) -> str:
-    """What may stand there, in words."""
-    if annotation in _SPOKEN:
-        return _SPOKEN[annotation]
-    inner = [part for part in get_args(annotation) if part is not type(None)]
-    if get_origin(annotation) is Literal:
-        return " or ".join(str(part) for part in inner)
-    return f"list of {_type(inner[0])}s" if get_origin(annotation) is list else _type(inner[0])
-
-
-def read(file: Path) -> Blueprint:
-    """The blueprint in a file. Raises NotFound without the file, WrongUse with line and column of what is wrong."""
-    try:
-        text = file.read_text()
-    except FileNotFoundError:
-        raise NotFound(
-            "There is no such blueprint.", where=str(file), try_next="`qnib blueprint list` names the shipped ones.",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(
-            f"The blueprint cannot be read: {error}.", where=str(file), try_next="name a TOML file.",
-        ) from error
-    return parse(text, str(file))
-
-
-def parse(text: str, name: str) -> Blueprint:
-    """The blueprint in a text; `name` is what errors call it."""
-    try:
-        return Blueprint.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
-        line, column = (int(found[1]), int(found[2])) if found and found[1] else (len(text.splitlines()), 1)
-        told = re.sub(r" \(at .*\)$", "", str(error))
-        raise WrongUse(
-            f"The blueprint is not TOML: {told[0].lower()}{told[1:]}.", where=f"{name}:{line}:{column}",
-            try_next="correct that line.",
-        ) from error
-    except ValidationError as error:
-        raise _explained(error, text, name) from error
-
-
-def _explained(error: ValidationError, text: str, name: str) -> QnibError:
-    first = error.errors()[0]
-    path = list(first.get("ctx", {}).get("path", first["loc"]))
-    line, column = position(text, path)
-    told = first["msg"].removeprefix("Value error, ")
-    dotted = ".".join(str(part) for part in path)
-    advice = "correct that line; `qnib blueprint keys` lists every key."
-    if first["type"] == "extra_forbidden":
-        told = "there is no such key"
-        if near := difflib.get_close_matches(str(path[-1]), _keys(path[:-1]), 1):
-            advice = f"did you mean {near[0]!r}?"
-    what = f"{dotted}: {told[0].lower()}{told[1:]}" if dotted else f"{told[0].upper()}{told[1:]}"
-    return WrongUse(f"{what}.", where=f"{name}:{line}:{column}", try_next=advice)
-
-
-def _keys(path: Sequence[int | str]) -> list[str]:
-    """Keys there are in the table at `path`."""
-    model: Any = Blueprint
-    for part in path:
-        if isinstance(part, str):
-            model = tables(model).get(part)
-            if model is None:
-                return []
-    return list(model.model_fields)
-
-
-def tables(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The keys of a table that are tables themselves."""
-    found = {}
-    for key, field in model.model_fields.items():
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found[key] = kind
-    return found
-
-
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?")
-_ENTRY = re.compile(r"""\s*([\w.-]+|"[^"]*"|'[^']*')\s*=""")
-
-
-def position(text: str, path: Sequence[int | str]) -> tuple[int, int]:
-    """Line and column (from 1) of the entry at `path`, or of the nearest table around it.
-
-    >>> position('name = "a"\\n[[nodes]]\\ncount = 1\\n[[nodes]]\\n  cont = 2\\n', ["nodes", 1, "cont"])
-    (5, 3)
-    """
-    best, depth = (1, 1), 0
-    here: list[int | str] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.fullmatch(line):
-            here = [part.strip(" \"'") for part in header[2].split(".")]
-            if header[1] == "[[":
-                seen[header[2]] = seen.get(header[2], -1) + 1
-                here.append(seen[header[2]])
-            found = here
-        elif entry := _ENTRY.match(line):
-            found = [*here, *(part.strip("\"'") for part in entry[1].split("."))]
-        else:
-            continue
-        if len(found) > depth and list(path[: len(found)]) == found:
-            best, depth = (number, len(line) - len(line.lstrip()) + 1), len(found)
-    return best
