@@ -264,6 +264,15 @@ def test_a_dead_node_pulls_its_link_down_and_comes_back_with_it(engine: FakeEngi
     assert 'Link "SW1"[4] "compute1"[1]' in str(engine.ran) and 'Link "SW1"[3] "compute0"[1]' in str(engine.ran[-1])
 
 
+def test_what_is_made_to_fail_does_not_go_with_its_node(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=4)
+    terminal.fault_inject(settings, "cable-bad", "SW2/4")
+    with pytest.raises(Conflict, match="made to fail"):
+        terminal.scale(settings, 3)
+    terminal.fault_clear(settings)
+    assert terminal.scale(settings, 3).details["nodes"] == 3
+
+
 def test_faults_end_by_themselves_when_their_time_is_over(engine: FakeEngine, settings: Settings) -> None:
     clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
     cluster = terminal.up(settings, nodes=4, clock=clock)

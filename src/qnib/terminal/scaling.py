@@ -10,6 +10,7 @@ from qnib.errors import Conflict
 from qnib.settings import Settings
 from qnib.terminal import cgroups, fabric, parts, record, topology
 from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.faults import written
 from qnib.terminal.plan import LABEL, Plan, node_names
 from qnib.terminal.shapes import Link
 from qnib.terminal.starting import await_nodes
@@ -67,6 +68,7 @@ def _shrink(
     plan = record.plan_of(cluster)
     leaving = node_names(before)[nodes:]
     names = ",".join(leaving)
+    _refuse_faulty(settings, cluster, leaving, _difference(plan, before, nodes))
     say(f"draining {len(leaving)} nodes")
     drain = f"scontrol update nodename={names} state=drain reason='qnib scale'"
     busy = f"squeue -h -w {names} -t running,completing,suspended -o %A | sort -un"
@@ -89,6 +91,18 @@ def _shrink(
     _remove(engine, plan, leaving)
     fabric.command(engine, plan, topology.unplug(_difference(plan, before, nodes)))
     _keep(settings, cluster, nodes)
+
+
+def _refuse_faulty(settings: Settings, cluster: Cluster, leaving: list[str], cables: list[Link]) -> None:
+    """What was made to fail is put right before it goes: nobody could undo it afterwards."""
+    names = {"--".join(link.ends) for link in cables}
+    known = written.open_ones(settings, cluster.name, cluster.created)
+    if concerned := [fault for fault in known if fault.target in leaving or fault.cable in names]:
+        first = concerned[0]
+        raise Conflict(
+            f"{first.target} is made to fail ({first.kind}) and would go with the nodes.", where=f"fault {first.id}",
+            try_next=f"`qnib fault clear {first.id}`, then scale again.",
+        )
 
 
 def _difference(plan: Plan, more: int, fewer: int) -> list[Link]:
