@@ -52,7 +52,9 @@ def idle_node(name: str) -> float:
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
         found[where[1]] = found.get(where[1], 0) + int(pss[1] if pss else 0)
-    return sum(found.values()) / len(found) / 1024 if found else float("nan")
+    if not found:
+        raise SystemExit("nodes here have no cgroups of their own to be weighed by (docs/limits.md)")
+    return sum(found.values()) / len(found) / 1024
 
 
 def grow(name: str, by: int) -> float:

@@ -62,6 +62,13 @@ WRONG = [
     ('software = ["vim", "--evil"]\n', "lab.toml:1:1", "no Debian package name", ""),
     ('[fabric]\nshape = "torus"\nsize = [1, 4]\n', "lab.toml:3:1", "at least 2", ""),
     ('[fabric]\nradix = 7\n', "lab.toml:2:1", "even", ""),
+    ('[fabric]\nshape = "torus"\nsize = [50, 50]\n', "lab.toml:3:1", "2500 switches", ""),
+    ('[[partitions]]\nname = "qnib"\n', "lab.toml:2:1", "something else", ""),
+    ('[[partitions]]\nname = "a"\nnodes = "compute[900-905]"\n', "lab.toml:3:1", "can be there", ""),
+    ('[[nodes]]\nmemory = "256M"\ndisk = "2G"\n', "lab.toml:1:1", "smaller", ""),
+    ('[[faults]]\nafter = 5\nkind = "cable-melt"\ntarget = "SW1/3"\n', "lab.toml:3:1", "no fault", ""),
+    ('[[faults]]\nafter = 5\nkind = "cable-move"\ntarget = "SW1/3"\n', "lab.toml:1:1", "needs a value", ""),
+    ('[[faults]]\nafter = 5\nkind = "node-slow"\ntarget = "compute1"\nvalue = "9"\n', "lab.toml:5:1", "no share", ""),
 ]
 
 

@@ -77,3 +77,8 @@ def test_what_cannot_be_recognised_is_said_to_be_so() -> None:
     row = score([fault(1, "node-slow", "compute0", [])], []).rows()[0]
     assert row["found"] is None and row["injected"] == 1
     assert CAUSES.keys() <= KINDS.keys()
+
+
+def test_a_wrong_word_about_an_ailing_node_is_a_false_alarm() -> None:
+    told = score([fault(1, "node-slow", "compute0", [])], [event(3, "finding.disk_full", "Host:compute0")])
+    assert len(told.false_alarms) == 1

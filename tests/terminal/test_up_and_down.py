@@ -282,6 +282,51 @@ def test_faults_end_by_themselves_when_their_time_is_over(engine: FakeEngine, se
     assert due(settings, NAME, cluster.created, clock.now()) == [fault]
 
 
+def test_one_fault_that_cannot_be_undone_does_not_keep_others(engine: FakeEngine, settings: Settings) -> None:
+    clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
+    terminal.up(settings, nodes=4, clock=clock)
+    terminal.fault_inject(settings, "disk-full", "compute1", lasts=1, clock=clock)
+    terminal.fault_inject(settings, "cable-out", "SW1/3", lasts=1, clock=clock)
+    engine.answer = lambda name, command: (1, "gone") if name.endswith("compute1") else (0, "")
+    clock.advance(2)
+    attending = attendant.Attendant(settings, NAME, clock)
+    assert attending.beat()
+    assert [bool(fault.cleared) for fault in terminal.fault_list(settings, NAME)] == [False, True]
+    assert "compute1" in attending.told["trouble"]
+    terminal.fault_inject(settings, "cable-out", "SW1/4", clock=clock)
+    with pytest.raises(Unavailable, match="compute1"):
+        terminal.fault_clear(settings)
+    assert [bool(fault.cleared) for fault in terminal.fault_list(settings, NAME)] == [False, True, True]
+
+
+def test_an_action_that_fails_half_way_is_undone_and_not_written_down(engine: FakeEngine, settings: Settings) -> None:
+    terminal.up(settings, nodes=4)
+    engine.answer = lambda name, command: (1, "") if name.endswith("fabric") else (0, "")
+    with pytest.raises(Unavailable, match="simulator"):
+        terminal.fault_inject(settings, "node-down", "compute1")
+    assert engine.there[f"qnib-{NAME}-compute1"].state == "running"
+    assert terminal.fault_list(settings, NAME) == []
+
+
+def test_what_another_state_directory_has_under_that_name_is_not_removed(
+    engine: FakeEngine, settings: Settings, tmp_path: Path
+) -> None:
+    other = Settings(home=tmp_path / "other", cluster=NAME)
+    terminal.up(other, nodes=1)
+    stopping.remove_all(settings, engine, NAME)
+    assert len(engine.there) == 3
+
+
+def test_down_ends_what_stands_by_before_it_asks_for_the_lock(
+    engine: FakeEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.up(settings, nodes=1)
+    held = record.locked(settings, NAME)
+    held.__enter__()
+    monkeypatch.setattr(attendant, "end", lambda *_, **__: held.__exit__(None, None, None))
+    assert terminal.down(settings) == [NAME]
+
+
 def test_the_attendant_injects_and_clears_what_the_blueprint_says(engine: FakeEngine, settings: Settings) -> None:
     clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
     coming = Coming(after=60, kind="cable-out", target="SW1/3", lasts=30)

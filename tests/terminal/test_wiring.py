@@ -45,6 +45,8 @@ def test_a_port_with_a_cable_is_not_free() -> None:
     with pytest.raises(Conflict) as taken:
         check_free("SW1/4", PLAN, wired)
     assert "SW1/5, SW1/6" in taken.value.try_next
+    with pytest.raises(Conflict):  # compute3 will be there
+        check_free("SW2/4", PLAN, cables(PLAN, 3, []))
     for port in ("SW1/7", "SW1/0", "compute0/2", "SW99/1"):
         with pytest.raises(NotFound):
             check_free(port, PLAN, wired)

@@ -75,29 +75,33 @@ class Watch:
             known = self._open[cluster] = dict.fromkeys(self._still_open(cluster), 0)
         now = self._sources.clock.now()
         found = {(one["name"], one["about"] or ""): one for one in self._find(self._sources, cluster)}
+        missing = {key: times + 1 for key, times in known.items() if key not in found}
         rows = [self._begun(found[key], now) for key in found if key not in known]
-        for key in [key for key in known if key not in found]:
-            known[key] += 1
-            if known[key] >= PATIENCE:
-                del known[key]
-                rows.append(self._over(key, now))
-        known.update(dict.fromkeys(found, 0))
+        rows += [self._over(key, now) for key, times in missing.items() if times >= PATIENCE]
         if rows:
             events.record(self._sources.engine, cluster, rows)
             if self._publish is not None:
                 self._publish("events", cluster, None)
+        still = {key: times for key, times in missing.items() if times < PATIENCE}
+        self._open[cluster] = still | dict.fromkeys(found, 0)  # once it is on record
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
         while not self._stop.is_set():
             began = time.thread_time()
-            for cluster in clusters.load_all(self._sources.settings.clusters):
+            for name in self._names():
                 try:
-                    self.look(cluster.name)
+                    self.look(name)
                 except Exception:  # whatever one finding stumbles over, the next look may not
-                    log.exception("findings of %s could not be looked at", cluster.name)
+                    log.exception("findings of %s could not be looked at", name)
             self._stop.wait(max(EVERY, (time.thread_time() - began) / SHARE))
+
+    def _names(self) -> list[str]:
+        try:
+            return [cluster.name for cluster in clusters.load_all(self._sources.settings.clusters)]
+        except FileNotFoundError:  # one that ended just now
+            return []
 
     def _still_open(self, cluster: str) -> list[Key]:
         """Findings that an earlier run of the server told of and did not call over."""

@@ -66,7 +66,7 @@ def up(
     from qnib.settings import load
     from qnib.terminal import reading
 
-    if file and nodes:
+    if file and nodes is not None:
         raise WrongUse(
             "The number of nodes is the blueprint's to say.", where="--nodes beside --file",
             try_next="change `count` in the file, or `qnib scale` afterwards.",
@@ -74,8 +74,8 @@ def up(
     wanted = reading.find(file) if file else None
     with _Steps() as steps:
         cluster = terminal.up(
-            load(), wanted, name=name, nodes=nodes or 4, engine=engine.value if engine else None, demo=demo,
-            say=steps.say,
+            load(), wanted, name=name, nodes=4 if nodes is None else nodes, engine=engine.value if engine else None,
+            demo=demo, say=steps.say,
         )
     count = cluster.details["nodes"]
     named = "" if cluster.name == load().cluster else f"--name {cluster.name} "

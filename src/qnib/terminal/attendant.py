@@ -21,13 +21,13 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
-from qnib.errors import Conflict, NotFound, QnibError
-from qnib.settings import Settings
+from qnib.errors import NotFound, QnibError, Unavailable
+from qnib.settings import Settings, config_file
 from qnib.settings import load as load_settings
 from qnib.terminal import carrier, counting, record, wiring
 from qnib.terminal.carrier import Grown, Routes
@@ -49,7 +49,7 @@ class Attendant:
     def __init__(self, settings: Settings, name: str, clock: Clock) -> None:
         self._settings, self._name, self._clock = settings, name, clock
         self._before: dict[tuple[str, str], Sent] = {}
-        self._at = time.monotonic()
+        self._at = self._counted = time.monotonic()
         self._waiting: Grown = {}
         self._dice = random.Random(name)  # noqa: S311 - which octet breaks is no secret
         self._owed: dict[str, float] = {}
@@ -64,12 +64,15 @@ class Attendant:
         if cluster.details.get("state") != "ready":
             return True
         self.told["trouble"] = ""
-        with self._noting("faults"):
-            self._faults(cluster)
-        plan = record.plan_of(cluster)
-        if plan.has_fabric:
+        self._faults(cluster)
+        if record.plan_of(cluster).has_fabric:
+            span, self._at = time.monotonic() - self._at, time.monotonic()
+            wired, known = self._wired(cluster)
+            self._add(self._errors(known, wired, span))
             with self._noting("traffic"):
-                self._carry(cluster)
+                self._carry(cluster, wired)
+            with self._noting("counters"):
+                self._hand_over(record.fabric_folder(self._settings, self._name))
         return True
 
     @contextlib.contextmanager
@@ -80,7 +83,7 @@ class Attendant:
         except (QnibError, ValueError, OSError) as error:
             what = error.what if isinstance(error, QnibError) else str(error)
             log.warning("%s: %s", doing, what)
-            self.told["trouble"] = f"{doing}: {what}"
+            self.told["trouble"] = self.told["trouble"] or f"{doing}: {what}"
 
     # ── faults that begin and end by themselves ───────────────────────────────────────────────
 
@@ -88,9 +91,10 @@ class Attendant:
         from qnib.terminal.faults import inject as faults  # which needs the whole terminal
 
         now = self._clock.now()
-        with contextlib.suppress(Conflict):  # another command holds the cluster: at the next beat
-            for fault in faults.due(self._settings, self._name, cluster.created, now):
-                faults.clear(self._settings, fault.id, name=self._name, clock=self._clock)
+        # Each by itself: one that cannot be done must not keep the others from it.
+        for fault in reversed(faults.due(self._settings, self._name, cluster.created, now)):
+            with self._noting(f"end of fault {fault.id}"):
+                faults.clear(self._settings, fault.id, name=self._name, clock=self._clock, patience=0)
                 log.info("cleared fault %d, %s of %s", fault.id, fault.kind, fault.target)
         coming = record.plan_of(cluster).blueprint.faults
         if not coming:
@@ -100,21 +104,23 @@ class Attendant:
         for number, one in enumerate(coming):
             if number in done or now < ready + timedelta(seconds=one.after):
                 continue
-            with contextlib.suppress(Conflict):
+            with self._noting(f"{one.kind} of {one.target}, as the blueprint says"):
                 faults.inject(
                     self._settings, one.kind, one.target, one.value, name=self._name, lasts=one.lasts, coming=number,
-                    clock=self._clock,
+                    clock=self._clock, patience=0,
                 )
                 log.info("injected %s into %s, as the blueprint says", one.kind, one.target)
 
     # ── traffic and errors ────────────────────────────────────────────────────────────────────
 
-    def _carry(self, cluster: Cluster) -> None:
+    def _wired(self, cluster: Cluster) -> tuple[list[wiring.Cable], list[written.Fault]]:
+        """The wiring as it is, and the faults that made it so."""
+        known = written.open_ones(self._settings, self._name, cluster.created)
+        return wiring.cables(record.plan_of(cluster), cluster.details["nodes"], known), known
+
+    def _carry(self, cluster: Cluster, wired: list[wiring.Cable]) -> None:
         plan, nodes = record.plan_of(cluster), cluster.details["nodes"]
         now, total = time.monotonic(), counting.read(plan)
-        span, self._at = now - self._at, now
-        open_faults = written.open_ones(self._settings, self._name, cluster.created)
-        wired = wiring.cables(plan, nodes, open_faults)
         names = {plan.address(host): host for host in [f"compute{number}" for number in range(nodes)]}
         sent = {}
         for (source, target), there in total.items():
@@ -124,13 +130,12 @@ class Attendant:
         folder = record.fabric_folder(self._settings, self._name)
         if sent:
             capacity = plan.blueprint.fabric.capacity
+            span = max(now - self._counted, 0.1)
             load = carrier.carry(sent, self._routes(folder), wired, capacity=capacity, seconds=span)
             self.told["carried"] += sum(flow.octets for flow in sent.values()) - load.lost
             self.told["lost"] += load.lost
             self._add(load.grown)
-        self._before = total
-        self._add(self._errors(open_faults, wired, span))
-        self._hand_over(folder)
+        self._before, self._counted = total, now  # only now: what could not be carried is carried at the next beat
 
     def _routes(self, folder: Path) -> Routes:
         return carrier.parse_routes(_read(folder / "opensm-lfts.dump"))
@@ -174,7 +179,8 @@ class Attendant:
         if not told or target.exists():
             return
         part = folder / "traffic.part"
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        part.unlink(missing_ok=True)  # whatever it was made into inside
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         with os.fdopen(descriptor, "w") as out:
             json.dump(told, out)
         part.rename(target)
@@ -182,6 +188,8 @@ class Attendant:
             del self._waiting[port]
 
 
+_LARGEST = 64 << 20
+"""Octets of a file of the container's that are read; the tables of 240 hosts are below one."""
 _DATA = frozenset(("xmit_data", "rcv_data", "xmit_packets", "rcv_packets"))
 
 
@@ -196,30 +204,40 @@ def _read(file: Path) -> str:
     with os.fdopen(descriptor) as told:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError(f"{file.name} is no ordinary file")
-        return told.read()
+        return told.read(_LARGEST)
 
 
 # ── its life ──────────────────────────────────────────────────────────────────────────────────
 
 
 def start(settings: Settings, name: str) -> None:
-    """Start it, if it does not run. The count begins here; raises Unavailable when this machine cannot count."""
-    cluster = clusters.load(settings.clusters, name)
-    plan = record.plan_of(cluster)
+    """Start it, and the count. Raises Unavailable when this machine cannot count; the rest works all the same."""
+    plan = record.plan_of(clusters.load(settings.clusters, name))
+    trouble: Unavailable | None = None
     if plan.has_fabric:
         counting.end(name)
-        counting.start(plan)
-    folder = record.folder(settings, name)
+        try:
+            counting.start(plan)
+        except Unavailable as error:
+            trouble = error  # faults begin and end all the same
+    folder, file = record.folder(settings, name), config_file()
+    environment = {**os.environ, "QNIB_HOME": str(settings.home.resolve())}
+    if file is not None:
+        environment["QNIB_CONFIG"] = str(file.resolve())
     with (folder / "attendant.log").open("ab") as out:
+        # Neither from nor in the folder somebody happens to stand in: what lies there is not ours to import.
         subprocess.Popen(
-            [sys.executable, "-m", "qnib.terminal", name], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True, env={**os.environ, "QNIB_HOME": str(settings.home)},
+            [sys.executable, "-P", "-m", "qnib.terminal", name], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True, cwd="/", env=environment,
         )
+    if trouble is not None:
+        raise trouble
 
 
-def end(settings: Settings, name: str) -> None:
-    """End it and the count; harmless where there is none."""
-    counting.end(name)
+def end(settings: Settings, name: str, *, count: bool = True) -> None:
+    """End it, and the `count`; harmless where there is none."""
+    if count:
+        counting.end(name)
     pid = _running(settings, name)
     if pid is None:
         return
@@ -253,14 +271,26 @@ def _running(settings: Settings, name: str) -> int | None:
         return None
 
 
+def _locked(lock: TextIO) -> bool:
+    """Take the lock; somebody who only looks whether it is taken holds it for a moment."""
+    deadline = time.monotonic() + 1
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings, name = load_settings(), sys.argv[1]
     folder = record.folder(settings, name)
     with (folder / "attendant.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(lock):
             return  # another stands by already
         lock.truncate(0)
         lock.write(str(os.getpid()))

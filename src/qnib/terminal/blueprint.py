@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -30,6 +31,7 @@ from qnib.terminal.units import Rate, Size, Span
 MAX_NODES = 240
 """Containers in one cluster: so many addresses fit beside the controller in one subnet."""
 
+_NAMES = re.compile(r"compute(\d|\[)")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
@@ -40,6 +42,8 @@ Word = Annotated[str, Field(pattern=f"^{_WORD.pattern}$")]
 _SYSTEM_NAMES = frozenset((
     "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
     "list", "irc", "nobody", "munge", "slurm", "adm", "tty", "disk", "users", "staff", "sudo", "audio", "video",
+    "operator", "shadow", "utmp", "plugdev", "input", "kvm", "render", "crontab", "dialout", "fax", "voice", "cdrom",
+    "floppy", "tape", "dip", "src", "sasl", "nogroup", "messagebus", "sshd",
 ))
 
 
@@ -59,8 +63,15 @@ class Nodes(Part):
     cpus: float = Field(2, gt=0, le=1024, description="Cores a node may use, and SLURM may hand out")
     memory: Size = Field(512, ge=128, description='Memory a node may use: "512M", "2G"')
     rate: Rate | None = Field(None, ge=128, description='What its network gives at most: "1KB/s"; empty: no limit')
-    disk: Size = Field(128, ge=1, description='Size of its /tmp, which is kept in its memory: "64M"')
+    disk: Size | None = Field(
+        None, ge=1, description='Size of its /tmp, kept in its memory: "64M"; empty: a quarter of it, at most 128M'
+    )
     features: list[Word] = Field(default_factory=list, description="SLURM features of these nodes")
+
+    @property
+    def scratch(self) -> int:
+        """MiB of /tmp."""
+        return self.disk or min(128, self.memory // 4)
 
 
 class Partition(Part):
@@ -72,7 +83,7 @@ class Partition(Part):
 
     @property
     def lists_names(self) -> bool:
-        return self.nodes.startswith("compute")
+        return _NAMES.match(self.nodes) is not None
 
 
 class Group(Part):
@@ -101,6 +112,8 @@ class Fabric(Part):
     def _dimensions(cls, size: list[int]) -> list[int]:
         if not 1 <= len(size) <= 3 or any(side < 2 for side in size):
             raise ValueError("a torus has 1 to 3 dimensions of at least 2 switches each, such as [4, 4]")
+        if prod(size) > 256:
+            raise ValueError(f"{prod(size)} switches are more than the 256 that are simulated")
         return size
 
 
@@ -173,7 +186,7 @@ class Blueprint(Part):
             if fault.kind not in KINDS:
                 raise _at(["faults", place, "kind"], f"there is no fault {fault.kind!r}; one of {', '.join(KINDS)}")
             try:
-                KINDS[fault.kind].check(fault.value or KINDS[fault.kind].default)
+                KINDS[fault.kind].valued(fault.value)
             except WrongUse as error:
                 raise _at(["faults", place, "value"], error.what) from error
         return faults
@@ -188,15 +201,22 @@ class Blueprint(Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        from ClusterShell.NodeSet import NodeSet
+
         if self.jobs != "none" and not any(one.nodes == "all" for one in self.partitions):
             raise _at(["jobs"], 'these jobs need a partition with nodes = "all"')
         if self.count > MAX_NODES:
             last = len(self.nodes) - 1
             raise _at(["nodes", last, "count"], f"a cluster has up to {MAX_NODES} nodes, not {self.count}")
+        for place, group in enumerate(self.nodes):
+            if group.scratch >= group.memory:
+                raise _at(["nodes", place], "the disk is kept in the memory, and has to be smaller")
         if self.count > self.capacity:
-            room = "grow_to says" if self.grow_to else f"a {self.fabric.shape} of this size has"
+            ports = ports_for_hosts(self.fabric)
+            told = self.grow_to and (ports is None or self.grow_to < ports)
+            room = "grow_to says" if told else f"a {self.fabric.shape} of this size has"
             raise _at(
-                ["grow_to"] if self.grow_to else ["fabric"],
+                ["grow_to"] if told else ["fabric"],
                 f"{self.count} nodes are more than the {self.capacity} that {room}",
             )
         there = {"all", "odd", "even", *(feature for group in self.nodes for feature in group.features)}
@@ -206,6 +226,11 @@ class Blueprint(Part):
                     ["partitions", place, "nodes"],
                     f"{partition.nodes!r} is no feature of any nodes; there are {', '.join(sorted(there))}",
                 )
+            if partition.name in ("qnib", "default"):
+                raise _at(["partitions", place, "name"], f"{partition.name!r} means something else already")
+            listed = NodeSet(partition.nodes) if partition.lists_names else None
+            if listed is not None and not any(f"compute{number}" in listed for number in range(self.capacity)):
+                raise _at(["partitions", place, "nodes"], f"none of {partition.nodes} can be there")
             if partition.default and any(other.default for other in self.partitions[:place]):
                 raise _at(["partitions", place, "default"], "another partition is the default already")
         taken: dict[str, str] = {}
@@ -235,8 +260,5 @@ def ports_for_hosts(fabric: Fabric) -> int | None:
     if fabric.shape == "fat-tree":
         return fabric.radix**2 // 2 if fabric.levels == 2 else fabric.radix**3 // 4
     if fabric.shape == "torus":
-        switches = 1
-        for side in fabric.size:
-            switches *= side
-        return switches * (fabric.hosts or 2)
+        return prod(fabric.size) * (fabric.hosts or 2)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -115,8 +116,9 @@ class Proof:
             say(check)
             try:
                 held, told = look()
-            except QnibError as error:
-                held, told = False, f"{error.what} {error.try_next}"
+            except (QnibError, ValueError) as error:
+                held = False
+                told = f"{error.what} {error.try_next}" if isinstance(error, QnibError) else str(error)
             yield Row(check, "holds" if held else "does not hold", told)
 
     def _run(self, host: str, *command: str) -> tuple[int, str]:
@@ -203,6 +205,11 @@ class Proof:
         return held, f"{most} capabilities ({', '.join(CAPABILITIES)}), no new privileges"
 
     def _counted(self) -> tuple[bool, str]:
-        told = attendant.state(self._settings, self._plan.name)
+        deadline = time.monotonic() + 15
+        while not (told := attendant.state(self._settings, self._plan.name)).get("carried"):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
         trouble = str(told.get("trouble") or "")
-        return bool(told["running"]) and not trouble, trouble or f"{told.get('carried', 0)} octets so far"
+        carried = told.get("carried", 0)
+        return bool(told["running"] and carried) and not trouble, trouble or f"{carried} octets so far"

@@ -22,6 +22,11 @@ _MEMORY = {"controller": 384 << 20, "fabric": 192 << 20}
 _CPUS = {"controller": 1.0, "fabric": 1.0}
 
 
+def cpus_of(plan: Plan, host: str) -> float:
+    """Cores a host may use: no more than this machine has."""
+    return min(_CPUS[host] if host in _CPUS else plan.group(host).cpus, float(os.cpu_count() or 1))
+
+
 def role_of(host: str) -> str:
     return host if host in _MEMORY else "node"
 
@@ -35,7 +40,7 @@ def build(settings: Settings, cluster: Cluster, hosts: Iterable[str], image: str
 def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, host: str, image: str) -> Container:
     role = role_of(host)
     memory = _MEMORY[host] if host in _MEMORY else plan.group(host).memory << 20
-    cpus = min(_CPUS[host] if host in _CPUS else plan.group(host).cpus, float(os.cpu_count() or 1))
+    cpus = cpus_of(plan, host)
     home = record.folder(settings, plan.name)
     agent = record.write_agent(settings, cluster, host, role)
     binds = [
@@ -70,7 +75,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds=binds, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
-        scratch=plan.group(host).disk << 20 if role == "node" else 0,
+        scratch=plan.group(host).scratch << 20 if role == "node" else 0,
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
 import subprocess
 
 from qnib.errors import Unavailable
 from qnib.terminal.engines import ContainerEngine
 from qnib.terminal.plan import Plan
 
+_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _BURST = 4096
 """Octets that may pass at once; more than one packet, or none ever would."""
 
@@ -31,7 +35,8 @@ def limit(engine: ContainerEngine, plan: Plan, host: str, rate: int | None) -> N
     for command in ([*inside, "tc", "qdisc", "replace", "dev", "eth0"], ["tc", "qdisc", "replace", "dev", peer]):
         if rate is None:
             command[command.index("replace")] = "delete"
-            subprocess.run([*command, "root"], capture_output=True, check=False)  # fails where there is no limit
+            with contextlib.suppress(Unavailable):  # there is no limit
+                _run([*command, "root"], host)
         else:
             # A queue of a second's worth, and of at least some packets.
             queue = str(max(rate, 16 * _BURST))
@@ -40,7 +45,14 @@ def limit(engine: ContainerEngine, plan: Plan, host: str, rate: int | None) -> N
 
 
 def _run(command: list[str], host: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if (program := shutil.which(command[0], path=_PATH)) is None:
+        raise Unavailable(
+            f"{command[0]} is not installed; it holds networks of nodes to a rate.", where=_PATH,
+            try_next="apt-get install iproute2 util-linux",
+        )
+    done = subprocess.run(
+        [program, *command[1:]], capture_output=True, text=True, check=False, env={**os.environ, "PATH": _PATH},
+    )
     if done.returncode:
         raise Unavailable(
             f"The network of {host} could not be limited: {done.stderr.strip() or 'no reason was given'}.",

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Network
@@ -63,18 +64,24 @@ def rung_of(cluster: Cluster) -> Rung:
 
 
 @contextmanager
-def locked(settings: Settings, name: str) -> Iterator[None]:
-    """One command at a time changes a cluster. Raises Conflict when another does so now."""
+def locked(settings: Settings, name: str, patience: float = 0) -> Iterator[None]:
+    """One command at a time changes a cluster. Raises Conflict when another still does so after `patience` seconds."""
     settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = settings.run / f"{clusters.check_name(name)}.lock"
+    deadline = time.monotonic() + patience
     with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(
-                f"Another command is changing cluster {name!r} right now.", where=str(lock),
-                try_next="wait until it has ended, then try again.",
-            ) from None
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                raise Conflict(
+                    f"Another command is changing cluster {name!r} right now.", where=str(lock),
+                    try_next="wait until it has ended, then try again.",
+                ) from None
         yield
 
 

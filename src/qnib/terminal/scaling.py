@@ -11,6 +11,7 @@ from qnib.settings import Settings
 from qnib.terminal import cgroups, fabric, parts, record, topology
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.faults import written
+from qnib.terminal.faults.inject import PATIENCE
 from qnib.terminal.plan import LABEL, Plan, node_names
 from qnib.terminal.shapes import Link
 from qnib.terminal.starting import await_nodes
@@ -27,7 +28,7 @@ def scale(
     take jobs again.
     """
     wanted = name or settings.cluster
-    with record.locked(settings, wanted):
+    with record.locked(settings, wanted, PATIENCE):
         cluster = clusters.load(settings.clusters, wanted)
         record.plan_of(cluster).check_count(nodes)
         engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
@@ -68,7 +69,7 @@ def _shrink(
     plan = record.plan_of(cluster)
     leaving = node_names(before)[nodes:]
     names = ",".join(leaving)
-    _refuse_faulty(settings, cluster, leaving, _difference(plan, before, nodes))
+    _refuse_faulty(settings, cluster, leaving, _difference(plan, before, nodes), topology.links(plan, nodes))
     say(f"draining {len(leaving)} nodes")
     drain = f"scontrol update nodename={names} state=drain reason='qnib scale'"
     busy = f"squeue -h -w {names} -t running,completing,suspended -o %A | sort -un"
@@ -93,11 +94,16 @@ def _shrink(
     _keep(settings, cluster, nodes)
 
 
-def _refuse_faulty(settings: Settings, cluster: Cluster, leaving: list[str], cables: list[Link]) -> None:
+def _refuse_faulty(settings: Settings, cluster: Cluster, leaving: list[str], cables: list[Link], staying: list[Link],
+) -> None:
     """What was made to fail is put right before it goes: nobody could undo it afterwards."""
     names = {"--".join(link.ends) for link in cables}
     known = written.open_ones(settings, cluster.name, cluster.created)
-    if concerned := [fault for fault in known if fault.target in leaving or fault.cable in names]:
+    gone = {link.device for link in cables} - {link.device for link in staying}
+    if concerned := [
+        fault for fault in known
+        if fault.target in leaving or fault.cable in names or fault.value.partition("/")[0] in gone
+    ]:
         first = concerned[0]
         raise Conflict(
             f"{first.target} is made to fail ({first.kind}) and would go with the nodes.", where=f"fault {first.id}",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
-from qnib.errors import Conflict, NotFound, Unavailable
+from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server
 from qnib.terminal.blueprint import Blueprint, Nodes
@@ -45,6 +45,11 @@ def up(
         alike = Nodes(count=check_count(nodes), cpus=told.node_cpus, memory=told.node_memory)
         blueprint = Blueprint(nodes=[alike])
     if demo:
+        if not any(partition.nodes == "all" for partition in blueprint.partitions):
+            raise WrongUse(
+                "The demo's jobs need a partition with all nodes.", where="--demo",
+                try_next='give the blueprint one with nodes = "all".',
+            )
         blueprint = blueprint.model_copy(update={"jobs": "demo"})
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
     for trouble in memory.enough(blueprint):
@@ -54,6 +59,7 @@ def up(
         try:
             _refuse_second(settings, opened, wanted)
             tag = image.ensure(settings, opened, blueprint, say)
+            _refuse_second(settings, opened, wanted)  # building takes a minute, in which somebody else may have come
             try:
                 return _start(settings, opened, wanted, blueprint, tag, say, clock or SystemClock())
             except BaseException:

@@ -8,7 +8,7 @@ from qnib import clusters
 from qnib.settings import Settings
 from qnib.terminal import attendant, record
 from qnib.terminal.engines import open_engine
-from qnib.terminal.faults.written import every
+from qnib.terminal.faults.written import open_ones
 from qnib.terminal.plan import LABEL, node_names
 
 
@@ -47,7 +47,7 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
         "seconds": told.get("seconds"), "ready": told.get("ready"), "containers": containers,
         "faults": [
             {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target, "value": f.value}
-            for f in every(settings, cluster.name) if not f.cleared
+            for f in open_ones(settings, cluster.name, cluster.created)
         ],
         "attendant": attendant.state(settings, cluster.name),
     }

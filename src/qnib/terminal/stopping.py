@@ -23,6 +23,7 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
         try:
             for cluster in sorted(_present(settings, engine)):
                 if wanted in (None, cluster):
+                    attendant.end(settings, cluster)  # it may hold the lock, and has no time for it any more
                     with record.locked(settings, cluster):
                         remove_all(settings, engine, cluster)
                     removed.add(cluster)
@@ -32,6 +33,7 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
     for cluster in [c.name for c in clusters.load_all(settings.clusters) if c.engine and wanted in (None, c.name)]:
         attendant.end(settings, cluster)
         cgroups.remove(cluster)
+        end_all(settings, cluster, SystemClock().now().isoformat())
         record.forget(settings, cluster)
         removed.add(cluster)
     for cluster in removed:
@@ -43,14 +45,19 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
 
 def remove_all(settings: Settings, engine: ContainerEngine, name: str) -> None:
     """Everything of one cluster in this engine, its cgroups and its folder."""
-    attendant.end(settings, name)
     label = f"{LABEL}={name}"
-    parts.at_once(engine.remove_container, [found.name for found in engine.containers(label)])
-    for network in engine.networks(label):
-        engine.remove_network(network.name)
-    for volume in engine.volumes(label):
-        engine.remove_volume(volume.name)
-    cgroups.remove(name)
+    containers, networks, volumes = engine.containers(label), engine.networks(label), engine.volumes(label)
+    strangers = [found for found in (*containers, *networks, *volumes) if not record.ours(settings, found)]
+    attendant.end(settings, name, count=not strangers)
+    parts.at_once(engine.remove_container, [found.name for found in containers if found not in strangers])
+    for network in networks:
+        if network not in strangers:
+            engine.remove_network(network.name)
+    for volume in volumes:
+        if volume not in strangers:
+            engine.remove_volume(volume.name)
+    if not strangers:  # else cgroups and counts of that name are another state directory's
+        cgroups.remove(name)
     end_all(settings, name, SystemClock().now().isoformat())
     record.forget(settings, name)
 

@@ -72,11 +72,14 @@ def check_free(port: str, plan: Plan, wired: Iterable[Cable]) -> None:
             f"There is no port {port}.", where="the cluster's fabric",
             try_next=f"{device} has ports 1 to {ports[device]}." if device in ports else "name a switch's port.",
         )
-    taken = {end for cable in wired for end in cable.ends}
+    # Ports of nodes to come are kept for them.
+    taken = {end for cable in wired for end in cable.ends} | {
+        end for link in topology.links(plan, plan.capacity) for end in link.ends
+    } - {end for cable in wired for end in cable.name.split("--")}
     if port in taken:
         free = [f"{device}/{n}" for n in range(1, ports[device] + 1) if f"{device}/{n}" not in taken]
         raise Conflict(
-            f"A cable is plugged in at {port}.", where="the cluster's fabric",
+            f"A cable is plugged in at {port}, or will be when the cluster grows.", where="the cluster's fabric",
             try_next=f"free on {device}: {', '.join(free)}." if free else f"{device} has no free port.",
         )
 

@@ -44,7 +44,7 @@ def _move_back(scene: Scene, fault: Fault) -> None:
     now = scene.cable_named(fault.cable)
     before = next(c for c in scene.cables(without=fault) if c.name == fault.cable)
     for end in set(before.ends) - set(now.ends):
-        wiring.check_free(end, scene.plan, [c for c in scene.cables() if c.name != fault.cable])
+        wiring.check_free(end, scene.plan, scene.cables())
     if now.plugged:
         scene.command_fabric([wiring.unlink(now), wiring.link(before)])
 
@@ -76,12 +76,12 @@ def _written(scene: Scene, fault: Fault) -> None:
 
 
 def _slow(scene: Scene, fault: Fault) -> None:
-    cpus = scene.plan.group(fault.target).cpus * share(fault.value)
+    cpus = parts.cpus_of(scene.plan, fault.target) * share(fault.value)
     cgroups.set_cpus(scene.rung, scene.plan.name, fault.target, cpus)
 
 
 def _quick(scene: Scene, fault: Fault) -> None:
-    cgroups.set_cpus(scene.rung, scene.plan.name, fault.target, scene.plan.group(fault.target).cpus)
+    cgroups.set_cpus(scene.rung, scene.plan.name, fault.target, parts.cpus_of(scene.plan, fault.target))
 
 
 def _throttle(scene: Scene, fault: Fault) -> None:
@@ -123,7 +123,7 @@ def _stop(scene: Scene, fault: Fault) -> None:
 
 
 def _continue(scene: Scene, fault: Fault) -> None:
-    scene.run(fault.target, "sh", "-c", f"pkill -CONT {daemon(fault.value)}")
+    scene.run(fault.target, "sh", "-c", f"pkill -CONT {daemon(fault.value)} || true")
 
 
 def _skew(scene: Scene, fault: Fault) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 
 from qnib.clock import Clock, SystemClock
-from qnib.errors import Conflict, NotFound, WrongUse
+from qnib.errors import Conflict, NotFound, QnibError, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import wiring
 from qnib.terminal.faults import written
@@ -14,10 +15,13 @@ from qnib.terminal.faults.kinds import KINDS, Kind
 from qnib.terminal.faults.scene import Scene, entered
 from qnib.terminal.faults.written import Fault
 
+PATIENCE = 10.0
+"""Seconds to wait for another command; the process beside the cluster is busy with it for a moment now and then."""
+
 
 def inject(
     settings: Settings, kind: str, target: str, value: str = "", *, name: str | None = None,
-    lasts: float | None = None, coming: int | None = None, clock: Clock | None = None,
+    lasts: float | None = None, coming: int | None = None, clock: Clock | None = None, patience: float = PATIENCE,
 ) -> Fault:
     """Make `target` fail, and write it down. `value` is the kind's own measure (empty: its default), `lasts` seconds.
 
@@ -25,19 +29,19 @@ def inject(
     is injected already, Unavailable when this machine cannot do it.
     """
     wanted = kind_of(kind)
-    if value and not wanted.value:
-        raise WrongUse(f"{kind} takes no value.", where=value, try_next="leave it out.")
-    value = value or wanted.default
-    if wanted.value and not value:
-        raise WrongUse(f"{kind} needs a value: {wanted.value}.", where=target, try_next=f"qnib fault {kind} {target} …")
-    wanted.check(value)
-    with entered(settings, name or settings.cluster) as scene:
+    value = wanted.valued(value)
+    with entered(settings, name or settings.cluster, patience) as scene:
         fault = Fault(
             max((known.id for known in scene.known), default=0) + 1, (clock or SystemClock()).now().isoformat(),
             kind, target, [], value=value, lasts=lasts, coming=coming,
         )
         _place(scene, wanted, fault)
-        ACTIONS[kind][0](scene, fault)
+        try:
+            ACTIONS[kind][0](scene, fault)
+        except BaseException:
+            with contextlib.suppress(QnibError):  # half done is undone; why it failed is what is told
+                ACTIONS[kind][1](scene, fault)
+            raise
         written.write(settings, scene.cluster.name, [*scene.known, fault])
         return fault
 
@@ -64,9 +68,12 @@ def _place(scene: Scene, kind: Kind, fault: Fault) -> None:
 
 def clear(
     settings: Settings, number: int | None = None, *, name: str | None = None, clock: Clock | None = None,
+    patience: float = PATIENCE,
 ) -> list[Fault]:
-    """Undo one fault, or all that are open, the last first; those undone. Raises NotFound for one that is not open."""
-    with entered(settings, name or settings.cluster) as scene:
+    """Undo one fault, or all that are open, the last first; those undone. Raises NotFound for one that is not open,
+    and what kept the first from being undone, after all others were."""
+    trouble: QnibError | None = None
+    with entered(settings, name or settings.cluster, patience) as scene:
         undo = [fault for fault in reversed(scene.open) if number in (None, fault.id)]
         if number is not None and not undo:
             raise NotFound(
@@ -74,10 +81,16 @@ def clear(
                 try_next="`qnib fault list` shows them.",
             )
         for fault in undo:
-            ACTIONS[fault.kind][1](scene, fault)
+            try:
+                ACTIONS[fault.kind][1](scene, fault)
+            except QnibError as error:
+                trouble = trouble or error
+                continue
             fault.cleared = (clock or SystemClock()).now().isoformat()
             written.write(settings, scene.cluster.name, scene.known)  # one by one: the next may fail to be undone
-        return undo[::-1]
+    if trouble is not None:
+        raise trouble
+    return undo[::-1]
 
 
 def due(settings: Settings, name: str, created: str, now: datetime) -> list[Fault]:

@@ -23,6 +23,16 @@ class Kind:
     default: str = ""
     check: Callable[[str], object] = str
 
+    def valued(self, value: str) -> str:
+        """The value to take where `value` is given (empty: none). Raises WrongUse for one that cannot be."""
+        if value and not self.value:
+            raise WrongUse(f"{self.name} takes no value.", where=value, try_next="leave it out.")
+        found = value or self.default
+        if self.value and not found:
+            raise WrongUse(f"{self.name} needs a value: {self.value}.", where=self.name, try_next="write it last.")
+        self.check(found)
+        return found
+
 
 def errors_a_second(value: str) -> float:
     try:

@@ -58,7 +58,7 @@ class Scene:
         status, told = self.engine.run_inside(container, command)
         if status:
             raise Unavailable(
-                f"{host} could not be made to fail: {told.strip()[-200:] or f'status {status}'}.", where=container,
+                f"{command[0]!r} failed on {host}: {told.strip()[-200:] or f'status {status}'}.", where=container,
                 try_next="`qnib status` shows whether it runs.",
             )
         return told
@@ -77,9 +77,9 @@ class Scene:
 
 
 @contextmanager
-def entered(settings: Settings, name: str) -> Iterator[Scene]:
+def entered(settings: Settings, name: str, patience: float) -> Iterator[Scene]:
     """Hold the cluster's lock and its engine for one change. Raises Conflict while another command changes it."""
-    with record.locked(settings, name):
+    with record.locked(settings, name, patience):
         cluster = clusters.load(settings.clusters, name)
         plan, rung = record.plan_of(cluster), record.rung_of(cluster)
         engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]

@@ -28,6 +28,14 @@ CAUSES: dict[str, tuple[str, ...]] = {
 }
 """What each kind of fault should make QNIB say. A kind that is not here cannot be recognised yet."""
 
+ALSO: dict[str, tuple[str, ...]] = {
+    "clock-skew": ("node.silent", "node.down", "finding.node_unusable"),
+    "memory-leak": ("node.silent", "finding.silent"),
+    "link-rate": ("node.silent", "node.down", "finding.node_unusable", "finding.silent"),
+    "node-slow": ("node.silent", "finding.silent"),
+}
+"""What a kind may cause as well, later or on a busy machine: no sign of it, and no false alarm either."""
+
 BESIDE: tuple[str, ...] = ("finding.link_down", "kernel.oom")
 """What may be said as well, and is an alarm where nothing explains it."""
 
@@ -105,7 +113,8 @@ def _span(fault: Fault) -> tuple[datetime, datetime]:
 
 def _explains(fault: Fault, time: datetime, event: Mapping[str, Any]) -> bool:
     began, ended = _span(fault)
-    return began <= time <= ended and _touches(fault, event)
+    caused = (*CAUSES.get(fault.kind, ()), *ALSO.get(fault.kind, ()), *BESIDE)
+    return began <= time <= ended and event["kind"] in caused and _touches(fault, event)
 
 
 def _targets(fault: Fault) -> set[str]:

@@ -22,8 +22,8 @@ start_agent
 rm -f /run/fabric/*
 mkfifo -m 0600 /run/fabric/commands
 exec 3<>/run/fabric/commands # held open: ibsim would take the end of one writer for the end of all commands
-cat /etc/qnib/fabric.start >&3 # less than a pipe holds
 ibsim -s -N "$QNIB_NODES" -S "$QNIB_SWITCHES" -P "$QNIB_PORTS" /etc/qnib/fabric.topology <&3 >>/run/fabric/ibsim.log 2>&1 &
+cat /etc/qnib/fabric.start >&3 # more than a pipe holds in a wide fabric: ibsim reads already
 # The last command of fabric.start asks for help: its answer means all before it is done.
 until grep -q '^	Help' /run/fabric/ibsim.log 2>/dev/null; do sleep 0.05; done
 : >/var/log/opensm.log

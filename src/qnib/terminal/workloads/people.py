@@ -3,8 +3,7 @@ jobs fail, those with a hundred small ones. Runs in the controller as root and s
 
     python3 people.py [--partition NAME] [--seed N] [--for SECONDS]
 
-A cluster is never full: as many nodes as a newcomer's job may need stay free most of the time, since nobody has more
-than a few jobs at once.
+Nobody has more than a few jobs at once; a small cluster is full all the same.
 """
 
 from __future__ import annotations
@@ -127,7 +126,12 @@ def main() -> None:
     who = habits(users())
     while time.monotonic() < until:
         nodes = len(working_nodes(given.partition))
-        there = queued()
+        try:
+            there = queued()
+        except subprocess.CalledProcessError as error:  # the controller is busy: at the next look
+            print(f"squeue: {error.stderr.strip()}", flush=True)
+            time.sleep(LOOK_EVERY)
+            continue
         for user, habit in who.items():
             mine = dict(there.get(user, []))
             waiting = [job for job, state in mine.items() if state == "PENDING"]
