@@ -82,3 +82,10 @@ def test_what_cannot_be_recognised_is_said_to_be_so() -> None:
 def test_a_wrong_word_about_an_ailing_node_is_a_false_alarm() -> None:
     told = score([fault(1, "node-slow", "compute0", [])], [event(3, "finding.disk_full", "Host:compute0")])
     assert len(told.false_alarms) == 1
+
+
+def test_errors_are_told_again_within_the_hour_when_their_port_comes_back() -> None:
+    bad = fault(1, "cable-bad", "SW1/3", ["SW1/3", "compute0/1"])
+    again = [event(5, "finding.symbol_errors", "PORT:SW1/3"), event(900, "finding.symbol_errors", "PORT:SW1/3")]
+    assert score([bad], again).false_alarms == []
+    assert len(score([bad], [*again, event(4000, "finding.symbol_errors", "PORT:SW1/3")]).false_alarms) == 1

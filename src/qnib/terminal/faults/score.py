@@ -41,8 +41,10 @@ BESIDE: tuple[str, ...] = ("finding.link_down", "kernel.oom")
 
 ALARMS = sorted({kind for kinds in CAUSES.values() for kind in kinds} | set(BESIDE))
 
-GRACE = timedelta(seconds=90)
-"""So long after its end a fault still explains what is said: SLURM takes its time to notice."""
+GRACE = timedelta(seconds=150)
+"""So long after its end a fault still explains what is said: SLURM asks a node now and then, and gives it a minute."""
+HOUR = timedelta(hours=1)
+"""Errors are told for an hour, and told again when a port that had some comes back within it."""
 
 
 @dataclass(slots=True)
@@ -113,6 +115,8 @@ def _span(fault: Fault) -> tuple[datetime, datetime]:
 
 def _explains(fault: Fault, time: datetime, event: Mapping[str, Any]) -> bool:
     began, ended = _span(fault)
+    if fault.kind in ("cable-bad", "port-bad") and fault.cleared:
+        ended += HOUR
     caused = (*CAUSES.get(fault.kind, ()), *ALSO.get(fault.kind, ()), *BESIDE)
     return began <= time <= ended and event["kind"] in caused and _touches(fault, event)
 
