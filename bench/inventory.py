@@ -278,7 +278,10 @@ def slowest(facts: Facts, graph: LiveGraph, clock: FrozenClock, hosts: int) -> d
     return row(f"slowest of {len(times)} questions at {hosts} hosts: {name} {beside}", "s", *times[name], 0.5)
 
 
-EXAMPLES = {"host": "node0", "other": "node500", "switch": "leaf0", "job": 1, "port": "leaf0/1"}
+EXAMPLES = {
+    "host": "node0", "other": "node500", "switch": "leaf0", "job": 1, "port": "leaf0/1", "package": "openmpi",
+    "library": "libmpi.so.40", "module": "openmpi",
+}  # fmt: skip
 
 
 def main() -> None:
