@@ -15,6 +15,8 @@ from typing import Any
 from qnib.errors import Unavailable
 from qnib.terminal.plan import Plan
 
+SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+"""Where nft, tc and ip are, whatever PATH somebody has."""
 ETHERNET = 14
 """Octets of a frame's head: interfaces count them, the bridge does not."""
 
@@ -59,12 +61,9 @@ def read(plan: Plan) -> dict[tuple[str, str], Sent]:
 
 def end(name: str) -> None:
     """Count no more. Harmless where nothing was counted."""
-    if program := shutil.which("nft", path=_PATH):
+    if program := shutil.which("nft", path=SYSTEM_PATH):
         # It fails where there is none, which is what is wanted.
         subprocess.run([program, "delete", "table", "bridge", _table(name)], capture_output=True, check=False)
-
-
-_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 def _table(name: str) -> str:
@@ -72,10 +71,10 @@ def _table(name: str) -> str:
 
 
 def _nft(*words: str, given: str = "") -> str:
-    program = shutil.which("nft", path=_PATH)
+    program = shutil.which("nft", path=SYSTEM_PATH)
     if program is None:
         raise Unavailable(
-            "nft is not installed; it counts what nodes send each other.", where=_PATH,
+            "nft is not installed; it counts what nodes send each other.", where=SYSTEM_PATH,
             try_next="apt-get install nftables",
         )
     done = subprocess.run([program, *words], input=given, capture_output=True, text=True, check=False)

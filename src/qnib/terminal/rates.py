@@ -9,10 +9,10 @@ import shutil
 import subprocess
 
 from qnib.errors import Unavailable
+from qnib.terminal.counting import SYSTEM_PATH
 from qnib.terminal.engines import ContainerEngine
 from qnib.terminal.plan import Plan
 
-_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _BURST = 4096
 """Octets that may pass at once; more than one packet, or none ever would."""
 
@@ -45,13 +45,13 @@ def limit(engine: ContainerEngine, plan: Plan, host: str, rate: int | None) -> N
 
 
 def _run(command: list[str], host: str) -> str:
-    if (program := shutil.which(command[0], path=_PATH)) is None:
+    if (program := shutil.which(command[0], path=SYSTEM_PATH)) is None:
         raise Unavailable(
-            f"{command[0]} is not installed; it holds networks of nodes to a rate.", where=_PATH,
+            f"{command[0]} is not installed; it holds networks of nodes to a rate.", where=SYSTEM_PATH,
             try_next="apt-get install iproute2 util-linux",
         )
     done = subprocess.run(
-        [program, *command[1:]], capture_output=True, text=True, check=False, env={**os.environ, "PATH": _PATH},
+        [program, *command[1:]], capture_output=True, text=True, check=False, env={**os.environ, "PATH": SYSTEM_PATH},
     )
     if done.returncode:
         raise Unavailable(

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -117,10 +117,6 @@ def write_agent(settings: Settings, cluster: Cluster, host: str, role: str) -> P
     file = folder(settings, cluster.name) / "etc" / f"agent-{host}.json"
     secret_file(file, json.dumps(config, indent=1).encode())
     return file
-
-
-def agent_ports(settings: Settings) -> Mapping[str, int]:
-    return {"carbon": settings.carbon.port, "syslog": settings.syslog.port, "http": settings.http.port}
 
 
 def forget(settings: Settings, name: str) -> None:
