@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command()(down)
     app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
     app.command()(shell)
+    app.command()(token)
     app.command()(scale)
     app.command()(doctor)
     fault = typer.Typer(cls=_Faults, no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
@@ -59,6 +60,8 @@ def up(
     ] = None,
     engine: Annotated[Engine | None, typer.Option(help="Container engine; default: the setting's.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Keep jobs of several users running.")] = False,
+    accounting: Annotated[bool, typer.Option("--accounting", help="slurmdbd and MariaDB as well: sacct.")] = False,
+    rest: Annotated[bool, typer.Option("--rest", help="slurmrestd as well, on loopback: `qnib token`.")] = False,
 ) -> None:
     """Start a SLURM cluster with a fabric on this machine; return when jobs start on it at once."""
     from qnib import terminal
@@ -75,12 +78,14 @@ def up(
     with _Steps() as steps:
         cluster = terminal.up(
             load(), wanted, name=name, nodes=4 if nodes is None else nodes, engine=engine.value if engine else None,
-            demo=demo, say=steps.say,
+            demo=demo, accounting=accounting, rest=rest, say=steps.say,
         )
     count = cluster.details["nodes"]
     named = "" if cluster.name == load().cluster else f"--name {cluster.name} "
     print(f"Cluster {cluster.name} is ready: {count} nodes after {cluster.details['seconds']:.1f} s.")
     print(f"  Try: qnib exec {named}controller -- srun -N{count} hostname")
+    if "rest_port" in cluster.details:
+        print(f"  slurmrestd: http://127.0.0.1:{cluster.details['rest_port']}, with a token: qnib token {named}USER")
 
 
 def down(
@@ -120,6 +125,24 @@ def shell(
     from qnib.settings import load
 
     raise typer.Exit(terminal.shell(load(), host, name=name, user=user))
+
+
+def token(
+    user: Annotated[str, typer.Argument(metavar="USER", help="A user of the cluster.")],
+    lifespan: Annotated[str, typer.Option(help="How long it holds: 90s, 2m, 8h.")] = "1h",
+    name: Name = None,
+) -> None:
+    """Print a token with which slurmrestd takes its bearer for a user."""
+    from qnib import terminal
+    from qnib.errors import WrongUse
+    from qnib.settings import load
+    from qnib.terminal.units import seconds
+
+    try:
+        span = int(float(str(seconds(lifespan))))
+    except ValueError as error:
+        raise WrongUse(f"{lifespan!r} is no span.", where="--lifespan", try_next=f"{error}.") from error
+    print(terminal.token(load(), user, lifespan=span, name=name))
 
 
 def scale(

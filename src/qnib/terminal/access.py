@@ -30,13 +30,13 @@ def execute(
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     plan = record.plan_of(cluster)
     _check_host(cluster, plan, host)
-    _check_user(plan, user)
+    check_user(plan, user)
     arguments = ["exec", "--interactive"]
     if terminal:
         arguments += ["--tty", "--env", "TERM=xterm-256color"]
     # From its home everyone can write, and SLURM finds the same folder on every node.
     home = f"/home/{user}" if user else "/root"
-    if host != "fabric" or not user:
+    if host not in ("fabric", *plan.beside) or not user:
         arguments += ["--workdir", home]
     arguments += ["--env", f"HOME={home}", "--env", f"USER={user or 'root'}"]
     if user:
@@ -56,11 +56,11 @@ def shell(settings: Settings, host: str, *, name: str | None = None, user: str =
 
 
 def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
-    known = [*plan.services, *node_names(cluster.details["nodes"])]
+    known = [*plan.services, *plan.beside, *node_names(cluster.details["nodes"])]
     if host not in known:
         raise NotFound(
             f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,
-            try_next=f"use {', '.join(plan.services)}, or compute0 … {known[-1]}.",
+            try_next=f"use {', '.join([*plan.services, *plan.beside])}, or compute0 … {known[-1]}.",
         )
 
 
@@ -78,7 +78,7 @@ def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
         )
 
 
-def _check_user(plan: Plan, user: str) -> None:
+def check_user(plan: Plan, user: str) -> None:
     known = plan.users
     if user and user not in known:
         raise NotFound(

@@ -19,25 +19,23 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
 from qnib.errors import WrongUse
+from qnib.terminal import accounts as accounting
+from qnib.terminal.accounts import QOS, Account
 from qnib.terminal.faults.kinds import KINDS
+from qnib.terminal.schema import Part, Word
+from qnib.terminal.schema import at as _at
 from qnib.terminal.units import Rate, Size, Span
 
 MAX_NODES = 240
 """Containers in one cluster: so many addresses fit beside the controller in one subnet."""
 
 _NAMES = re.compile(r"compute(\d|\[)")
-_WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
-
-
-Word = Annotated[str, Field(pattern=f"^{_WORD.pattern}$")]
-
 
 _SYSTEM_NAMES = frozenset((
     "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
@@ -45,15 +43,6 @@ _SYSTEM_NAMES = frozenset((
     "operator", "shadow", "utmp", "plugdev", "input", "kvm", "render", "crontab", "dialout", "fax", "voice", "cdrom",
     "floppy", "tape", "dip", "src", "sasl", "nogroup", "messagebus", "sshd",
 ))
-
-
-def _at(path: list[int | str], what: str) -> PydanticCustomError:
-    """An error about what stands at `path`, whoever notices it."""
-    return PydanticCustomError("blueprint", "{what}", {"path": path, "what": what})
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Nodes(Part):
@@ -127,6 +116,13 @@ class Coming(Part):
     lasts: Span | None = Field(None, gt=0, description="Undone after this long; empty: until it is cleared")
 
 
+class Services(Part):
+    """What runs beside the cluster. Its packages are in the image only where it is asked for."""
+
+    accounting: bool = Field(False, description="slurmdbd and MariaDB: sacct, accounts, QOS")
+    rest: bool = Field(False, description="slurmrestd, on this machine's loopback only")
+
+
 class Blueprint(Part):
     """One cluster. What is left out has the defaults of `qnib up`."""
 
@@ -141,6 +137,9 @@ class Blueprint(Part):
         Group(name="clusers", users=["alice", "bob", "carol", "dave", "eve"]),
         Group(name="guests", users=["john", "jane"]),
     ], min_length=1)
+    services: Services = Field(default_factory=Services)
+    accounts: list[Account] = Field(default_factory=list, description="None: one for each group, without limits")
+    qos: list[QOS] = Field(default_factory=list)
     fabric: Fabric = Field(default_factory=Fabric)
     software: list[str] = Field(default_factory=list, description="More Debian packages for the image")
     jobs: Literal["none", "demo", "people"] = Field(
@@ -151,6 +150,11 @@ class Blueprint(Part):
     @property
     def count(self) -> int:
         return sum(group.count for group in self.nodes)
+
+    @property
+    def enforces(self) -> bool:
+        """Whether SLURM holds users to accounts and QOS: only where the blueprint says which."""
+        return bool(self.accounts or self.qos)
 
     @property
     def capacity(self) -> int:
@@ -242,7 +246,19 @@ class Blueprint(Part):
                 owner = f"a {taken[key]}" if key in taken else "the system"
                 raise _at(path, f"{what} {name!r}: the name belongs to {owner} already")
             taken[key] = what
+        self._accounts_fit()
         return self
+
+    def _accounts_fit(self) -> None:
+        kept = next((name for name in ("accounts", "qos") if getattr(self, name)), "")
+        if kept and not self.services.accounting:
+            raise _at([kept, 0], "accounting keeps them: write accounting = true below [services]")
+        groups = {group.name: group.users for group in self.groups}
+        accounting.check(self.accounts, self.qos, groups)
+        if self.accounts and self.jobs != "none":
+            there = {user for one in self.accounts for user in accounting.members(one, groups)}
+            if left := [user for users in groups.values() for user in users if user not in there]:
+                raise _at(["jobs"], f"{', '.join(left)} could submit none: no account lists them")
 
     def _names(self) -> list[tuple[str, str]]:
         found = [("partition", one.name) for one in self.partitions]

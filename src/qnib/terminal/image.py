@@ -24,7 +24,7 @@ from qnib.terminal import mirror
 from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import LABEL
-from qnib.terminal.systems import SYSTEMS, System
+from qnib.terminal.systems import SERVICES, SYSTEMS, System
 
 REPOSITORY = "localhost/qnib/slurm"
 
@@ -51,9 +51,23 @@ def customize(system: System) -> list[str]:
     ]
 
 
+def packages(blueprint: Blueprint) -> list[str]:
+    """What the image is made of: a service's packages only where it is asked for."""
+    found = [*SYSTEMS[blueprint.system].packages]
+    for name, needed in SERVICES.items():
+        found += needed if getattr(blueprint.services, name) else ()
+    return found
+
+
+def hooks(blueprint: Blueprint) -> list[str]:
+    # MariaDB's server without the package that would start it brings no user of its own.
+    database = ['chroot "$1" useradd --system --no-create-home mysql'] if blueprint.services.accounting else []
+    return [*customize(SYSTEMS[blueprint.system]), *database]
+
+
 def tag(blueprint: Blueprint) -> str:
     system = SYSTEMS[blueprint.system]
-    recipe = json.dumps([system.suite, system.packages, blueprint.software, LEFT_OUT, customize(system)])
+    recipe = json.dumps([system.suite, packages(blueprint), blueprint.software, LEFT_OUT, hooks(blueprint)])
     return f"{REPOSITORY}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
@@ -119,17 +133,16 @@ def _check_tools() -> None:
 
 
 def _bootstrap(settings: Settings, blueprint: Blueprint, archive: Path, say: Callable[[str], None]) -> None:
-    system = SYSTEMS[blueprint.system]
-    packages = (*system.packages, *blueprint.software)
+    system, include = SYSTEMS[blueprint.system], ",".join((*packages(blueprint), *blueprint.software))
     listed = mirror.sources(settings.terminal.mirror, mirror.index_targets(), system.suite)
     command = [
-        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(packages)}",
+        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={include}",
         f"--keyring={mirror.keyring()}",
         "--aptopt=Apt::Install-Recommends false", "--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30",
         "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
-        *(f"--customize-hook={hook}" for hook in customize(system)),
+        *(f"--customize-hook={hook}" for hook in hooks(blueprint)),
         system.suite, str(archive),
     ]
     if listed:

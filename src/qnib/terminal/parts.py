@@ -9,17 +9,17 @@ from typing import TypeVar
 
 from qnib.clusters import Cluster
 from qnib.settings import Settings
-from qnib.terminal import cgroups, rates, record, topology
+from qnib.terminal import cgroups, rates, record, services, topology
 from qnib.terminal.cgroups import Rung
-from qnib.terminal.engines import Container, ContainerEngine
+from qnib.terminal.engines import CAPABILITIES, Container, ContainerEngine
 from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import Plan
 from qnib.terminal.slurm_conf import node_line
 
 T = TypeVar("T")
 
-_MEMORY = {"controller": 384 << 20, "fabric": 192 << 20}
-_CPUS = {"controller": 1.0, "fabric": 1.0}
+_MEMORY = {"controller": 384 << 20, "fabric": 192 << 20, "database": 384 << 20, "rest": 128 << 20}
+_CPUS = {"controller": 1.0, "fabric": 1.0, "database": 1.0, "rest": 1.0}
 
 
 def cpus_of(plan: Plan, host: str) -> float:
@@ -53,13 +53,16 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("fabric.topology", "fabric.start")]
         binds += [(str(record.fabric_folder(settings, plan.name)), "/run/fabric", "rw")]
         environment |= {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan).items()}
-    else:
+    elif role not in services.HOSTS:
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("munge.key", "passwd", "group")]
         binds += [(plan.home_volume, "/home", "rw")]
     if role == "controller":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
     if role == "node":
         environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
+    binds += services.binds(settings, plan, host)
+    environment |= services.environment(plan, host)
+    ports = {cluster.details["rest_port"]: services.REST_PORT} if role == "rest" else {}
     limits: dict[str, float] = {"memory": memory, "cpus": cpus}
     parent = ""
     if rung.jobs_limited:
@@ -75,7 +78,8 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds=binds, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
-        scratch=plan.group(host).scratch << 20 if role == "node" else 0,
+        scratch=plan.group(host).scratch << 20 if role == "node" else 0, ports=ports,
+        capabilities=services.CAPABILITIES.get(role, CAPABILITIES),
     )
 
 

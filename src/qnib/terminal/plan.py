@@ -20,8 +20,9 @@ HOME_LABEL = "qnib.home"
 POOL = ipaddress.IPv4Network("10.213.0.0/16")
 """Clusters take a free /24 of this private range each."""
 
-_FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, .2 controller, .3 fabric
+_FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, and _FIXED
 _FIRST_GID = 2000
+_FIXED = {"controller": 2, "fabric": 3, "database": 5, "rest": 6}
 _NODE = re.compile(r"compute(\d+)")
 
 
@@ -62,9 +63,19 @@ class Plan:
         return next((one.name for one in self.blueprint.partitions if one.nodes == "all"), "qnib")
 
     @property
+    def database_volume(self) -> str:
+        return f"qnib-{self.name}-database"
+
+    @property
     def services(self) -> list[str]:
         """Hosts beside the nodes."""
         return ["controller", "fabric"] if self.has_fabric else ["controller"]
+
+    @property
+    def beside(self) -> list[str]:
+        """Hosts of services that the cluster does not wait for, and works without."""
+        told = self.blueprint.services
+        return [*(["database"] if told.accounting else []), *(["rest"] if told.rest else [])]
 
     def group(self, host: str) -> Nodes:
         return self.blueprint.group_of(self.number(host))
@@ -83,10 +94,8 @@ class Plan:
 
     def address(self, host: str) -> str:
         """Fixed per name, so that a node that comes back is found where SLURM remembers it."""
-        if host == "controller":
-            return str(self.subnet[2])
-        if host == "fabric":
-            return str(self.subnet[3])
+        if host in _FIXED:
+            return str(self.subnet[_FIXED[host]])
         return str(self.subnet[_FIRST_NODE + self.number(host)])
 
     def number(self, host: str) -> int:
@@ -100,7 +109,7 @@ class Plan:
 
     def hosts(self) -> dict[str, str]:
         """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
-        names = ["controller", "fabric", *node_names(self.capacity)]
+        names = ["controller", "fabric", *self.beside, *node_names(self.capacity)]
         # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
         return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}  # noqa: S104 - a name
 

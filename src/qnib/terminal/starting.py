@@ -15,7 +15,7 @@ from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server
+from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server, services
 from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
@@ -32,11 +32,12 @@ _SUBNETS_TRIED = 4
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
     engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False,
-    say: Say = lambda step: None, clock: Clock | None = None,
+    accounting: bool = False, rest: bool = False, say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
-    Without a `blueprint` it has `nodes` alike, as the settings say. Raises Conflict when a cluster of that name is
+    Without a `blueprint` it has `nodes` alike, as the settings say; `demo`, `accounting` and `rest` are
+    added to it. Raises Conflict when a cluster of that name is
     there, Unavailable or NotAllowed when something it needs is missing. Whatever is raised, Ctrl-C and SIGTERM
     included, nothing of the cluster is left behind.
     """
@@ -51,6 +52,8 @@ def up(
                 try_next='give the blueprint one with nodes = "all".',
             )
         blueprint = blueprint.model_copy(update={"jobs": "demo"})
+    asked = {name: True for name, wanted in (("accounting", accounting), ("rest", rest)) if wanted}
+    blueprint = blueprint.model_copy(update={"services": blueprint.services.model_copy(update=asked)})
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
     for trouble in memory.enough(blueprint):
         say(trouble)
@@ -118,8 +121,10 @@ def _start(
         },
     )
     record.write_files(settings, plan, rung, nodes)
+    cluster.details |= services.prepare(settings, plan, rung)
     clusters.save(settings.clusters, cluster)
-    engine.create_volume(plan.home_volume, record.labels(settings, name))
+    for volume in [plan.home_volume, *([plan.database_volume] if blueprint.services.accounting else [])]:
+        engine.create_volume(volume, record.labels(settings, name))
 
     say("starting the controller")
     parts.create_and_start(engine, parts.build(settings, cluster, ["controller"], tag))
@@ -127,12 +132,18 @@ def _start(
     if trouble := server.refresh(settings):
         say(trouble)
     rest = parts.build(settings, cluster, [*plan.services[1:], *node_names(nodes)], tag)
-    parts.at_once(engine.create, rest)
+    beside = parts.build(settings, cluster, plan.beside, tag)
+    parts.at_once(engine.create, [*rest, *beside])
     _await_controller(engine, plan)
     say(f"starting the fabric and {nodes} nodes" if plan.has_fabric else f"starting {nodes} nodes")
     parts.at_once(engine.start, [container.name for container in rest])
     cluster.details["ready"] = await_ready(engine, plan, nodes, say)
     parts.limit_rates(engine, plan, node_names(nodes))
+    if beside:
+        # Only now: what nobody waits for takes no time from what everybody does.
+        say(f"starting {' and '.join(plan.beside)}, which are not waited for")
+        parts.at_once(engine.start, [container.name for container in beside])
+        services.begin(settings, plan)
     cluster.details["ready_at"] = clock.now().isoformat()
     if blueprint.jobs != "none":
         say("submitting the first jobs")
