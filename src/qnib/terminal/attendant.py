@@ -1,5 +1,6 @@
-"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, and
-sees to faults that begin or end by themselves. One small process per cluster, started by `up` and ended by `down`.
+"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, sees to
+faults that begin or end by themselves, and starts a service again that died. One small process per cluster, started by
+`up` and ended by `down`.
 
     python3 -m qnib.terminal NAME
 """
@@ -29,7 +30,7 @@ from qnib.clusters import Cluster
 from qnib.errors import NotFound, QnibError, Unavailable
 from qnib.settings import Settings, config_file
 from qnib.settings import load as load_settings
-from qnib.terminal import carrier, counting, record, wiring
+from qnib.terminal import carrier, counting, record, services, wiring
 from qnib.terminal.carrier import Grown, Routes
 from qnib.terminal.counting import Sent
 from qnib.terminal.faults import written
@@ -65,6 +66,8 @@ class Attendant:
             return True
         self.told["trouble"] = ""
         self._faults(cluster)
+        with self._noting("services"):
+            services.revive(self._settings, cluster)
         if record.plan_of(cluster).has_fabric:
             span, self._at = time.monotonic() - self._at, time.monotonic()
             wired, known = self._wired(cluster)

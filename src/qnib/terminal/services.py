@@ -26,7 +26,7 @@ from qnib.terminal import accounts, record
 from qnib.terminal.access import check_user
 from qnib.terminal.cgroups import Rung
 from qnib.terminal.engines import open_engine
-from qnib.terminal.plan import Plan
+from qnib.terminal.plan import LABEL, Plan
 from qnib.terminal.slurm_conf import slurm_conf, slurmdbd_conf
 from qnib.terminal.systems import SYSTEMS
 
@@ -136,6 +136,21 @@ def accounting(settings: Settings, name: str) -> dict[str, Any]:
         except ValueError:
             return {}
     return {key: found.get(key) for key in ("state", "seconds", "trouble")} if isinstance(found, dict) else {}
+
+
+def revive(settings: Settings, cluster: clusters.Cluster) -> None:
+    """Start the database's container again when it has ended: slurmctld has kept the records and wants to hand them
+    over. Engines are asked only while the controller says that nobody answers there."""
+    if accounting(settings, cluster.name).get("state") != "away":
+        return
+    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    try:
+        name = record.plan_of(cluster).container("database")
+        there = engine.containers(f"{LABEL}={cluster.name}")
+        if any(found.name == name and found.state != "running" for found in there):
+            engine.start(name)
+    finally:
+        engine.close()
 
 
 def token(settings: Settings, user: str, *, lifespan: int = 3600, name: str | None = None) -> str:
