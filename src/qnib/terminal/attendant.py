@@ -1,6 +1,6 @@
-"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, sees to
-faults that begin or end by themselves, and starts a service again that died. One small process per cluster, started by
-`up` and ended by `down`.
+"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, sees
+to faults that begin or end by themselves, and starts a service again that died. One small process per cluster, started
+by `up` and ended by `down`.
 
     python3 -m qnib.terminal NAME
 """
