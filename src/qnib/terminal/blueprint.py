@@ -162,6 +162,13 @@ class Blueprint(Part):
         wanted = self.grow_to or max(64, self.count)
         return min(wanted, ports_for_hosts(self.fabric) or wanted)
 
+    @property
+    def without_account(self) -> list[str]:
+        """Users whose jobs are refused, because accounts are named and none lists them."""
+        groups = {group.name: group.users for group in self.groups}
+        there = {user for one in self.accounts for user in accounting.members(one, groups)}
+        return [user for users in groups.values() for user in users if self.accounts and user not in there]
+
     def group_of(self, number: int) -> Nodes:
         """What node `number` is like; what is added later is like the last group."""
         for group in self.nodes:
@@ -255,10 +262,8 @@ class Blueprint(Part):
             raise _at([kept, 0], "accounting keeps them: write accounting = true below [services]")
         groups = {group.name: group.users for group in self.groups}
         accounting.check(self.accounts, self.qos, groups)
-        if self.accounts and self.jobs != "none":
-            there = {user for one in self.accounts for user in accounting.members(one, groups)}
-            if left := [user for users in groups.values() for user in users if user not in there]:
-                raise _at(["jobs"], f"{', '.join(left)} could submit none: no account lists them")
+        if self.jobs != "none" and (left := self.without_account):
+            raise _at(["jobs"], f"{', '.join(left)} could submit none: no account lists them")
 
     def _names(self) -> list[tuple[str, str]]:
         found = [("partition", one.name) for one in self.partitions]

@@ -12,6 +12,8 @@ IDLE_NODE = 30
 """MiB an idle node takes with its daemons and agent, as measured (17 to 30)."""
 SERVICES = 120
 """MiB of controller and fabric together."""
+BESIDE = {"accounting": 110, "rest": 20}
+"""MiB of what may run beside them, as measured with a few jobs (60 to 105, 18)."""
 
 
 def enough(blueprint: Blueprint, meminfo: str | None = None) -> list[str]:
@@ -24,7 +26,8 @@ def enough(blueprint: Blueprint, meminfo: str | None = None) -> list[str]:
             f"A node with {largest.memory} MiB of memory is larger than this machine ({total} MiB).",
             where="memory of the nodes", try_next="give the nodes less memory.",
         )
-    idle = blueprint.count * IDLE_NODE + SERVICES
+    beside = sum(size for name, size in BESIDE.items() if getattr(blueprint.services, name))
+    idle = blueprint.count * IDLE_NODE + SERVICES + beside
     if idle > free:
         raise Unavailable(
             f"{blueprint.count} nodes take about {idle} MiB before the first job; {free} MiB are free here.",

@@ -51,6 +51,11 @@ def up(
                 "The demo's jobs need a partition with all nodes.", where="--demo",
                 try_next='give the blueprint one with nodes = "all".',
             )
+        if left := blueprint.without_account:
+            raise WrongUse(
+                f"Of the demo's users {', '.join(left)} could submit no job: no account lists them.", where="--demo",
+                try_next="list them in an account of the blueprint.",
+            )
         blueprint = blueprint.model_copy(update={"jobs": "demo"})
     asked = {name: True for name, wanted in (("accounting", accounting), ("rest", rest)) if wanted}
     blueprint = blueprint.model_copy(update={"services": blueprint.services.model_copy(update=asked)})
