@@ -101,7 +101,8 @@ def test_who_may_do_and_read_what(engine: FakeEngine, settings: Settings) -> Non
     def mounted(host: str) -> set[str]:
         return {inside for _, inside, _ in container(engine, host).binds if inside.startswith("/etc/qnib/")}
 
-    assert mounted("rest") == {"/etc/qnib/agent.json", "/etc/qnib/accounting.conf"}, "no key"
+    names = ("agent.json", "passwd", "group", "accounting.conf")
+    assert mounted("rest") == {f"/etc/qnib/{name}" for name in names}, "no key"
     assert "/etc/qnib/jwt.key" in mounted("controller") & mounted("database")
     assert "/etc/qnib/jwt.key" not in mounted("compute0")
     key = settings.clusters / NAME / "etc" / "jwt.key"

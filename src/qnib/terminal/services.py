@@ -77,7 +77,8 @@ def binds(settings: Settings, plan: Plan, host: str) -> list[tuple[str, str, str
         names = ["munge.key", "passwd", "group", "slurmdbd.conf"]
         found = [(plan.database_volume, "/var/lib/mysql", "rw")]
     if host == "rest":
-        names = ["accounting.conf" if told.accounting else "slurm.conf"]
+        # It looks up the names of the users it tells of.
+        names = ["passwd", "group", "accounting.conf" if told.accounting else "slurm.conf"]
     if host == "controller" and told.accounting:
         names = ["accounting.conf", "accounts.json"]
         found = [(str(folder(settings, plan.name)), "/run/services", "rw")]

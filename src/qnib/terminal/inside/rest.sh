@@ -3,6 +3,7 @@
 # request brings, and slurmctld looks whether that is true. QNIB_OPENAPI and QNIB_PARSER say what of it is loaded.
 . "${0%/*}/common.sh"
 
+add_users
 start_agent
 cat /etc/qnib/slurm.conf /etc/qnib/accounting.conf 2>/dev/null >/etc/slurm/slurm.conf
 rm -f /etc/slurm/plugstack.conf
