@@ -8,11 +8,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from qnib.errors import WrongUse
 
-_UNITS = {
-    "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86_400,
-    "day": 86_400, "w": 604_800, "week": 604_800, "mon": 2_592_000, "month": 2_592_000, "y": 31_536_000,
-    "year": 31_536_000,
+_SIZES = {
+    "second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000, "year": 31_536_000,
 }  # fmt: skip
+_UNIT = re.compile(
+    "(?P<second>s(?:ec(?:ond)?s?)?)|(?P<minute>m(?:in(?:ute)?s?)?)|(?P<hour>h(?:ours?)?)|(?P<day>d(?:ays?)?)"
+    "|(?P<week>w(?:eeks?)?)|(?P<month>mon(?:ths?)?)|(?P<year>y(?:ears?)?)"
+)
 _OFFSET = re.compile(r"([+-])?(\d+)([a-z]+)")
 _CLOCK = re.compile(r"(?:(\d{1,2}):(\d{2})_?)?(\d{8}|now|today|yesterday|tomorrow)?")
 _HOURS = {"midnight": 0, "noon": 12, "teatime": 16}
@@ -24,7 +26,7 @@ def moment(text: str, now: datetime, zone: str = "UTC") -> datetime:
     try:
         if re.fullmatch(r"\d+(\.\d+)?", told) and not _is_date(told):
             return datetime.fromtimestamp(float(told), UTC)
-        base, offset = re.fullmatch(r"(.*?)((?:[+-]\d+[a-z]+)*)", told).groups()  # type: ignore[union-attr]
+        base, offset = re.fullmatch(r"(.*?)((?:[+-](?:\d+[a-z]+)+)*)", told).groups()  # type: ignore[union-attr]
         return (_base(base, now, _zone(zone)) + _offset(offset)).astimezone(UTC)
     except (ValueError, OverflowError, KeyError, OSError) as error:
         raise WrongUse(
@@ -61,11 +63,27 @@ def _base(text: str, now: datetime, zone: tzinfo) -> datetime:
 
 
 def _offset(text: str) -> timedelta:
-    seconds = 0
-    for sign, number, unit in _OFFSET.findall(text):
-        size = _UNITS.get(unit) or _UNITS[unit.rstrip("s")]
-        seconds += (-1 if sign == "-" else 1) * int(number) * size
-    return timedelta(seconds=seconds)
+    return timedelta(seconds=seconds(text)) if text else timedelta()
+
+
+def seconds(text: str) -> int:
+    """Seconds of ``1h``, ``-1d``, ``1h30min``; a sign holds until the next one. Raises ValueError."""
+    told = text.strip().lower()
+    if not re.fullmatch(r"([+-]?\d+[a-z]+)+", told):
+        raise ValueError(f"{text!r} is no length of time; write 5min, 1h or -1d")
+    total, turn = 0, 1
+    for sign, number, kind in _OFFSET.findall(told):
+        turn = {"-": -1, "+": 1}.get(sign, turn)
+        total += turn * int(number) * _SIZES[unit(kind)]
+    return total
+
+
+def unit(text: str) -> str:
+    """What ``min``, ``hours`` or ``mon`` stand for: second, minute, hour, day, week, month or year."""
+    found = _UNIT.fullmatch(text.strip().lower())
+    if not found:
+        raise ValueError(f"{text!r} is no unit of time; there are {', '.join(_SIZES)}")
+    return str(found.lastgroup)
 
 
 def _zone(name: str) -> tzinfo:
