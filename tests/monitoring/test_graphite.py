@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from qnib.api import graphite as api
+from qnib.api import graphite_tags
 from qnib.api.errors import show_errors
 from qnib.errors import WrongUse
 from qnib.monitoring.graphite.find import glob_pattern, tag_conditions
@@ -248,6 +249,7 @@ def test_wrong_calls_say_what_is_wrong() -> None:
 def client(plant: Plant) -> Iterator[TestClient]:
     app = FastAPI()
     app.include_router(api.router)
+    app.include_router(graphite_tags.router)
     app.state.qnib = SimpleNamespace(engine=plant.engine, clock=plant.clock, settings=plant.settings, token="secret")
     show_errors(app)
     with TestClient(app, headers={"Authorization": "Bearer secret"}) as client:
@@ -380,7 +382,7 @@ class TestOverHttp:
         ("params", "names"),
         [
             ({"target": "noSuchFunction(a)"}, "noSuchFunction"), ({"target": "sum("}, "bracket"), ({}, "target"),
-            ({"target": "a", "from": "soon"}, "soon"), ({"target": "a", "from": "now", "until": "-1h"}, "window"),
+            ({"target": "a", "from": "soon"}, "soon"), ({"target": "a", "from": "now", "until": "now"}, "window"),
             ({"target": "a", "format": "png"}, "png"), ({"target": "a", "maxDataPoints": "x"}, "maxDataPoints"),
         ],
     )  # fmt: skip

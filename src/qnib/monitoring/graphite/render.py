@@ -21,6 +21,7 @@ from qnib.monitoring import events as event_store
 from qnib.monitoring.graphite.find import by_glob, by_tags, tagged_path
 from qnib.monitoring.graphite.functions import Line, Lines, Window, call, consolidated
 from qnib.monitoring.graphite.functions.line import Values
+from qnib.monitoring.graphite.picture import as_svg
 from qnib.monitoring.graphite.targets import Call, Node, Path, parse
 from qnib.monitoring.graphite.times import moment
 
@@ -97,7 +98,8 @@ class Reading:
         read = self._read.get((path, self.window))
         if read is None:
             rows = find()
-            read = _fetch(self.engine, self.cluster, rows, name, path, self.window)
+            known = Window(self.window.start, min(self.window.end, self._now.timestamp()))
+            read = _fetch(self.engine, self.cluster, rows, name, path, known)
             self._read[path, self.window] = read
         return [line if self.xff is None else altered(line, xff=self.xff) for line in read]
 
@@ -147,7 +149,7 @@ def _fetch(
     window: Window,
 ) -> Lines:  # fmt: skip
     """Points in slots as wide as each series' own interval; the last value of a slot wins, as in whisper."""
-    if not rows or window.end <= window.start:
+    if not rows:
         return []
     steps = _steps(engine, cluster, [row["series"] for row in rows], window)
     found: dict[int, Line] = {}
@@ -250,17 +252,39 @@ def _with(line: Line, start: float, step: float, size: int) -> Line:
     return altered(line, start=start, step=step, values=values)
 
 
-def as_json(lines: Lines) -> str:
-    """Strict JSON: what is unknown is null, infinity is 1e9999."""
-    return json.dumps(
+def as_json(lines: Lines, known: bool = False) -> str:
+    """Strict JSON: what is unknown is null, infinity is 1e9999. `known`: without points of which nothing is known."""
+    return _strict(
         [
             {
                 "target": line.name, "tags": {tag: str(value) for tag, value in line.tags.items()},
-                "datapoints": _Points(line).pairs(),
+                "datapoints": [pair for pair in _Points(line).pairs() if not known or pair[0] is not None],
             }
             for line in lines
+            if not known or not np.isnan(line.values).all()
         ]
-    ).replace("-Infinity", "-1e9999").replace("Infinity", "1e9999")  # fmt: skip
+    )  # fmt: skip
+
+
+def as_rickshaw(lines: Lines) -> str:
+    return _strict(
+        [{"target": line.name, "datapoints": [{"x": at, "y": v} for v, at in _Points(line).pairs()]} for line in lines]
+    )
+
+
+def as_dygraph(lines: Lines) -> str:
+    """A column per series, a row per moment of the first one."""
+    labels = ["Time", *(line.name for line in lines)]
+    rows: dict[float, list[float | None]] = {}
+    for place, line in enumerate(lines, 1):
+        for value, at in _Points(line).pairs():
+            row = rows.setdefault(at or 0, [(at or 0) * 1000, *([None] * len(lines))])
+            row[place] = value
+    return _strict({"labels": labels, "data": [rows[at] for at in sorted(rows)]})
+
+
+def _strict(told: Any) -> str:
+    return json.dumps(told).replace("-Infinity", "-1e9999").replace("Infinity", "1e9999")
 
 
 class _Points:
@@ -291,14 +315,18 @@ def as_raw(lines: Lines) -> str:
     return "".join(rows)
 
 
-FORMATS = {"json": (as_json, "application/json"), "csv": (as_csv, "text/csv"), "raw": (as_raw, "text/plain")}
+FORMATS = {
+    "json": (as_json, "application/json"), "csv": (as_csv, "text/csv"), "raw": (as_raw, "text/plain"),
+    "dygraph": (as_dygraph, "application/json"), "rickshaw": (as_rickshaw, "application/json"),
+    "svg": (as_svg, "image/svg+xml"),
+}  # fmt: skip
 
 
 def render(
     engine: Engine, cluster: str, targets: Sequence[str], start: datetime, end: datetime, most: int | None, form: str,
-    *, now: datetime | None = None, template: Mapping[str, str] | None = None, zone: str = "UTC",
+    *, now: datetime | None = None, template: Mapping[str, str] | None = None, zone: str = "UTC", known: bool = False,
 ) -> tuple[str, str]:  # fmt: skip
-    """The answer's text and media type."""
+    """The answer's text and media type. `known`: without points of which nothing is known, in JSON."""
     if form not in FORMATS:
         raise WrongUse(f"There is no format {form!r}.", where="format", try_next=f"use {', '.join(FORMATS)}.")
     lines = [
@@ -307,4 +335,5 @@ def render(
         for line in evaluate(engine, cluster, target, start, end, now=now, template=template, zone=zone)
     ]
     write, media = FORMATS[form]
-    return write(fewer(lines, most) if most and form == "json" else lines), media
+    lines = fewer(lines, most) if most and form in {"json", "svg"} else lines
+    return (as_json(lines, known=True) if known and form == "json" else write(lines)), media
