@@ -38,6 +38,7 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 Word = Annotated[str, Field(pattern=f"^{_WORD.pattern}$")]
 
+Mpi = Literal["openmpi", "mpich"]
 
 _SYSTEM_NAMES = frozenset((
     "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
@@ -117,6 +118,13 @@ class Fabric(Part):
         return size
 
 
+class Services(Part):
+    """What stands beside the controller. The image has a service's packages only where it is asked for."""
+
+    login: bool = Field(False, description="A login node with SSH: `qnib ssh alice`")
+    ssh_port: int = Field(0, ge=0, le=65535, description="Its port on this machine's loopback; 0: one that is free")
+
+
 class Coming(Part):
     """A fault that will happen by itself, so long after the cluster is ready."""
 
@@ -142,7 +150,11 @@ class Blueprint(Part):
         Group(name="guests", users=["john", "jane"]),
     ], min_length=1)
     fabric: Fabric = Field(default_factory=Fabric)
+    services: Services = Field(default_factory=Services)
     software: list[str] = Field(default_factory=list, description="More Debian packages for the image")
+    mpi: list[Mpi] = Field(
+        default_factory=lambda: list[Mpi](["openmpi"]), description="Open MPI is always there (pmix); mpich comes beside it (pmi2)"
+    )
     jobs: Literal["none", "demo", "people"] = Field(
         "none", description="demo: a few users keep a few jobs running; people: all users by their habits"
     )

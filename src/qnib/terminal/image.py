@@ -20,7 +20,7 @@ from pathlib import Path
 
 from qnib.errors import Conflict, NotAllowed, Unavailable
 from qnib.settings import Settings
-from qnib.terminal import mirror
+from qnib.terminal import login, mirror
 from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import LABEL
@@ -51,9 +51,25 @@ def customize(system: System) -> list[str]:
     ]
 
 
+def packages(blueprint: Blueprint) -> list[str]:
+    """What the image is made of: a service's packages, or a second MPI's, only where they are asked for."""
+    system, found = SYSTEMS[blueprint.system], [*SYSTEMS[blueprint.system].packages]
+    found += login.PACKAGES if blueprint.services.login else ()
+    found += [system.mpich] if "mpich" in blueprint.mpi else []
+    return found
+
+
+def hooks(blueprint: Blueprint) -> list[str]:
+    # The package makes host keys when it is installed; a cluster's are its own.
+    return [
+        *customize(SYSTEMS[blueprint.system]),
+        *(['rm -f "$1"/etc/ssh/ssh_host_*'] if blueprint.services.login else []),
+    ]
+
+
 def tag(blueprint: Blueprint) -> str:
     system = SYSTEMS[blueprint.system]
-    recipe = json.dumps([system.suite, system.packages, blueprint.software, LEFT_OUT, customize(system)])
+    recipe = json.dumps([system.suite, packages(blueprint), blueprint.software, LEFT_OUT, hooks(blueprint)])
     return f"{REPOSITORY}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
@@ -120,16 +136,16 @@ def _check_tools() -> None:
 
 def _bootstrap(settings: Settings, blueprint: Blueprint, archive: Path, say: Callable[[str], None]) -> None:
     system = SYSTEMS[blueprint.system]
-    packages = (*system.packages, *blueprint.software)
+    wanted = [*packages(blueprint), *blueprint.software]
     listed = mirror.sources(settings.terminal.mirror, mirror.index_targets(), system.suite)
     command = [
-        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(packages)}",
+        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(wanted)}",
         f"--keyring={mirror.keyring()}",
         "--aptopt=Apt::Install-Recommends false", "--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30",
         "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
-        *(f"--customize-hook={hook}" for hook in customize(system)),
+        *(f"--customize-hook={hook}" for hook in hooks(blueprint)),
         system.suite, str(archive),
     ]
     if listed:

@@ -18,7 +18,8 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
     nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start), ready (milliseconds of
     its steps), containers (host, role, address, state), faults (open ones), attendant (what carries traffic: its
-    state, and what it last did). Of a real cluster only the first four and gateway.
+    state, and what it last did), ssh (the login node's port on this machine). Of a real cluster only the first four
+    and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     if not cluster.engine:
@@ -50,4 +51,5 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
             for f in open_ones(settings, cluster.name, cluster.created)
         ],
         "attendant": attendant.state(settings, cluster.name),
+        "ssh": told.get("ssh_port"),
     }

@@ -43,6 +43,8 @@ class Container:
     own_cgroup_namespace: bool = True
     """False: it sees the host's tree, to read. The kernel moves no process across the border of a namespace."""
     capabilities: Sequence[str] = CAPABILITIES
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """Its TCP ports by the port of this machine's loopback they are reached at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,8 @@ class SocketEngine:
                 cgroupns=None if container.own_cgroup_namespace else "host",
                 extra_hosts=dict(container.hosts),
                 ulimits=[Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in ULIMITS],
-                network_mode=container.network, **limits,
+                network_mode=container.network,
+                port_bindings={inside: ("127.0.0.1", port) for port, inside in container.ports.items()}, **limits,
             )
             place = api.create_networking_config(
                 {container.network: api.create_endpoint_config(ipv4_address=container.address)}
@@ -107,7 +108,7 @@ class SocketEngine:
             api.create_container(
                 container.image, command=list(container.command), name=container.name, hostname=container.hostname,
                 labels=dict(container.labels), environment=dict(container.environment), host_config=host,
-                networking_config=place, detach=True,
+                networking_config=place, ports=list(container.ports.values()), detach=True,
             )
 
     def start(self, name: str) -> None:
