@@ -48,6 +48,9 @@ def register(app: typer.Typer) -> None:
     plans.command("keys")(blueprint_keys)
     app.add_typer(plans, name="blueprint")
     images = typer.Typer(no_args_is_help=True, help="Images the virtual cluster is made from.")
+    images.command("add")(add_image)
+    images.command("list")(list_images)
+    images.command("remove")(remove_image)
     images.command("clean")(clean_images)
     app.add_typer(images, name="images")
 
@@ -338,6 +341,36 @@ def blueprint_keys(as_json: Json = False, as_csv: Csv = False) -> None:
     show_rows(
         list(reading.keys()), ["key", "type", "default", "meaning"], as_json=as_json, as_csv=as_csv, empty="None.",
     )
+
+
+def add_image(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What jobs call it: --comment=image:NAME.")],
+    archive: Annotated[Path, typer.Argument(metavar="TAR", help="From `podman save`, or a root file system.")],
+) -> None:
+    """Stage an image that jobs may run in, from a file."""
+    from qnib.settings import load
+    from qnib.terminal import job_images
+
+    print(f"Staged {job_images.add(load(), name, archive)}.")
+
+
+def list_images(as_json: Json = False, as_csv: Csv = False) -> None:
+    """Images on this machine: of clusters, and for jobs."""
+    from qnib.settings import load
+    from qnib.terminal import job_images
+
+    show_rows(
+        job_images.every(load()), ["kind", "name", "tag"], as_json=as_json, as_csv=as_csv, empty="There is none yet.",
+    )
+
+
+def remove_image(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Remove an image that was added."""
+    from qnib.settings import load
+    from qnib.terminal import job_images
+
+    job_images.remove(load(), name)
+    print(f"Removed {name}.")
 
 
 def clean_images() -> None:

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from qnib.clusters import Cluster
 from qnib.settings import Settings
-from qnib.terminal import cgroups, login, rates, record, topology
+from qnib.terminal import cgroups, login, rates, record, topology, wrapping
 from qnib.terminal.cgroups import Rung
-from qnib.terminal.engines import CAPABILITIES, Container, ContainerEngine
+from qnib.terminal.engines import CAPABILITIES, Container, ContainerEngine, Found
 from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import Plan
 from qnib.terminal.slurm_conf import node_line
@@ -62,6 +62,10 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
     if role == "login":
         binds += login.binds(settings, plan.name)
         ports[cluster.details["ssh_port"]] = login.PORT
+    if role == "node" and plan.blueprint.images:
+        jobs = wrapping.folder(settings, plan.name, host)
+        jobs.mkdir(parents=True, exist_ok=True, mode=0o755)
+        binds.append((str(jobs), "/run/qnib/jobs", "ro"))
     if role == "node":
         environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
     limits: dict[str, float] = {"memory": memory, "cpus": cpus}
@@ -97,6 +101,14 @@ def at_once(work: Callable[[T], object], items: Iterable[T], threads: int = 8) -
         waiting = [pool.submit(work, item) for item in items]
     for one in waiting:
         one.result()
+
+
+def remove(engine: ContainerEngine, containers: Iterable[Found]) -> None:
+    """Remove containers: those of jobs first, which share what belongs to nodes."""
+    there = list(containers)
+    jobs = [found.name for found in there if found.labels.get("qnib.role") == wrapping.ROLE]
+    at_once(engine.remove_container, jobs)
+    at_once(engine.remove_container, [found.name for found in there if found.name not in jobs])
 
 
 def create_and_start(engine: ContainerEngine, containers: Iterable[Container]) -> None:

@@ -67,6 +67,11 @@ class Plan:
         asked = {"fabric": self.has_fabric, "login": self.blueprint.services.login}
         return ["controller", *(host for host, wanted in asked.items() if wanted)]
 
+    @property
+    def uids(self) -> dict[str, int]:
+        """Users with their numbers."""
+        return {user: gid + 1 + place for gid, members in self.groups.values() for place, user in enumerate(members)}
+
     def group(self, host: str) -> Nodes:
         return self.blueprint.group_of(self.number(host))
 
@@ -103,7 +108,7 @@ class Plan:
 
     def hosts(self) -> dict[str, str]:
         """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
-        names = ["controller", "fabric", "login", *node_names(self.capacity)]
+        names = ["controller", "fabric", *self.services[1:], *node_names(self.capacity)]
         # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
         return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}  # noqa: S104 - a name
 

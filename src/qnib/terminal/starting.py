@@ -15,7 +15,7 @@ from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, image, login, memory, package, parts, record, server
+from qnib.terminal import attendant, cgroups, image, job_images, login, memory, package, parts, record, server
 from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
@@ -64,6 +64,7 @@ def up(
         try:
             _refuse_second(settings, opened, wanted)
             tag = image.ensure(settings, opened, blueprint, say)
+            job_images.ensure(settings, opened, blueprint, say)
             _refuse_second(settings, opened, wanted)  # building takes a minute, in which somebody else may have come
             try:
                 return _start(settings, opened, wanted, blueprint, tag, say, clock or SystemClock())
@@ -119,7 +120,7 @@ def _start(
         details={
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
-            "package": str(package.ensure(settings, engine.name, tag)),
+            "package": str(package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))),
         },
     )
     record.write_files(settings, plan, rung, nodes)
@@ -205,7 +206,8 @@ def _await_login(engine: ContainerEngine, plan: Plan) -> None:
     wait = "for i in $(seq 200); do [ -e /run/sshd.pid ] && exit 0; sleep 0.05; done; exit 1"
     if engine.run_inside(plan.container("login"), ["bash", "-c", wait])[0]:
         raise Unavailable(
-            "The login node's sshd does not start.", where=_tail(engine, plan, "login"), try_next="run `qnib up` again.",
+            "The login node's sshd does not start.", where=_tail(engine, plan, "login"),
+            try_next="run `qnib up` again.",
         )
 
 
