@@ -155,8 +155,9 @@ def _check_tools() -> None:
 
 def _bootstrap(settings: Settings, recipe: Recipe, archive: Path, say: Callable[[str], None]) -> None:
     listed = mirror.sources(settings.terminal.mirror, mirror.index_targets(), recipe.suite)
+    included = [f"--include={','.join(recipe.packages)}"] if recipe.packages else []
     command = [
-        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", *([f"--include={','.join(recipe.packages)}"] if recipe.packages else []),
+        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", *included,
         f"--keyring={mirror.keyring()}",
         "--aptopt=Apt::Install-Recommends false", "--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30",
         "--dpkgopt=force-unsafe-io",

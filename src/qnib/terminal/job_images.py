@@ -22,7 +22,8 @@ BUILT = "localhost/qnib/job"
 ADDED = "localhost/qnib/added"
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-_LEFT_OUT = tuple(pattern for pattern in LEFT_OUT if "perl" not in pattern and "include" not in pattern and ".a" not in pattern)
+_WANTED = ("perl", "include", ".a")
+_LEFT_OUT = tuple(pattern for pattern in LEFT_OUT if not any(part in pattern for part in _WANTED))
 
 
 def recipe(image: Image) -> Recipe:
@@ -55,7 +56,7 @@ def ensure(settings: Settings, engine: ContainerEngine, blueprint: Blueprint, sa
         if image.system is None:
             raise NotFound(
                 f"There is no image {image.name!r} on this machine.", where="images of the blueprint",
-                try_next=f"`qnib images add {image.name} FILE.tar`, or say of which `system` and `packages` it is built.",
+                try_next=f"`qnib images add {image.name} FILE.tar`, or say of which `system` it is built.",
             )
         with one_at_a_time(settings.run / "image.lock", say):
             if not engine.has_image(wanted):
@@ -96,7 +97,8 @@ def add(settings: Settings, name: str, archive: Path) -> str:
                     break
     except (OSError, tarfile.TarError) as error:
         raise WrongUse(
-            f"This is no image: {error}.", where=str(archive), try_next="name a tar file, such as `podman save` writes.",
+            f"This is no image: {error}.", where=str(archive),
+            try_next="name a tar file, such as `podman save` writes.",
         ) from error
     engine = open_engine(settings)
     try:
@@ -143,8 +145,12 @@ def every(settings: Settings) -> list[dict[str, Any]]:
         rows += [("added", found) for found in engine.images("qnib/added:")]
     finally:
         engine.close()
-    names = {"cluster": lambda tag: "", "built": lambda tag: tag.rpartition("-")[0], "added": lambda tag: tag}
-    return [{"kind": kind, "name": names[kind](found.rpartition(":")[2]), "tag": found} for kind, found in rows]
+    return [{"kind": kind, "name": _name(kind, found.rpartition(":")[2]), "tag": found} for kind, found in rows]
+
+
+def _name(kind: str, version: str) -> str:
+    """What jobs call an image, by the last part of its tag."""
+    return {"cluster": "", "built": version.rpartition("-")[0], "added": version}[kind]
 
 
 def remove(settings: Settings, name: str) -> None:

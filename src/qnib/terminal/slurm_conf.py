@@ -99,7 +99,7 @@ Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
 
 
 IMAGES = f"""\
-# A job that asks for an image (--comment=image:NAME) has its container on all of its nodes before its first task starts.
+# A job that asks for an image (--comment=image:NAME) has a container on each node before its first task starts.
 Prolog={INSIDE}/qnib/terminal/inside/begin.sh
 PrologFlags=Alloc
 """

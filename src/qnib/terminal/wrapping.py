@@ -57,7 +57,7 @@ def of_jobs(engine: ContainerEngine, name: str) -> list[Any]:
 
 
 class Wrapper:
-    """Listens for every node of one cluster until it is closed."""
+    """Listens for every node of one cluster, in a thread of its own."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings, self._name = settings, name
@@ -82,9 +82,6 @@ class Wrapper:
         if self._wrapped:
             self._tidy(record.plan_of(cluster))
 
-    def close(self) -> None:
-        self._pool.shutdown()
-
     def _tidy(self, plan: Plan) -> None:
         with self._engine() as engine:
             for (host, job), pid in list(self._wrapped.items()):
@@ -102,11 +99,11 @@ class Wrapper:
         while True:
             known = dict(self._listening)
             hosts = {one.fileno(): host for host, one in known.items() if one.fileno() >= 0}
-            ready, _, _ = select.select([self._woken, *hosts], [], [], 60)
+            ready, _, _ = select.select([self._woken.fileno(), *hosts], [], [])
             for one in ready:
-                if one is self._woken:
+                if one == self._woken.fileno():
                     self._woken.recv(4096)
-                elif isinstance(one, int):
+                else:
                     with contextlib.suppress(OSError):  # it was closed meanwhile
                         asking, _ = known[hosts[one]].accept()
                         self._pool.submit(self._answer, hosts[one], asking)

@@ -32,7 +32,7 @@ class Container:
     network: str = ""
     address: str = ""
     join: str = ""
-    """Another container whose network and processes it shares, in place of the two above; it has the same host name."""
+    """Another container whose network and processes it shares, in place of the two above; same host name."""
     binds: Sequence[tuple[str, str, str]] = ()
     """(host path or volume, path inside, ``ro`` or ``rw``)"""
     hosts: Mapping[str, str] = field(default_factory=dict)

@@ -110,7 +110,9 @@ class SocketEngine:
                 {container.network: api.create_endpoint_config(ipv4_address=container.address)}
             )
             api.create_container(
-                container.image, command=list(container.command), name=container.name, hostname=container.hostname if not container.join or self.join_with_name else None,
+                # Whatever an image would start, and as whom: not all of them are our own.
+                container.image, entrypoint=[container.command[0]], command=list(container.command[1:]), user="0:0",
+                name=container.name, hostname=container.hostname if not container.join or self.join_with_name else None,
                 labels=dict(container.labels), environment=dict(container.environment), host_config=host,
                 networking_config=place, ports=list(container.ports.values()), detach=True,
             )

@@ -16,7 +16,7 @@ PATIENCE = 15
 """Seconds until the attendant listens: it looks for new nodes every other second."""
 
 
-def main(do, image=""):
+def main(do: str, image: str = "") -> None:
     request = {
         "do": do, "job": int(os.environ["SLURM_JOB_ID"]), "uid": int(os.environ["SLURM_JOB_UID"]), "image": image,
     }

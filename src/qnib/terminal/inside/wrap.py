@@ -3,6 +3,8 @@
 The other end is wrapped.py. Open files go along, so input, output and what an MPI was given are the task's own.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -11,11 +13,15 @@ import socket
 import struct
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 JOBS = "/run/qnib/jobs"
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH")
 
 
-def main(words):
+def main(words: list[str]) -> None:
     if not words:
         fail("usage: qnib-wrap CMD …: runs it in the image that the job asked for with --comment=image:NAME")
     job = os.environ.get("SLURM_JOB_ID", "")
@@ -40,8 +46,8 @@ def main(words):
     # Where the task is in our own cgroups SLURM signals it as well as us: only then there would be two.
     wait_for_signals = [getattr(signal, name) for name in FORWARDED]
     alone = "/job_" not in own_cgroups()
-    for number in wait_for_signals:
-        signal.signal(number, (lambda number, _: pass_on(asked, number)) if alone else (lambda *_: None))
+    for each in wait_for_signals:
+        signal.signal(each, (lambda number, _: pass_on(asked, number)) if alone else (lambda *_: None))
     socket.send_fds(asked, [struct.pack("I", len(text))], files)
     asked.sendall(text)
     length = struct.unpack("I", read(asked, 4))[0]
@@ -56,23 +62,23 @@ def main(words):
     sys.exit(os.WEXITSTATUS(status))
 
 
-def is_inherited(file):
+def is_inherited(file: int) -> bool:
     with contextlib.suppress(OSError):
         return os.get_inheritable(file)
     return False  # the listing's own
 
 
-def own_cgroups():
+def own_cgroups() -> str:
     with open("/proc/self/cgroup") as told:
         return told.read()
 
 
-def pass_on(asked, number):
+def pass_on(asked: socket.socket, number: int) -> None:
     with contextlib.suppress(OSError):
         asked.send(bytes([number]))
 
 
-def read(asked, length):
+def read(asked: socket.socket, length: int) -> bytes:
     text = b""
     while len(text) < length:
         part = asked.recv(length - len(text))
@@ -82,7 +88,7 @@ def read(asked, length):
     return text
 
 
-def fail(what, status=1):
+def fail(what: str, status: int = 1) -> NoReturn:
     print(f"qnib-wrap: {what}", file=sys.stderr)
     sys.exit(status)
 

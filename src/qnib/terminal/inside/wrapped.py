@@ -7,6 +7,8 @@ and ends it with the step. PARENT is where the node's cgroups begin; empty where
 Runs by the toolbox's Python, in any image: nothing but Python's own modules.
 """
 
+from __future__ import annotations
+
 import array  # noqa: F401 - socket.recv_fds imports it when it is called,
 import contextlib
 import fcntl
@@ -19,6 +21,10 @@ import struct
 import sys
 import warnings  # noqa: F401 - and os.execvpe this
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself would make the toolbox larger by a third
+    from typing import Any
+
 PLACE = "/run/qnib/job"
 LARGEST = 16 << 20
 MOST = 64
@@ -30,7 +36,7 @@ class Refused(Exception):
     """What the asking task is told."""
 
 
-def main(owner, parent):
+def main(owner: int, parent: str) -> None:
     add_users()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     server = socket.socket(socket.AF_UNIX)
@@ -48,7 +54,7 @@ def main(owner, parent):
         asking.close()
 
 
-def add_users():
+def add_users() -> None:
     """The cluster's users have names here, too."""
     for name in ("passwd", "group"):
         with open(f"/etc/qnib/{name}") as told:
@@ -60,7 +66,7 @@ def add_users():
                 there.write(("\n" if text and not text.endswith("\n") else "") + lines)
 
 
-def serve(asking, owner, parent):
+def serve(asking: socket.socket, owner: int, parent: str) -> None:
     """One task, from its request to its end. The answer is 0 (as the request is) or a text, then the wait status."""
     try:
         pid, uid, gid = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -91,6 +97,11 @@ def serve(asking, owner, parent):
         answer(asking, f"the request cannot be read: {error}".encode())
         return
     answer(asking, b"")
+    attend(asking, task, woken)
+
+
+def attend(asking: socket.socket, task: int, woken: socket.socket) -> None:
+    """Until the task has ended: pass on signals, and how it ended."""
     while True:
         ready, _, _ = select.select([woken, asking], [], [])
         if woken in ready:
@@ -109,7 +120,7 @@ def serve(asking, owner, parent):
                 return
 
 
-def receive(asking):
+def receive(asking: socket.socket) -> tuple[dict[str, Any], list[int]]:
     head, files, _, _ = socket.recv_fds(asking, 4, MOST)
     length = struct.unpack("I", head)[0] if len(head) == 4 else LARGEST + 1
     if length > LARGEST:
@@ -123,17 +134,20 @@ def receive(asking):
     return json.loads(text), files
 
 
-def answer(asking, trouble):
+def answer(asking: socket.socket, trouble: bytes) -> None:
     with contextlib.suppress(OSError):
         asking.sendall(struct.pack("I", len(trouble)) + trouble)
 
 
-def groups_of(pid):
+def groups_of(pid: int) -> list[int]:
     with open(f"/proc/{pid}/status") as status:
         return next([int(one) for one in line.split()[1:]] for line in status if line.startswith("Groups:"))
 
 
-def begin(request, files, parent, pid, identity, telling):
+def begin(
+    request: dict[str, Any], files: list[int], parent: str, pid: int, identity: tuple[int, int, list[int]],
+    telling: int,
+) -> None:
     """In the child: become the task, or tell why not."""
     try:
         os.setsid()
@@ -149,7 +163,7 @@ def begin(request, files, parent, pid, identity, telling):
             os.chdir("/tmp")  # noqa: S108 - as SLURM does, too
         telling = fcntl.fcntl(telling, fcntl.F_DUPFD_CLOEXEC, _ASIDE)
         aside = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _ASIDE) for file in files]
-        for file, number in zip(aside, request["files"]):
+        for file, number in zip(aside, request["files"], strict=True):
             os.dup2(file, number)
         wanted = {*request["files"], telling}
         for name in os.listdir("/proc/self/fd"):
@@ -168,7 +182,7 @@ def begin(request, files, parent, pid, identity, telling):
     os._exit(127)
 
 
-def join(parent, pid, tree="/sys/fs/cgroup"):
+def join(parent: str, pid: int, tree: str = "/sys/fs/cgroup") -> None:
     """Move this process to where `pid` is, of the cgroups that SLURM made. Raises Refused when there are none."""
     if not parent:
         return
