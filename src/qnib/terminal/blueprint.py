@@ -135,7 +135,7 @@ class Services(Part):
 class Image(Part):
     """What jobs may run in. Staged before the cluster starts: built here from Debian packages, or brought by hand."""
 
-    name: Word
+    name: Word = Field(description="What jobs call it: --comment=image:NAME")
     system: Literal["debian13", "debian12"] | None = Field(
         None, description="Debian it is built from; empty: `qnib images add NAME TAR` has brought it"
     )
