@@ -103,7 +103,7 @@ def lab(system: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         engine = open_engine(made.settings)
         left = [*engine.containers(f"qnib={made.name}"), *engine.networks(f"qnib={made.name}")]
         engine.close(end_service=True)
-        assert not left and not cgroups_of(made.name) and not (made.settings.clusters / made.name).exists()
+        assert not left and not cgroups_of(made.name) and not (made.settings.clusters / made.name / "ssh").exists()
 
 
 def ssh(lab: Lab, *command: str, user: str = "alice", given: str = "", check: bool = True) -> str:
@@ -244,6 +244,13 @@ def test_a_container_lives_as_long_as_its_job(lab: Lab) -> None:
     assert (labels["qnib.cluster"], labels["qnib.job"]) == (lab.name, job)
     assert told["HostConfig"]["Privileged"] is False
     assert not any("sock" in bind.partition(":")[0] for bind in told["HostConfig"]["Binds"])
+    # The agent tells the inventory what the job runs in.
+    look = (
+        "import time; from qnib.domains.software.looks import start_loaded; look = start_loaded('compute0')\n"
+        "for _ in range(100): told = look(); told and print(told); time.sleep(0.1)"
+    )
+    seen = lab.run("compute0", "env", "PYTHONPATH=/usr/lib/qnib", "python3", "-c", look)
+    assert f"job\t{job}\ncontainer\tqnib\tlocalhost/qnib/job:other-" in seen
     # One of the nodes sees the tasks as its own: so SLURM ends them.
     assert "sleep 300" in lab.run("compute0", "ps", "-o", "args", "-u", "alice")
     ssh(lab, "scancel", job)

@@ -197,7 +197,7 @@ def _container(
         name=container_name(plan, host, job), image=image, hostname=host, join=plan.container(host),
         command=[
             f"{toolbox}/lib/{loader}", "--library-path", f"{toolbox}/lib", f"{toolbox}/bin/python3", "-ISB",
-            f"{INSIDE}/qnib/terminal/inside/wrapped.py", str(uid), parent,
+            f"{INSIDE}/qnib/terminal/inside/wrapped.py", str(uid), image, parent,
         ],
         labels={
             **record.labels(settings, plan.name), "qnib.role": ROLE, "qnib.node": host, "qnib.job": str(job),

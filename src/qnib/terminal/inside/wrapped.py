@@ -1,8 +1,9 @@
-"""The first process of a job's container: runs the tasks that wrap.py hands over. wrapped.py UID PARENT
+"""The first process of a job's container: runs the tasks that wrap.py hands over. wrapped.py UID IMAGE PARENT
 
 A task comes over a socket, with its words, environment and open files. It runs here as the user who asked, which the
 kernel tells, and in the cgroups of the process that asked: so the job's limits hold for it, SLURM counts what it uses
-and ends it with the step. PARENT is where the node's cgroups begin; empty where SLURM limits no jobs.
+and ends it with the step. IMAGE is what it is told to be in, PARENT where the node's cgroups begin; empty where SLURM
+limits no jobs.
 
 Runs by the toolbox's Python, in any image: nothing but Python's own modules.
 """
@@ -36,7 +37,7 @@ class Refused(Exception):
     """What the asking task is told."""
 
 
-def main(owner: int, parent: str) -> None:
+def main(owner: int, image: str, parent: str) -> None:
     add_users()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     server = socket.socket(socket.AF_UNIX)
@@ -49,7 +50,7 @@ def main(owner: int, parent: str) -> None:
         asking, _ = server.accept()
         if os.fork() == 0:
             server.close()
-            serve(asking, owner, parent)
+            serve(asking, owner, image, parent)
             os._exit(0)
         asking.close()
 
@@ -66,13 +67,14 @@ def add_users() -> None:
                 there.write(("\n" if text and not text.endswith("\n") else "") + lines)
 
 
-def serve(asking: socket.socket, owner: int, parent: str) -> None:
+def serve(asking: socket.socket, owner: int, image: str, parent: str) -> None:
     """One task, from its request to its end. The answer is 0 (as the request is) or a text, then the wait status."""
     try:
         pid, uid, gid = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if uid != owner:
             raise Refused("this container belongs to another user's job")
         request, files = receive(asking)
+        request["environment"]["QNIB_JOB_IMAGE"] = image  # for the agent, and for whoever wants to know
         groups = groups_of(pid)
         woken, wake = socket.socketpair()
         wake.setblocking(False)
@@ -208,4 +210,4 @@ def join(parent: str, pid: int, tree: str = "/sys/fs/cgroup") -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
