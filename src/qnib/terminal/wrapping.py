@@ -67,6 +67,7 @@ class Wrapper:
         """Process of the node under which the container of (host, job) was made."""
         self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -78,7 +79,8 @@ class Wrapper:
         for host in hosts:
             if host not in self._listening:
                 self._listening[host] = _listen(folder(self._settings, self._name, host))
-        self._wake.send(b".")
+        with contextlib.suppress(BlockingIOError):
+            self._wake.send(b".")
         if self._wrapped:
             self._tidy(record.plan_of(cluster))
 
@@ -99,7 +101,10 @@ class Wrapper:
         while True:
             known = dict(self._listening)
             hosts = {one.fileno(): host for host, one in known.items() if one.fileno() >= 0}
-            ready, _, _ = select.select([self._woken.fileno(), *hosts], [], [])
+            try:
+                ready, _, _ = select.select([self._woken.fileno(), *hosts], [], [])
+            except OSError:  # a node went just now
+                continue
             for one in ready:
                 if one == self._woken.fileno():
                     self._woken.recv(4096)

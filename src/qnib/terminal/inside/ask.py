@@ -32,6 +32,7 @@ def main(do: str, image: str = "") -> None:
                 print(f"nobody outside listens: {error}", file=sys.stderr)
                 return
             time.sleep(0.1)
+    asked.settimeout(60)
     asked.sendall(json.dumps(request).encode() + b"\n")
     with contextlib.suppress(OSError):
         told = asked.makefile().read()

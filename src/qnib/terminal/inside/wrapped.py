@@ -75,7 +75,6 @@ def serve(asking: socket.socket, owner: int, image: str, parent: str) -> None:
             raise Refused("this container belongs to another user's job")
         request, files = receive(asking)
         request["environment"]["QNIB_JOB_IMAGE"] = image  # for the agent, and for whoever wants to know
-        groups = groups_of(pid)
         woken, wake = socket.socketpair()
         wake.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -83,7 +82,7 @@ def serve(asking: socket.socket, owner: int, image: str, parent: str) -> None:
         told, telling = os.pipe()
         task = os.fork()
         if task == 0:
-            begin(request, files, parent, pid, (uid, gid, groups), telling)
+            begin(request, files, parent, pid, (uid, gid), telling)
         os.close(telling)
         for file in files:
             os.close(file)
@@ -141,21 +140,18 @@ def answer(asking: socket.socket, trouble: bytes) -> None:
         asking.sendall(struct.pack("I", len(trouble)) + trouble)
 
 
-def groups_of(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/status") as status:
-        return next([int(one) for one in line.split()[1:]] for line in status if line.startswith("Groups:"))
-
-
 def begin(
-    request: dict[str, Any], files: list[int], parent: str, pid: int, identity: tuple[int, int, list[int]],
+    request: dict[str, Any], files: list[int], parent: str, pid: int, identity: tuple[int, int],
     telling: int,
 ) -> None:
     """In the child: become the task, or tell why not."""
     try:
         os.setsid()
+        uid, gid = identity
+        if os.stat(f"/proc/{pid}").st_uid != uid:  # it has gone, and another has its number
+            raise Refused("who asked has gone")
         join(parent, pid)
-        uid, gid, groups = identity
-        os.setgroups(groups)
+        os.setgroups([gid])  # users of the cluster have one
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
         os.umask(request["umask"])
