@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import tarfile
@@ -207,3 +209,53 @@ def test_a_task_goes_where_the_one_that_asked_is(tmp_path: Path, monkeypatch: py
 def test_the_plan_counts_its_users() -> None:
     made = Plan("lab", IPv4Network("10.213.7.0/24"), BLUEPRINT, 4)
     assert made.uids["alice"] == 2001 and made.uids["john"] == 2101
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Iterator[tuple[socket.socket, int]]:
+    """A running shell that wrapped.py serves where SLURM has no cgroups: the socket to it, and what it prints."""
+    if os.geteuid():
+        pytest.skip("only root can become the user who asks")
+    ours, theirs = socket.socketpair()
+    printed, printing = os.pipe()
+    served = os.fork()
+    if served == 0:
+        ours.close()
+        os.close(printed)
+        wrapped.serve(theirs, os.geteuid(), "lab/image:1", "")
+        os._exit(0)
+    theirs.close()
+    script = "trap 'echo got it; exit 3' TERM; echo in $QNIB_JOB_IMAGE; while :; do sleep 0.05; done"
+    text = json.dumps({
+        "words": ["sh", "-c", script], "environment": {"PATH": os.environ["PATH"]}, "cwd": str(tmp_path), "umask": 0o22,
+        "files": [1],
+    }).encode()  # fmt: skip
+    socket.send_fds(ours, [struct.pack("I", len(text))], [printing])
+    os.close(printing)
+    ours.sendall(text)
+    assert ours.recv(4) == b"\0\0\0\0"
+    assert os.read(printed, 100) == b"in lab/image:1\n"
+    yield ours, printed
+    ours.close()
+    os.close(printed)
+    os.waitpid(served, 0)
+
+
+def test_signals_reach_a_task_and_its_status_comes_back(task: tuple[socket.socket, int]) -> None:
+    ours, printed = task
+    ours.send(bytes([signal.SIGTERM]))
+    assert os.read(printed, 100) == b"got it\n"
+    assert os.waitstatus_to_exitcode(struct.unpack("i", ours.recv(4))[0]) == 3
+
+
+def test_a_task_ends_with_the_one_that_asked(task: tuple[socket.socket, int]) -> None:
+    ours, printed = task
+    ours.close()
+    assert os.read(printed, 100) == b"", "its output is closed: nothing of it is left"
+
+
+def test_another_users_request_is_refused() -> None:
+    ours, theirs = socket.socketpair()
+    wrapped.serve(theirs, os.geteuid() + 1, "lab/image:1", "")
+    length = struct.unpack("I", ours.recv(4))[0]
+    assert b"another user's job" in ours.recv(length)
