@@ -32,6 +32,7 @@ shape = "none"
 [services]
 accounting = true
 rest = true
+login = true
 
 [[accounts]]
 name = "chemistry"
@@ -134,6 +135,12 @@ def test_nothing_of_it_is_privileged(world: World) -> None:
     assert ports == {6819}, "slurmdbd alone; MariaDB has a socket"
 
 
+def test_the_login_node_asks_accounting(world: World) -> None:
+    ready(world)
+    ask_there = ("ssh", "--name", world.name, "alice", "--", "sacctmgr", "-nP", "show", "cluster", "format=cluster")
+    world.until("it answers there", lambda: world.qnib(*ask_there, check=False).stdout.strip() == world.name, 20)
+
+
 def test_accounts_and_qos_of_the_blueprint(world: World) -> None:
     ready(world)
     show = ("sacctmgr", "-n", "-P", "show", "assoc", "format=account,user,parentname,share,qos,grptres,maxjobs")
@@ -164,6 +171,8 @@ def test_jobs_are_held_to_their_accounts(world: World) -> None:
     assert sorted(row[1:] for row in sacct(world, "--name=held", "-o", "jobid,user,account,qos")) == [
         ["alice", "catalysis", "normal"], ["bob", "catalysis", "high"],
     ]  # fmt: skip
+    world.until("nodes know of it, too", lambda: "held" in run(
+        world, "compute0", "sacct", "-n", "-X", "--name=held", "-o", "jobname", user="alice", check=False), 20)  # fmt: skip
     wait = "sbatch --parsable -J limited -o /dev/null --wrap 'sleep 60'"
     for _ in range(2):
         run(world, "controller", "sh", "-c", wait, user="john")

@@ -46,7 +46,7 @@ def execute(
     status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
     if status in _ENGINE_FAILED[cluster.engine]:
         # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
-        _check_running(settings, cluster, host)
+        check_running(settings, cluster, host)
     return status
 
 
@@ -64,7 +64,7 @@ def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
         )
 
 
-def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
+def check_running(settings: Settings, cluster: Cluster, host: str) -> None:
     container = record.plan_of(cluster).container(host)
     engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
     try:

@@ -27,7 +27,7 @@ from qnib.errors import WrongUse
 from qnib.terminal import accounts as accounting
 from qnib.terminal.accounts import QOS, Account
 from qnib.terminal.faults.kinds import KINDS
-from qnib.terminal.schema import Part, Word
+from qnib.terminal.schema import SYSTEM_NAMES, Part, Word, packages
 from qnib.terminal.schema import at as _at
 from qnib.terminal.units import Rate, Size, Span
 
@@ -35,14 +35,9 @@ MAX_NODES = 240
 """Containers in one cluster: so many addresses fit beside the controller in one subnet."""
 
 _NAMES = re.compile(r"compute(\d|\[)")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
-_SYSTEM_NAMES = frozenset((
-    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
-    "list", "irc", "nobody", "munge", "slurm", "adm", "tty", "disk", "users", "staff", "sudo", "audio", "video",
-    "operator", "shadow", "utmp", "plugdev", "input", "kvm", "render", "crontab", "dialout", "fax", "voice", "cdrom",
-    "floppy", "tape", "dip", "src", "sasl", "nogroup", "messagebus", "sshd",
-))
+
+Mpi = Literal["openmpi", "mpich"]
 
 
 class Nodes(Part):
@@ -106,6 +101,30 @@ class Fabric(Part):
         return size
 
 
+class Services(Part):
+    """What stands beside the controller. The image has a service's packages only where it is asked for."""
+
+    login: bool = Field(False, description="A login node with SSH: `qnib ssh alice`")
+    ssh_port: int = Field(0, ge=0, le=65535, description="Its port on this machine's loopback; 0: one that is free")
+    accounting: bool = Field(False, description="slurmdbd and MariaDB: sacct, accounts, QOS")
+    rest: bool = Field(False, description="slurmrestd, on this machine's loopback only")
+
+
+class Image(Part):
+    """What jobs may run in. Staged before the cluster starts: built here from Debian packages, or brought by hand."""
+
+    name: Word = Field(description="What jobs call it: --comment=image:NAME")
+    system: Literal["debian13", "debian12"] | None = Field(
+        None, description="Debian it is built from; empty: `qnib images add NAME TAR` has brought it"
+    )
+    packages: list[str] = Field(default_factory=list, description="Debian packages in it")
+
+    @field_validator("packages")
+    @classmethod
+    def _packages(cls, names: list[str]) -> list[str]:
+        return packages(names)
+
+
 class Coming(Part):
     """A fault that will happen by itself, so long after the cluster is ready."""
 
@@ -114,13 +133,6 @@ class Coming(Part):
     target: str = Field(description="A port (SW1/3) or a node (compute2)")
     value: str = Field("", description="The kind's own measure, as `qnib fault kinds` says; empty: its default")
     lasts: Span | None = Field(None, gt=0, description="Undone after this long; empty: until it is cleared")
-
-
-class Services(Part):
-    """What runs beside the cluster. Its packages are in the image only where it is asked for."""
-
-    accounting: bool = Field(False, description="slurmdbd and MariaDB: sacct, accounts, QOS")
-    rest: bool = Field(False, description="slurmrestd, on this machine's loopback only")
 
 
 class Blueprint(Part):
@@ -142,6 +154,11 @@ class Blueprint(Part):
     qos: list[QOS] = Field(default_factory=list)
     fabric: Fabric = Field(default_factory=Fabric)
     software: list[str] = Field(default_factory=list, description="More Debian packages for the image")
+    mpi: list[Mpi] = Field(
+        default_factory=lambda: list[Mpi](["openmpi"]),
+        description="Open MPI is always there (pmix); mpich comes beside it (pmi2)",
+    )
+    images: list[Image] = Field(default_factory=list, description="Images that jobs may run in")
     jobs: Literal["none", "demo", "people"] = Field(
         "none", description="demo: a few users keep a few jobs running; people: all users by their habits"
     )
@@ -202,13 +219,20 @@ class Blueprint(Part):
                 raise _at(["faults", place, "value"], error.what) from error
         return faults
 
+    @field_validator("images")
+    @classmethod
+    def _staged(cls, images: list[Image]) -> list[Image]:
+        for place, image in enumerate(images):
+            if image.packages and image.system is None:
+                raise _at(["images", place, "packages"], "an image with packages needs the `system` it is built from")
+            if image.name in [other.name for other in images[:place]]:
+                raise _at(["images", place, "name"], f"there is an image {image.name!r} already")
+        return images
+
     @field_validator("software")
     @classmethod
     def _packages(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if not _PACKAGE.fullmatch(name):
-                raise ValueError(f"{name!r} is no Debian package name")
-        return sorted(set(names))
+        return packages(names)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -249,7 +273,7 @@ class Blueprint(Part):
             path: list[int | str] = ["partitions", place] if what == "partition" else ["groups"]
             # Partitions are SLURM's, groups and users are the system's: only the latter can clash.
             key = f"partition {name}" if what == "partition" else name
-            if key in taken or (what != "partition" and name in _SYSTEM_NAMES):
+            if key in taken or (what != "partition" and name in SYSTEM_NAMES):
                 owner = f"a {taken[key]}" if key in taken else "the system"
                 raise _at(path, f"{what} {name!r}: the name belongs to {owner} already")
             taken[key] = what

@@ -22,7 +22,7 @@ POOL = ipaddress.IPv4Network("10.213.0.0/16")
 
 _FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, and _FIXED
 _FIRST_GID = 2000
-_FIXED = {"controller": 2, "fabric": 3, "database": 5, "rest": 6}
+_FIXED = {"controller": 2, "fabric": 3, "database": 5, "rest": 6, "login": 9}
 _NODE = re.compile(r"compute(\d+)")
 
 
@@ -69,7 +69,13 @@ class Plan:
     @property
     def services(self) -> list[str]:
         """Hosts beside the nodes."""
-        return ["controller", "fabric"] if self.has_fabric else ["controller"]
+        asked = {"fabric": self.has_fabric, "login": self.blueprint.services.login}
+        return ["controller", *(host for host, wanted in asked.items() if wanted)]
+
+    @property
+    def uids(self) -> dict[str, int]:
+        """Users with their numbers."""
+        return {user: gid + 1 + place for gid, members in self.groups.values() for place, user in enumerate(members)}
 
     @property
     def beside(self) -> list[str]:
@@ -109,7 +115,7 @@ class Plan:
 
     def hosts(self) -> dict[str, str]:
         """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
-        names = ["controller", "fabric", *self.beside, *node_names(self.capacity)]
+        names = ["controller", "fabric", *self.services[1:], *self.beside, *node_names(self.capacity)]
         # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
         return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}  # noqa: S104 - a name
 

@@ -32,7 +32,7 @@ from qnib.terminal.systems import SYSTEMS
 
 HOSTS = ("database", "rest")
 REST_PORT = 6820
-CAPABILITIES = {"rest": ("SETUID", "SETGID", "KILL")}
+CAPABILITIES = ("SETUID", "SETGID", "KILL")
 """slurmrestd only has to become nobody, and be ended when it does not answer."""
 LONGEST = 10 * 365 * 86400
 """Seconds a token may hold."""
@@ -82,6 +82,10 @@ def binds(settings: Settings, plan: Plan, host: str) -> list[tuple[str, str, str
     if host == "controller" and told.accounting:
         names = ["accounting.conf", "accounts.json"]
         found = [(str(folder(settings, plan.name)), "/run/services", "rw")]
+    if host not in HOSTS and host not in ("controller", "fabric") and told.accounting:
+        # What asks there is to know that accounting is kept, as soon as it is.
+        names = ["accounting.conf"]
+        found = [(str(folder(settings, plan.name)), "/run/services", "ro")]
     if host in ("controller", "database") and told.rest:
         names.append("jwt.key")
     return [*((str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in names), *found]

@@ -54,7 +54,7 @@ KillWait=5
 CompleteWait=0
 # With an epilog every node reports the end of a job by a message of its own, and the last of them wakes the scheduler.
 # Without one some answer "already over" at once, which wakes nobody: the next job waits for the next full second.
-Epilog=/bin/true
+Epilog={epilog}
 {prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
@@ -116,6 +116,13 @@ Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
 """
 
 
+IMAGES = f"""\
+# A job that asks for an image (--comment=image:NAME) has a container on each node before its first task starts.
+Prolog={INSIDE}/qnib/terminal/inside/begin.sh
+PrologFlags=Alloc
+"""
+
+
 TOKENS = f"""\
 AuthAltTypes=auth/jwt
 AuthAltParameters=jwt_key={KEY}
@@ -124,7 +131,7 @@ AuthAltParameters=jwt_key={KEY}
 KEPT = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={database}
-# Nodes keep what they fetched before accounting was there, which is nothing to them.
+# A node that fetched its configuration before has another one, which is nothing to slurmd.
 DebugFlags=NO_CONF_HASH"""
 
 ENFORCED = """
@@ -160,7 +167,8 @@ def slurm_conf(plan: Plan, rung: Rung, *, accounting: bool = False) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
-        prolog=PROLOG if rung is V2 else "",
+        prolog=IMAGES if plan.blueprint.images else PROLOG if rung is V2 else "",
+        epilog=f"{INSIDE}/qnib/terminal/inside/end.sh" if plan.blueprint.images else "/bin/true",
         partitions="\n".join(_partitions(plan)),
         tokens=TOKENS if plan.blueprint.services.rest else "",
         accounting=_accounting(plan) if accounting else "AccountingStorageType=accounting_storage/none",

@@ -13,12 +13,25 @@ from typing import Any, Literal
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
-from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
+from qnib.errors import Conflict, NotFound, Unavailable
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server, services
-from qnib.terminal.blueprint import Blueprint, Nodes
+from qnib.terminal import (
+    attendant,
+    cgroups,
+    flags,
+    image,
+    job_images,
+    login,
+    memory,
+    package,
+    parts,
+    record,
+    server,
+    services,
+)
+from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
-from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
+from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, free_subnet, host_routes, node_names
 from qnib.terminal.stopping import remove_all
 
 Say = Callable[[str], None]
@@ -31,34 +44,21 @@ _SUBNETS_TRIED = 4
 
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
-    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False,
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, with_login: bool = False,
     accounting: bool = False, rest: bool = False, say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
-    Without a `blueprint` it has `nodes` alike, as the settings say; `demo`, `accounting` and `rest` are
-    added to it. Raises Conflict when a cluster of that name is
-    there, Unavailable or NotAllowed when something it needs is missing. Whatever is raised, Ctrl-C and SIGTERM
+    Without a `blueprint` it has `nodes` alike, as the settings say; `demo`, `with_login`, `accounting` and `rest` are
+    added to it. Raises Conflict when a cluster of that name is there, Unavailable or NotAllowed when something it
+    needs is missing. Whatever is raised, Ctrl-C and SIGTERM
     included, nothing of the cluster is left behind.
     """
-    if blueprint is None:
-        told = settings.terminal
-        alike = Nodes(count=check_count(nodes), cpus=told.node_cpus, memory=told.node_memory)
-        blueprint = Blueprint(nodes=[alike])
-    if demo:
-        if not any(partition.nodes == "all" for partition in blueprint.partitions):
-            raise WrongUse(
-                "The demo's jobs need a partition with all nodes.", where="--demo",
-                try_next='give the blueprint one with nodes = "all".',
-            )
-        if left := blueprint.without_account:
-            raise WrongUse(
-                f"Of the demo's users {', '.join(left)} could submit no job: no account lists them.", where="--demo",
-                try_next="list them in an account of the blueprint.",
-            )
-        blueprint = blueprint.model_copy(update={"jobs": "demo"})
-    asked = {name: True for name, wanted in (("accounting", accounting), ("rest", rest)) if wanted}
-    blueprint = blueprint.model_copy(update={"services": blueprint.services.model_copy(update=asked)})
+    blueprint = flags.added(
+        blueprint or flags.alike(settings, nodes), demo=demo, login=with_login, accounting=accounting, rest=rest
+    )
+    if blueprint.services.login:
+        login.check_tools()
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
     for trouble in memory.enough(blueprint):
         say(trouble)
@@ -67,6 +67,7 @@ def up(
         try:
             _refuse_second(settings, opened, wanted)
             tag = image.ensure(settings, opened, blueprint, say)
+            job_images.ensure(settings, opened, blueprint, say)
             _refuse_second(settings, opened, wanted)  # building takes a minute, in which somebody else may have come
             try:
                 return _start(settings, opened, wanted, blueprint, tag, say, clock or SystemClock())
@@ -122,10 +123,12 @@ def _start(
         details={
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
-            "package": str(package.ensure(settings, engine.name, tag)),
+            "package": str(package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))),
         },
     )
     record.write_files(settings, plan, rung, nodes)
+    if blueprint.services.login:
+        cluster.details["ssh_port"] = login.prepare(settings, plan)
     cluster.details |= services.prepare(settings, plan, rung)
     clusters.save(settings.clusters, cluster)
     for volume in [plan.home_volume, *([plan.database_volume] if blueprint.services.accounting else [])]:
@@ -144,6 +147,8 @@ def _start(
     parts.at_once(engine.start, [container.name for container in rest])
     cluster.details["ready"] = await_ready(engine, plan, nodes, say)
     parts.limit_rates(engine, plan, node_names(nodes))
+    if blueprint.services.login:
+        _await_login(engine, plan)
     if beside:
         # Only now: what nobody waits for takes no time from what everybody does.
         say(f"starting {' and '.join(plan.beside)}, which are not waited for")
@@ -204,6 +209,16 @@ def _await_controller(engine: ContainerEngine, plan: Plan) -> None:
         raise Unavailable(
             "The controller does not answer.", where=_tail(engine, plan, "controller"),
             try_next="run `qnib up` again; a machine that is short of memory or very busy is the usual cause.",
+        )
+
+
+def _await_login(engine: ContainerEngine, plan: Plan) -> None:
+    """Until sshd listens; by then it has long done so."""
+    wait = "for i in $(seq 200); do [ -e /run/sshd.pid ] && exit 0; sleep 0.05; done; exit 1"
+    if engine.run_inside(plan.container("login"), ["bash", "-c", wait])[0]:
+        raise Unavailable(
+            "The login node's sshd does not start.", where=_tail(engine, plan, "login"),
+            try_next="run `qnib up` again.",
         )
 
 

@@ -32,6 +32,8 @@ class System:
     """Where PMIx reads its settings, below the image's root."""
     rest: str
     """The newest version of slurmrestd's interface."""
+    mpich: str = "libmpich12"
+    """MPICH's library; SLURM starts its programs, so nothing else of it is needed."""
 
 
 # UCX and libfabric look for hardware that is not there; a container may not read its peers' memory.

@@ -26,11 +26,13 @@ class Container:
 
     name: str
     image: str
-    hostname: str
     command: Sequence[str]
-    network: str
-    address: str
     labels: Mapping[str, str]
+    hostname: str = ""
+    network: str = ""
+    address: str = ""
+    join: str = ""
+    """Another container whose network and processes it shares, in place of the two above; same host name."""
     binds: Sequence[tuple[str, str, str]] = ()
     """(host path or volume, path inside, ``ro`` or ``rw``)"""
     hosts: Mapping[str, str] = field(default_factory=dict)

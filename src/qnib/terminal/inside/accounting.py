@@ -106,6 +106,7 @@ def main() -> None:
         return status == 0 and bool(told.strip())
 
     wait(registered, 0.2)
+    (FOLDER / "kept").touch()
     seconds = round(time.time() - begin.stat().st_mtime, 1)
     while True:
         status, told = sacctmgr("-n", "list", "cluster", "format=cluster")

@@ -30,6 +30,15 @@ take_key() {
     [ -e /run/slurm/jwt.key ] || { (umask 0377 && cat /etc/qnib/jwt.key >/run/slurm/jwt.key) && chown slurm:slurm /run/slurm/jwt.key; }
 }
 
+# follow_accounting FILE: replaces slurm.conf there once accounting is kept.
+follow_accounting() {
+    [ -e /etc/qnib/accounting.conf ] || return 0
+    (
+        until [ -e /run/services/kept ]; do sleep 1; done
+        [ ! -e "$1" ] || { cp /etc/qnib/accounting.conf "$1.new" && mv "$1.new" "$1"; }
+    ) &
+}
+
 # keep COMMAND …: starts it again whenever it ends, a second later.
 keep() {
     while :; do
