@@ -171,8 +171,8 @@ def test_jobs_are_held_to_their_accounts(world: World) -> None:
     assert sorted(row[1:] for row in sacct(world, "--name=held", "-o", "jobid,user,account,qos")) == [
         ["alice", "catalysis", "normal"], ["bob", "catalysis", "high"],
     ]  # fmt: skip
-    world.until("nodes know of it, too", lambda: "held" in run(
-        world, "compute0", "sacct", "-n", "-X", "--name=held", "-o", "jobname", user="alice", check=False), 20)  # fmt: skip
+    there = ("compute0", "sacct", "-n", "-X", "--name=held", "-o", "jobname")
+    world.until("nodes know of it, too", lambda: "held" in run(world, *there, user="alice", check=False), 20)
     wait = "sbatch --parsable -J limited -o /dev/null --wrap 'sleep 60'"
     for _ in range(2):
         run(world, "controller", "sh", "-c", wait, user="john")
