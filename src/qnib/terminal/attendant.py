@@ -1,5 +1,6 @@
-"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, and
-sees to faults that begin or end by themselves. One small process per cluster, started by `up` and ended by `down`.
+"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, sees
+to faults that begin or end by themselves, and keeps the agent that watches this machine. One small process per
+cluster, started by `up` and ended by `down`.
 
     python3 -m qnib.terminal NAME
 """
@@ -33,6 +34,7 @@ from qnib.terminal import carrier, counting, record, wiring
 from qnib.terminal.carrier import Grown, Routes
 from qnib.terminal.counting import Sent
 from qnib.terminal.faults import written
+from qnib.terminal.machine import Machine
 
 log = logging.getLogger("qnib.attendant")
 
@@ -53,6 +55,7 @@ class Attendant:
         self._waiting: Grown = {}
         self._dice = random.Random(name)  # noqa: S311 - which octet breaks is no secret
         self._owed: dict[str, float] = {}
+        self._machine = Machine(settings, name)
         self.told: dict[str, Any] = {"carried": 0, "lost": 0, "trouble": ""}
 
     def beat(self) -> bool:
@@ -64,6 +67,8 @@ class Attendant:
         if cluster.details.get("state") != "ready":
             return True
         self.told["trouble"] = ""
+        with self._noting("agent of this machine"):
+            self._machine.keep(cluster)
         self._faults(cluster)
         if record.plan_of(cluster).has_fabric:
             span, self._at = time.monotonic() - self._at, time.monotonic()
@@ -74,6 +79,9 @@ class Attendant:
             with self._noting("counters"):
                 self._hand_over(record.fabric_folder(self._settings, self._name))
         return True
+
+    def close(self) -> None:
+        self._machine.end()
 
     @contextlib.contextmanager
     def _noting(self, doing: str) -> Iterator[None]:
@@ -296,9 +304,9 @@ def main() -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        attendant = Attendant(settings, name, SystemClock())
-        while attendant.beat() and folder.is_dir():
-            part = folder / "attendant.part"
-            part.write_text(json.dumps(attendant.told))
-            part.replace(folder / "attendant.json")
-            time.sleep(BEAT)
+        with contextlib.closing(Attendant(settings, name, SystemClock())) as attendant:
+            while attendant.beat() and folder.is_dir():
+                part = folder / "attendant.part"
+                part.write_text(json.dumps(attendant.told))
+                part.replace(folder / "attendant.json")
+                time.sleep(BEAT)

@@ -106,13 +106,13 @@ def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int) -> None:
         (etc / "fabric.start").write_text("\n".join([*start, "Help"]) + "\n")
 
 
-def write_agent(settings: Settings, cluster: Cluster, host: str, role: str) -> Path:
-    """The agent's configuration of one container, with the cluster's ingest token."""
+def write_agent(settings: Settings, cluster: Cluster, host: str, role: str, **more: Any) -> Path:
+    """The agent's configuration of one host, with the cluster's ingest token; `more` is added to what all have."""
     config: dict[str, Any] = {
         "cluster": cluster.name, "host": host, "role": role, "server": cluster.gateway,
         "carbon_port": settings.carbon.port, "syslog_port": settings.syslog.port, "http_port": settings.http.port,
         "token": cluster.ingest_token, "interval": 5,
-        "tail": [{"path": "/var/log/opensm.log", "app": "opensm"}] if role == "fabric" else [],
+        "tail": [{"path": "/var/log/opensm.log", "app": "opensm"}] if role == "fabric" else [], **more,
     }
     file = folder(settings, cluster.name) / "etc" / f"agent-{host}.json"
     secret_file(file, json.dumps(config, indent=1).encode())

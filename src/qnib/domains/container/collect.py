@@ -7,7 +7,9 @@ from qnib.domains.container.happened import events
 from qnib.domains.container.inside import EVERY, parse_inside, start_inside
 from qnib.model import Capture
 
-_ALL = '{0} ps --all --no-trunc --format "$1" && {0} ps --all --quiet --no-trunc | xargs -r {0} inspect'
+# QNIB_LABEL=NAME=VALUE in the agent's `environment`: only containers with this label are told of.
+_PS = '{0} ps --all --no-trunc ${{QNIB_LABEL:+--filter "label=$QNIB_LABEL"}}'
+_ALL = f'{_PS} --format "$1" && {_PS} --quiet | xargs -r {{0}} inspect'
 
 CAPTURES = (
     Capture(

@@ -43,6 +43,14 @@ def roots() -> dict[str, str]:
         return {}
 
 
+def whole_machine(found: dict[str, str]) -> bool:
+    """Whether what we see is the root of all cgroups, not a container's part: v1 keeps `release_agent` there alone, v2
+    keeps `cgroup.type` everywhere else."""
+    if "memory" in found:
+        return Path(f"{found['memory']}/release_agent").exists()
+    return "unified" in found and text(found["unified"] + "/cgroup.type") == ""
+
+
 def text(path: str) -> str:
     """A cgroup file's text; empty when the cgroup vanished meanwhile, which is no error here."""
     try:
