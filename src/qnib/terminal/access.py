@@ -27,13 +27,35 @@ def execute(
     `user` is one of the cluster's users (default root), `terminal` gives it a terminal. Raises NotFound for
     a cluster, host or user that is not there.
     """
+    cluster, line = _line(settings, host, name, user, ["--tty", "--env", "TERM=xterm-256color"] if terminal else [])
+    status = subprocess.run([*line, *command], check=False).returncode
+    if status in _ENGINE_FAILED[cluster.engine]:
+        # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
+        _check_running(settings, cluster, host)
+    return status
+
+
+def ask(
+    settings: Settings, host: str, command: Sequence[str], *, name: str | None = None, user: str = "",
+    given: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """The same with `given` as its input, and what it says kept."""
+    cluster, line = _line(settings, host, name, user, [])
+    done = subprocess.run([*line, *command], input=given, capture_output=True, text=True, check=False)
+    if done.returncode in _ENGINE_FAILED[cluster.engine]:
+        _check_running(settings, cluster, host)
+    return done
+
+
+def _line(
+    settings: Settings, host: str, name: str | None, user: str, more: Sequence[str],
+) -> tuple[Cluster, list[str]]:
+    """The engine's command line up to the container. Raises NotFound for a cluster, host or user that is not there."""
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     plan = record.plan_of(cluster)
     _check_host(cluster, plan, host)
     _check_user(plan, user)
-    arguments = ["exec", "--interactive"]
-    if terminal:
-        arguments += ["--tty", "--env", "TERM=xterm-256color"]
+    arguments = ["exec", "--interactive", *more]
     # From its home everyone can write, and SLURM finds the same folder on every node.
     home = f"/home/{user}" if user else "/root"
     if host != "fabric" or not user:
@@ -41,13 +63,7 @@ def execute(
     arguments += ["--env", f"HOME={home}", "--env", f"USER={user or 'root'}"]
     if user:
         arguments += ["--user", user]
-    container = plan.container(host)
-    line = command_line(settings, cluster.engine)
-    status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
-    if status in _ENGINE_FAILED[cluster.engine]:
-        # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
-        _check_running(settings, cluster, host)
-    return status
+    return cluster, [*command_line(settings, cluster.engine), *arguments, plan.container(host)]
 
 
 def shell(settings: Settings, host: str, *, name: str | None = None, user: str = "") -> int:

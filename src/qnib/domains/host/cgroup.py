@@ -6,6 +6,7 @@ where a node's own directory is bound there, the node's) cgroup, on a real host 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 V1 = ("memory", "cpuacct", "cpu", "pids")
@@ -43,7 +44,7 @@ def roots() -> dict[str, str]:
         return {}
 
 
-def whole_machine(found: dict[str, str]) -> bool:
+def whole_machine(found: Mapping[str, str]) -> bool:
     """Whether what we see is the root of all cgroups, not a container's part: v1 keeps `release_agent` there alone, v2
     keeps `cgroup.type` everywhere else."""
     if "memory" in found:
