@@ -27,8 +27,9 @@ def execute(
     `user` is one of the cluster's users (default root), `terminal` gives it a terminal. Raises NotFound for
     a cluster, host or user that is not there.
     """
-    cluster, line = _line(settings, host, name, user, ["--tty", "--env", "TERM=xterm-256color"] if terminal else [])
-    status = subprocess.run([*line, *command], check=False).returncode
+    more = ["--tty", "--env", "TERM=xterm-256color"] if terminal else []
+    cluster, start = _line(settings, host, name, user, more)
+    status = subprocess.run([*start, *command], check=False).returncode
     if status in _ENGINE_FAILED[cluster.engine]:
         # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
         _check_running(settings, cluster, host)
@@ -40,11 +41,16 @@ def ask(
     given: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """The same with `given` as its input, and what it says kept."""
-    cluster, line = _line(settings, host, name, user, [])
-    done = subprocess.run([*line, *command], input=given, capture_output=True, text=True, check=False)
+    cluster, start = _line(settings, host, name, user, [])
+    done = subprocess.run([*start, *command], input=given, capture_output=True, text=True, check=False)
     if done.returncode in _ENGINE_FAILED[cluster.engine]:
         _check_running(settings, cluster, host)
     return done
+
+
+def line(settings: Settings, host: str, command: Sequence[str], *, name: str | None = None) -> list[str]:
+    """What to start to run `command` there, for who wants to talk to it while it runs."""
+    return [*_line(settings, host, name, "", [])[1], *command]
 
 
 def _line(

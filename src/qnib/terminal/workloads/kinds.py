@@ -58,6 +58,11 @@ def python(program: str, given: Wanted, mpi: bool = False) -> str:
     return f"srun --mpi={'pmix' if mpi else 'none'} python3 {FOLDER}/{program}{more}"
 
 
+def _bare(program: str, given: Wanted) -> str:
+    """Without a step of its own: SLURM gives a job the state OUT_OF_MEMORY when its script itself ran out of it."""
+    return f"exec {python(program, given).partition(' ')[2].partition(' ')[2]}"
+
+
 def _one(name: str, program: str, *options: str, mpi: bool = False) -> Callable[[Wanted], list[Part]]:
     return lambda given: [Part(name, python(program, given, mpi), options)]
 
@@ -123,7 +128,8 @@ WORKLOADS = {one.name: one for one in (
     Workload("late", "Asks for one minute and needs more: ended by the time limit", "TIMEOUT",
              _one("late", "eater.py --megabytes 10 --seconds 300", "--mem=60", "--time=1")),
     Workload("greedy", "Takes more memory than it asked for: ended by the kernel", "OUT_OF_MEMORY",
-             _one("greedy", "eater.py --megabytes 160 --seconds 5", "--mem=60")),
+             lambda given: [Part("greedy", _bare("eater.py --megabytes 160 --seconds 5", given),
+                                 ("-n1", "--mem=60", "--time=3"))]),
     Workload("cancelled", "Its user thinks again after ten seconds", "CANCELLED", _cancelled),
 )}  # fmt: skip
 
