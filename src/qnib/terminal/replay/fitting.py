@@ -182,7 +182,7 @@ def _sentences(
     chained = sum(bool(job.after) for job in jobs)
     if chained:
         lost = sum(bool(job.after) for job in chosen) - chained
-        told.append(f"{chained} jobs come after another's end and a while to think" + (
+        told.append(f"{chained} come after another's end and a while to think" + (
             f"; {lost} whose other job is not replayed come at their time." if lost else "."))
     span -= chosen[0].submit
     load = sum(job.tasks * job.seconds for job in jobs if not job.held) / max(1.0, cores * fitted.seconds)
