@@ -145,7 +145,7 @@ def one_job(request: Request, viewer: Seeing, job: str, cluster: str = "") -> di
 @router.get("/api/nodes")
 def list_nodes(request: Request, viewer: Seeing, cluster: str = "") -> dict[str, Any]:
     parts, name = _scope(request, viewer, cluster)
-    return {"nodes": nodes.node_rows(parts, viewer, name)}
+    return {"nodes": nodes.node_rows(parts, viewer, name), "others": nodes.others(parts, viewer, name)}
 
 
 @router.get("/api/nodes/{node}")

@@ -60,8 +60,9 @@ def run(
     if wait:
         raise typer.Exit(0 if _follow(settings, jobs, name, quiet=as_json or as_csv) else 1)
     if not (as_json or as_csv):
-        where = f" --cluster {name}" if name else ""
-        print(f"  Look: qnib job show {jobs[-1].job}{where}   End it: qnib exec controller -- scancel {jobs[-1].job}")
+        where, on = (f" --cluster {name}", f" --name {name}") if name else ("", "")
+        last = jobs[-1].job
+        print(f"  Look: qnib job show {last}{where}   End it: qnib exec{on} controller -- scancel {last}")
 
 
 def _follow(settings: Settings, jobs: Sequence[Submitted], name: str | None, quiet: bool) -> bool:

@@ -100,7 +100,9 @@ export interface Differs {
 }
 export interface HostsWith { value: string; hosts: string; count: number }
 
-/** GET /api/nodes?cluster= -> { nodes: Node[] } */
+/** Hosts that are no nodes; `containers`: so many stand on it */
+export interface OtherHost { name: string; containers: number; newest: string | null }
+/** GET /api/nodes?cluster= -> { nodes: Node[], others: OtherHost[] } */
 export interface Node {
   name: string; state: string; status: Status; reason: string
   cpus: number; cpus_allocated: number; memory_mb: number; partitions: string[]
@@ -110,6 +112,7 @@ export interface Node {
 }
 /** GET /api/nodes/{name}?cluster= */
 export interface NodePage extends Node {
+  node: boolean // false: a host that SLURM does not know, such as the controller or the machine below the containers
   aliases: { name: string; kind: string; since: string }[]
   machine: Machine
   port: { hca: string; switch: string; switch_port: number; cable: string; rate: string; state: string } | null
@@ -122,7 +125,8 @@ export interface NodePage extends Node {
 export interface Machine {
   kernel: string | null; os: string | null
   packages: SoftwareOf | null; modules: SoftwareOf | null
-  container: { name: string; engine: string; image: string | null; memory: number | null; cpus: number | null; state: string } | null
+  container: { name: string; engine: string; image: string | null; memory: number | null; cpus: number | null; state: string; machine: string | null } | null
+  containers: number // of this cluster, that stand on it
   interfaces: { name: string; state: string; speed: number | null; mtu: number; mac: string; addresses: string | null; switch: string | null; port: string | null }[]
 }
 /** `alike`: how many of the other `hosts` - 1 have the very same */

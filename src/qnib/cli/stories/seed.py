@@ -108,19 +108,20 @@ def _cable(teller: Teller) -> None:
         "The simulator unplugs the cable of compute0. Nobody tells QNIB: OpenSM notices, its log and the next look at",
         "the fabric say so, and the event lies over whatever chart shows that time.",
     )
+    since = teller.now()
     teller.run("fault", "cable-out", CABLE, "--name", teller.cluster)
-    down = teller.until("the link down in the events", lambda: _event(teller, "down"))
+    down = teller.until("the link down in the events", lambda: _event(teller, "down", since))
     teller.say(f"  event    {down['message']}")
     teller.run("fabric", "links", "--limit", "3", "--cluster", teller.cluster)
     teller.look("/fabric?show=compute0", "the red link, what it was joined with, and since when it is not")
     teller.run("fault", "clear", "--name", teller.cluster)
-    up = teller.until("the link up in the events", lambda: _event(teller, "up"))
+    up = teller.until("the link up in the events", lambda: _event(teller, "up", down["time"]))
     teller.say(f"  event    {up['message']}")
     teller.run("fault", "list", "--name", teller.cluster)
 
 
-def _event(teller: Teller, what: str) -> dict[str, Any] | None:
-    found = teller.ask("/api/events", kind=f"link.{what}", limit=20)["events"]
+def _event(teller: Teller, what: str, since: str) -> dict[str, Any] | None:
+    found = teller.ask("/api/events", kind=f"link.{what}", limit=20, **{"from": since})["events"]
     return next((event for event in found if "compute0" in f"{event['message']} {event['entities']}"), None)
 
 
@@ -129,7 +130,7 @@ def _machine(teller: Teller) -> None:
         "The machine below",
         "All of that ran in containers on one machine, which is watched as well: the same agent, as one more host.",
     )
-    question = ("MATCH (c:Container {cluster: $cluster})-[:STANDS_ON]->(m:Host) "
+    question = ("MATCH (c:Container {cluster: $cluster})-[t:STANDS_ON]->(m:Host) WHERE t.until IS NULL "
                 "RETURN m.key AS machine, count(DISTINCT c.key) AS containers")
     teller.until("the machine in the graph", lambda: teller.rows(question))
     teller.run("graph", "cypher", question, "--cluster", teller.cluster)

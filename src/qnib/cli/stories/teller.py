@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from qnib.cli.client import Client, running
+from qnib.clock import SystemClock
 from qnib.errors import QnibError, Unavailable
 from qnib.settings import Settings
 
@@ -29,7 +30,7 @@ class Teller:
     def __init__(self, settings: Settings, cluster: str, *, pause: bool = False, record: TextIO | None = None) -> None:
         self.settings, self.cluster = settings, cluster
         self._pause, self._record = pause, record
-        self._began = time.monotonic()
+        self._began, self._first = time.monotonic(), self.now()
         self._chapter = 0
         self._token = ""
 
@@ -96,6 +97,10 @@ class Teller:
                 raise
         return child.returncode, [line.rstrip() for line in told.splitlines() if line.strip()]
 
+    @staticmethod
+    def now() -> str:
+        return SystemClock().now().isoformat()
+
     def ask(self, path: str, **params: Any) -> Any:
         """The server's answer about this cluster."""
         return Client(self.settings).get(path, cluster=self.cluster, **params)
@@ -123,7 +128,9 @@ class Teller:
         """The newest job of this name as the inventory has it, when it runs or has ended."""
 
         def seen() -> dict[str, Any] | None:
-            jobs = [job for job in self.ask("/api/jobs", limit=100)["jobs"] if job["name"] == name]
+            # A cluster that had this name before had jobs of the same numbers.
+            jobs = self.ask("/api/jobs", limit=100)["jobs"]
+            jobs = [job for job in jobs if job["name"] == name and (job["submit"] or "") >= self._first[:19]]
             newest = max(jobs, key=lambda job: job["id"], default=None)
             if newest is None or newest["state"] == "PENDING" or (ended and not newest["end"]):
                 return None
