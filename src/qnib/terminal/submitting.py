@@ -82,7 +82,7 @@ def submit(
         )
         if done.returncode:
             cancel(settings, [one.job for one in made], name=name)
-            said = done.stderr.strip().splitlines()
+            said = done.stderr.replace("sbatch: error: ", "").strip().rstrip(".").splitlines()
             raise WrongUse(
                 f"SLURM refuses {part.name}: {said[-1] if said else 'it does not say why'}.", where=f"user {user}",
                 try_next="ask for less, or look at `qnib exec controller -- sinfo`.",

@@ -14,6 +14,7 @@ LADDER = (1024, 2048, 3072, 4096)
 """Rows of the matrices; the last does not fit into a node of 176 MiB."""
 PROGRAM = "/usr/lib/qnib/qnib/terminal/workloads/gemm.py"
 CABLE = "compute0/1"
+_TOLD = re.compile(r"^progress |^gemm |oom_kill|Out Of Memory")
 _RATE = re.compile(r"progress \d+/\d+ rate (?P<rate>[\d.]+) ")
 
 
@@ -79,7 +80,7 @@ def _climb(teller: Teller, size: int) -> dict[str, Any]:
     lines = teller.run(
         "exec", "--name", teller.cluster, "--user", "alice", "controller", "--", "srun", f"--nodes={MORE}",
         "--ntasks-per-node=1", f"--job-name={name}", "--mem=0", "--mpi=pmix", "python3", PROGRAM, "--size", str(size),
-        "--iterations", "64", "--rate", "50", well=False, most=2,
+        "--iterations", "64", "--rate", "50", well=False, shown=lambda line: bool(_TOLD.search(line)),
     )
     job = teller.job(name)
     rates = [float(found["rate"]) for line in lines if (found := _RATE.search(line))]

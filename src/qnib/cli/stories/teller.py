@@ -66,13 +66,13 @@ class Teller:
 
     # ── what is done ──────────────────────────────────────────────────────────────────────────
 
-    def run(self, *words: str, well: bool = True, most: int = 12) -> list[str]:
-        """A command of qnib's: shown, run, and what it prints shown, at most so many of its last lines. Raises
+    def run(self, *words: str, well: bool = True, shown: Callable[[str], bool] = lambda line: True) -> list[str]:
+        """A command of qnib's: told, run, and what it prints told as it comes, where `shown` says so. Raises
         Unavailable when it fails, unless it is meant to (`well`)."""
         self.say(f"$ qnib {shlex.join(words)}")
-        status, lines = self._call([sys.executable, "-m", "qnib", *words])
-        for line in lines[-most:]:
-            self.say(f"  {line}")
+        status, lines = self._call(
+            [sys.executable, "-m", "qnib", *words], lambda line: self.say(f"  {line}") if shown(line) else None,
+        )
         if status and well:
             raise Unavailable(
                 f"`qnib {shlex.join(words)}` ended with status {status}.", where="the story",
@@ -80,22 +80,31 @@ class Teller:
             )
         return lines
 
-    def _call(self, command: Sequence[str]) -> tuple[int, list[str]]:
+    def _call(
+        self, command: Sequence[str], heard: Callable[[str], None] = lambda line: None,
+    ) -> tuple[int, list[str]]:
         """Status and lines. Ctrl-C reaches the command, too, which puts right what it was about; we wait for that."""
-        environment = {
-            **os.environ, "QNIB_HOME": str(self.settings.home.resolve()), "COLUMNS": "110",
-        }
+        environment = {**os.environ, "QNIB_HOME": str(self.settings.home.resolve()), "PYTHONUNBUFFERED": "1"}
+        lines: list[str] = []
+
+        def listen() -> None:
+            for line in child.stdout or ():
+                if line := line.rstrip():
+                    lines.append(line)
+                    heard(line)
+
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=environment,
         ) as child:
             try:
-                told, _ = child.communicate()
+                listen()
             except KeyboardInterrupt:
                 with _deaf():
-                    child.communicate()
+                    listen()
+                    child.wait()
                 raise
-        return child.returncode, [line.rstrip() for line in told.splitlines() if line.strip()]
+        return child.returncode, lines
 
     @staticmethod
     def now() -> str:
