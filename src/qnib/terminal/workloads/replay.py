@@ -22,7 +22,7 @@ from typing import Any
 from loop import as_user
 
 SCRIPT = Path(__file__).with_name("replayed.sh")
-LOOK_EVERY = 0.5
+LOOK_EVERY, TELL_EVERY = 0.5, 3.0
 OVER = frozenset((
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT",
 ))
@@ -66,7 +66,7 @@ class Replay:
         """Numbers of the trace by SLURM's, of those submitted and not ended."""
         self._cancel: list[tuple[float, int, str]] = []
         """When, SLURM's number, user: held jobs whose time has come."""
-        self._told = (0, 0)
+        self._told, self._told_at = (0, 0), 0.0
 
     @property
     def now(self) -> float:
@@ -115,8 +115,8 @@ class Replay:
                 self._ended(number)
         known = [states.get(job) for job in self.open]
         counts = known.count("RUNNING") + known.count("COMPLETING"), known.count("PENDING")
-        if counts != self._told:
-            self._told = counts
+        if counts != self._told or self.now > self._told_at + TELL_EVERY:
+            self._told, self._told_at = counts, self.now
             tell(running=counts[0], waiting=counts[1])
 
     def _ended(self, number: str) -> None:
