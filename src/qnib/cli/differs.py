@@ -81,7 +81,10 @@ def machine_lines(machine: dict[str, Any]) -> list[str]:
         cpus = f", {told['cpus']:g} CPUs" if told["cpus"] else ""
         on = f", on {told['machine']}" if told["machine"] else ""
         image = told["image"] or "unknown"
-        lines.append(f"Container {told['name'] or 'unknown'} of {told['engine']}, image {image}{memory}{cpus}{on}")
+        what = f"Container {told['name']} of {told['engine']}, image {image}" if told["name"] else (
+            f"In a container of {told['engine']}"
+        )
+        lines.append(f"{what}{memory}{cpus}{on}")
     if machine["containers"]:
         lines.append(f"{machine['containers']} containers of this cluster stand on it")
     for one in machine["interfaces"]:

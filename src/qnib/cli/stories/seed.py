@@ -95,10 +95,10 @@ def _cliff(teller: Teller, rows: list[dict[str, Any]]) -> None:
         rate = f"{row['rate']:.1f}" if row["rate"] else "none"
         teller.say(f"  {row['size']:4}   {row['matrix']:6} MiB   {rate:>19}   {row['job']['state']}")
     last = rows[-1]["job"]
-    if last["state"] == "OUT_OF_MEMORY":
-        teller.say(f"The cliff: with {rows[-1]['size']} rows the kernel ended the job, and nothing else on its nodes.")
-    else:  # a machine that holds nodes, not jobs, to their limits
-        teller.say(f"The cliff: with {rows[-1]['size']} rows the job ended as {last['state']}.")
+    well = [node for node in teller.ask("/api/nodes")["nodes"] if node["status"] == "fine"]
+    # On a machine that holds nodes, not jobs, to their limits the kernel may have chosen a daemon.
+    teller.say(f"The cliff: with {rows[-1]['size']} rows it is {last['state']}; {len(well)} of {MORE} nodes are in "
+               "service all the same.")
     teller.run("job", "show", str(last["id"]), "--cluster", teller.cluster)
     teller.look(f"/job/{last['key']}", "what the job's page says of its end, and the memory of its nodes until then")
 
