@@ -32,7 +32,7 @@ def execute(
     status = subprocess.run([*start, *command], check=False).returncode
     if status in _ENGINE_FAILED[cluster.engine]:
         # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
-        _check_running(settings, cluster, host)
+        check_running(settings, cluster, host)
     return status
 
 
@@ -44,7 +44,7 @@ def ask(
     cluster, start = _line(settings, host, name, user, [])
     done = subprocess.run([*start, *command], input=given, capture_output=True, text=True, check=False)
     if done.returncode in _ENGINE_FAILED[cluster.engine]:
-        _check_running(settings, cluster, host)
+        check_running(settings, cluster, host)
     return done
 
 
@@ -60,7 +60,7 @@ def _line(
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     plan = record.plan_of(cluster)
     _check_host(cluster, plan, host)
-    _check_user(plan, user)
+    check_user(plan, user)
     arguments = ["exec", "--interactive", *more]
     # From its home everyone can write, and SLURM finds the same folder on every node.
     home = f"/home/{user}" if user else "/root"
@@ -86,7 +86,7 @@ def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
         )
 
 
-def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
+def check_running(settings: Settings, cluster: Cluster, host: str) -> None:
     container = record.plan_of(cluster).container(host)
     engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
     try:
@@ -100,7 +100,7 @@ def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
         )
 
 
-def _check_user(plan: Plan, user: str) -> None:
+def check_user(plan: Plan, user: str) -> None:
     known = plan.users
     if user and user not in known:
         raise NotFound(

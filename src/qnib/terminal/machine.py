@@ -44,7 +44,8 @@ class Machine:
         if (self._agent and self._agent.poll() is None) or time.monotonic() < self._due:
             return
         self._due = time.monotonic() + AGAIN
-        environment = {"QNIB_LABEL": f"{LABEL}={self._name}"}
+        # A job's own container has the name of its node and is none: it has no label of a host.
+        environment = {"QNIB_LABELS": f"{LABEL}={self._name} qnib.host"}
         if cluster.engine == "podman":
             environment["CONTAINERS_CONF"] = str(self._settings.run / "containers.conf")
         file = record.write_agent(

@@ -7,8 +7,8 @@ from qnib.domains.container.happened import events
 from qnib.domains.container.inside import EVERY, parse_inside, start_inside
 from qnib.model import Capture
 
-# QNIB_LABEL=NAME=VALUE in the agent's `environment`: only containers with this label are told of.
-_PS = '{0} ps --all --no-trunc ${{QNIB_LABEL:+--filter "label=$QNIB_LABEL"}}'
+# QNIB_LABELS="NAME=VALUE NAME" in the agent's `environment`: only containers with all these labels are told of.
+_PS = "{0} ps --all --no-trunc ${{QNIB_LABELS:+$(printf -- '--filter label=%s ' $QNIB_LABELS)}}"
 _ALL = f'{_PS} --format "$1" && {_PS} --quiet | xargs -r {{0}} inspect'
 
 CAPTURES = (
