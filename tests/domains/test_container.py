@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.domains.golden import AT
 from tests.domains.test_identity import Record
 
 from qnib.domains.container import engine, inside
+from qnib.domains.container.collect import CAPTURES
 from qnib.domains.container.happened import events
 from qnib.model import Change, Entity, Ref
 
@@ -117,3 +119,18 @@ def test_containers_that_come_go_and_change_are_told() -> None:
     assert told(Change("changed", container(memory=2), container())) == [
         "container.changed: container web changed: memory 1 → 2"
     ]
+
+
+@pytest.mark.parametrize("labels, told", [
+    ("", ""), ("qnib=lab qnib.host", " --filter label=qnib=lab --filter label=qnib.host"),
+])  # fmt: skip
+def test_an_agent_may_tell_of_some_containers_only(tmp_path: Path, labels: str, told: str) -> None:
+    engine = tmp_path / "podman"
+    engine.write_text('#!/bin/sh\necho "$@"\n')
+    engine.chmod(0o755)
+    capture = next(one for one in CAPTURES if one.name == "podman")
+    done = subprocess.run(
+        capture.command, env={"PATH": f"{tmp_path}:/usr/bin:/bin", "QNIB_LABELS": labels}, capture_output=True,
+        text=True, check=True,
+    )
+    assert done.stdout.splitlines()[0] == f"ps --all --no-trunc{told} --format json"
