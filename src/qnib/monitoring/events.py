@@ -13,7 +13,7 @@ from qnib.monitoring.syslog import SEVERITIES
 
 EVENT_COLUMNS = (
     "id, time, received, host, app, severity, kind, message, hint, entities,"
-    " CAST(fields, 'Map(String, String)') AS fields, lane"
+    " CAST(fields, 'Map(String, String)') AS fields, lane, tags"
 )
 _LIMIT = 200
 
@@ -52,7 +52,7 @@ def search(
     that ends with ``*``, or several separated by commas. `q`: words that must all be in the message, in any case.
     `around`: refs; with `job` and `hosts` an event then matches when it is the job's, or names one of these, or comes
     from one of the hosts without being about some other job.
-    `known`: only what a rule knows the meaning of. `tags`: each must be its kind, lane, host or app.
+    `known`: only what a rule knows the meaning of. `tags`: each must be its kind, lane, host or app, or a tag of its rules.
     `histogram`: into how many buckets to count; `t` is each bucket's start in epoch seconds.
     """
     where, params = _conditions(cluster, start, end, hosts, job, entity, severity, kind, app, q, around)
@@ -61,7 +61,7 @@ def search(
     if known:
         where += " AND kind != ''"
     if tags:
-        where += " AND hasAll([kind, lane, host, app], {tags:Array(String)})"
+        where += " AND hasAll(arrayConcat([kind, lane, host, app], tags), {tags:Array(String)})"
         params["tags"] = list(tags)
     rows = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM qnib.events WHERE {where} ORDER BY time DESC, id DESC LIMIT {{limit:UInt32}}",
