@@ -35,5 +35,5 @@ def test_every_rule_finds_its_sample(tmp_path: Path) -> None:
     for rule in rules:
         row = by_line[rule.sample, rule.app.split(",")[0] or "other"]
         assert rule.name in row["rules"], rule.name
-        fields = dict(pair.values() if isinstance(pair, dict) else pair for pair in row["rule_fields"])
+        fields = dict(pair.values() if isinstance(pair, dict) else pair for pair in reversed(row["rule_fields"]))
         assert set(rule.expect.items()) <= set(fields.items()), rule.name

@@ -27,7 +27,8 @@ SAID = "kind, severity, hint, rules, CAST(fields, 'Map(String, String)') AS fiel
 
 
 def line(n: int, text: str, host: str = "c0", day: int = 20) -> str:
-    return f"<30>1 2026-11-{day}T{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z {host} bmc - - [a@1 slot=\"2\"] {text}"
+    stamp = f"2026-11-{day}T{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z"
+    return f'<30>1 {stamp} {host} bmc - - [a@1 slot="2"] {text}'
 
 
 def again(plant: Plant, rules: list[EventRule], start: Any = None, end: Any = None) -> module.Progress:

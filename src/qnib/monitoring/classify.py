@@ -69,14 +69,14 @@ def _classify(numbered: Mapping[int, EventRule], which: str, lines: str, events:
         INSERT INTO {events} ({", ".join((*COLUMNS, "numbers", "template"))})
         SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,
             if(rule_severity != '', rule_severity, severity) AS severity, message, kind, rules,
-            CAST(arrayConcat(sent_fields, rule_fields,
-                 if(startsWith(app, 'slurm_') AND match(app, '^slurm_[0-9]+$') AND NOT has(rule_fields.1, 'job'),
-                    [('job', substring(app, 7))], [])),
+            CAST(arrayFilter((pair, n) -> indexOf(pairs.1, pair.1) = n, pairs, arrayEnumerate(pairs)),
                  'Map(LowCardinality(String), String)') AS fields,
             entities, hint, lane, tags, said, CAST(sent_fields, 'Map(LowCardinality(String), String)') AS sent,
             if(template = '', 0, cityHash64(app, template)) AS pattern, numbers, template
         FROM (
-            SELECT *, severity AS said, {shape} AS template, {event_columns(numbered)}
+            SELECT *, severity AS said, {shape} AS template, {event_columns(numbered)},
+                arrayConcat(sent_fields, rule_fields, if(startsWith(app, 'slurm_') AND match(app, '^slurm_[0-9]+$'),
+                                                         [('job', substring(app, 7))], [])) AS pairs
             FROM (SELECT *, hits FROM {lines} WHERE reason = '' AND {which}(hits))
         )
     """

@@ -52,7 +52,7 @@ def search(
     that ends with ``*``, or several separated by commas. `q`: words that must all be in the message, in any case.
     `around`: refs; with `job` and `hosts` an event then matches when it is the job's, or names one of these, or comes
     from one of the hosts without being about some other job.
-    `known`: only what a rule knows the meaning of. `tags`: each must be its kind, lane, host or app, or a tag of its rules.
+    `known`: only what a rule knows the meaning of. `tags`: each must be its kind, lane, host, app or one of its tags.
     `histogram`: into how many buckets to count; `t` is each bucket's start in epoch seconds.
     """
     where, params = _conditions(cluster, start, end, hosts, job, entity, severity, kind, app, q, around)

@@ -1,9 +1,9 @@
 """Applies the rules in force to events that are stored: what they say of them is computed anew, in SQL.
 
 Events are looked at in slices of bounded size, in order of time, as lines are when they come in. Those of which the
-rules now say something else wait in a Join table; a mutation takes it over from there into the record. Rows that come in
-meanwhile are no part of the slice and have met the new rules already; a mutation never touches rows that came
-after it. Done twice it changes nothing the second time; broken off, it is done again from the start.
+rules now say something else wait in a Join table; a mutation takes it over from there into the record. Rows that come
+in meanwhile are no part of it and have met the new rules already. Done twice it changes nothing the second time; broken
+off, it is done again from the start.
 """
 
 from __future__ import annotations
@@ -160,18 +160,18 @@ class Reclassify:
         for table in (_LINES, _EVENTS):
             run(f"TRUNCATE TABLE {table}")
         run(
-            f"INSERT INTO {_LINES} SELECT cluster, id, time, received, sender, listener, host, app, pid, facility, said,"
-            " message, CAST(sent, 'Array(Tuple(String, String))'), '' AS reason, '' AS raw"
+            f"INSERT INTO {_LINES} SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,"
+            " said, message, CAST(sent, 'Array(Tuple(String, String))'), '' AS reason, '' AS raw"
             f" FROM qnib.events WHERE {where}",
             window, settings=_SETTINGS,
         )
         found = [row["number"] for row in self._engine.rows(classify.matching(_LINES))]
         for statement in classify.classify(rules.rules, found, lines=_LINES, events=_EVENTS):
             run(statement, settings=_SETTINGS)
-        names = ", ".join(classify.TYPES)
+        names, meaning = ", ".join(classify.TYPES), f"id, {classify.fingerprint()}"
         run(
-            f"INSERT INTO {_WAITING} (id, {names}) SELECT id, {names} FROM {_EVENTS} WHERE (id, {classify.fingerprint()})"
-            f" NOT IN (SELECT id, {classify.fingerprint()} FROM qnib.events WHERE {where})",
+            f"INSERT INTO {_WAITING} (id, {names}) SELECT id, {names} FROM {_EVENTS}"
+            f" WHERE ({meaning}) NOT IN (SELECT {meaning} FROM qnib.events WHERE {where})",
             window,
         )
         self._numbers(rules)

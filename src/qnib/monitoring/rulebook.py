@@ -40,8 +40,9 @@ class RuleSet:
 
     @property
     def metrics(self) -> list[Metric]:
-        """What the numbers in lines are declared as."""
-        return [told.metric for rule in self.rules for told in rule.metrics]
+        """What the numbers in lines are declared as; of several rules that give one, as the first says."""
+        told = [told.metric for rule in self.rules for told in rule.metrics]
+        return list({metric.name: metric for metric in reversed(told)}.values())
 
 
 class Rulebook:
@@ -130,7 +131,7 @@ class Rulebook:
         if not rules:
             return
         lines = literal([(rule.sample, rule.app.split(",")[0]) for rule in rules])
-        source = f"(SELECT line.1 AS message, line.2 AS app FROM (SELECT arrayJoin({lines}) AS line))"
+        source = f"(SELECT line[1] AS message, line[2] AS app FROM (SELECT arrayJoin({lines}) AS line))"
         try:
             found = [row["hits"] for row in self._engine.rows(f"SELECT {hits(rules)} AS hits FROM {source}")]
         except Exception as error:
@@ -150,7 +151,7 @@ class Rulebook:
     def _try(self, rule: EventRule) -> None:
         own = literal(pattern(rule))
         try:
-            self._engine.rows(f"SELECT multiMatchAny('', [{own}]) AS a, extractGroups('', {own}) AS b")
+            self._engine.rows(f"SELECT multiMatchAny('', [{own}]) AS a, match('', {own}) AS b")
         except Exception as error:
             raise WrongUse(
                 f"Event rule {rule.name!r}: the engine does not read its pattern: {str(error)[:300]}",
