@@ -12,7 +12,7 @@ from qnib.domains import all_domains
 from qnib.domains.events import load_rules
 from qnib.engine.chdb import open_engine
 from qnib.engine.values import literal
-from qnib.monitoring.rules import event_columns, hits
+from qnib.monitoring.rules import event_columns, hits, sure
 from qnib.settings import load
 
 pytestmark = pytest.mark.engine
@@ -20,13 +20,15 @@ pytestmark = pytest.mark.engine
 
 def test_every_rule_finds_its_sample(tmp_path: Path) -> None:
     rules = [rule for domain in all_domains() for rule in load_rules(domain)]
+    numbered = dict(enumerate(rules, 1))
     engine = open_engine(load(home=tmp_path), FrozenClock(datetime(2026, 11, 20, tzinfo=UTC)))
     try:
         lines = [(rule.sample, rule.app.split(",")[0] or "other", "compute1", "") for rule in rules]
         found = engine.rows(
-            f"SELECT *, {event_columns(dict(enumerate(rules, 1)))} FROM (SELECT *, {hits(rules)} AS hits FROM ("
+            f"SELECT *, {event_columns(numbered)} FROM (SELECT *, {sure(numbered)} AS sure FROM ("
+            f"SELECT *, {hits(rules)} AS hits FROM ("
             f"SELECT line[1] AS message, line[2] AS app, line[3] AS host, line[4] AS pid"
-            f" FROM (SELECT arrayJoin({literal(lines)}) AS line)))"
+            f" FROM (SELECT arrayJoin({literal(lines)}) AS line))))"
         )
     finally:
         engine.close()

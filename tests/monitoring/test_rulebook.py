@@ -149,3 +149,14 @@ def test_a_metric_names_its_fields() -> None:
     rule = EventRule("a", "a(?P<b>.)", "a.b", sample="ab", expect={"b": "b"}, metrics=(EventMetric("x", "s", "{c}"),))
     with pytest.raises(WrongUse, match="unknown fields: c"):
         check(rule)
+
+
+def test_re2_has_the_last_word(plant: Plant) -> None:
+    """Vectorscan finds [^(\\s] in a bracket; what RE2 does not confirm is a line that no rule knows."""
+    plant.rules = [EventRule("list", r"NodeList=(?P<nodes>[^(\s]\S*)", "job.allocate", sample="NodeList=a")]
+    plant.syslog("<30>1 - h a - - - NodeList=(null)", "<30>1 - h a - - - NodeList=c1")
+    rows = plant.rows("SELECT message, kind, pattern != 0 AS shaped FROM qnib.events ORDER BY message")
+    assert rows == [
+        {"message": "NodeList=(null)", "kind": "", "shaped": 1},
+        {"message": "NodeList=c1", "kind": "job.allocate", "shaped": 0},
+    ]

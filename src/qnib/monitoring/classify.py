@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qnib.engine.values import literal
 from qnib.model import EventRule
-from qnib.monitoring.rules import event_columns, hits
+from qnib.monitoring.rules import event_columns, hits, sure
 from qnib.monitoring.syslog import LINE_COLUMNS
 from qnib.monitoring.template import template
 
@@ -64,7 +64,7 @@ def classify(
 
 
 def _classify(numbered: Mapping[int, EventRule], which: str, lines: str, events: str) -> str:
-    shape = "''" if numbered else template("message")
+    shape = f"if(empty(sure), {template('message')}, '')" if numbered else template("message")
     return f"""
         INSERT INTO {events} ({", ".join((*COLUMNS, "numbers", "template"))})
         SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,
@@ -74,10 +74,12 @@ def _classify(numbered: Mapping[int, EventRule], which: str, lines: str, events:
             entities, hint, lane, tags, said, CAST(sent_fields, 'Map(LowCardinality(String), String)') AS sent,
             if(template = '', 0, cityHash64(app, template)) AS pattern, numbers, template
         FROM (
-            SELECT *, severity AS said, {shape} AS template, {event_columns(numbered)},
+            SELECT *, severity AS said, {event_columns(numbered)}, {shape} AS template,
                 arrayConcat(sent_fields, rule_fields, if(startsWith(app, 'slurm_') AND match(app, '^slurm_[0-9]+$'),
                                                          [('job', substring(app, 7))], [])) AS pairs
-            FROM (SELECT *, hits FROM {lines} WHERE reason = '' AND {which}(hits))
+            FROM (SELECT *, {sure(numbered)} AS sure FROM (
+                SELECT *, hits FROM {lines} WHERE reason = '' AND {which}(hits)
+            ))
         )
     """
 

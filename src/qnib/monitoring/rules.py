@@ -1,8 +1,8 @@
-"""Compiles the event rules of all domains into SQL over a `message`: what happened, to whom, with which fields.
+r"""Compiles the event rules of all domains into SQL over a `message`: what happened, to whom, with which fields.
 
-All patterns are tried at once (`multiMatchAllIndices`, the column `hits`); only lines that matched have their groups
-extracted. The first rule that matches gives the kind, hint and severity; fields, tags, entities and numbers come from
-all that match.
+All patterns are tried at once (`multiMatchAllIndices`); only lines that matched are looked at closer: RE2 has the last
+word, for Vectorscan finds `[^(\s]` in a bracket, and their groups are extracted. The first rule that matches gives the
+kind, hint and severity; fields, tags, entities and numbers come from all that match.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def hits(rules: Sequence[EventRule]) -> str:
 
 
 def event_columns(numbered: Mapping[int, EventRule]) -> str:
-    """SQL for ``rules, kind, rule_severity, hint, tags, lane, rule_fields, entities, numbers`` from `hits`, `message`,
-    `app`, `host`, `pid`. `numbered`: the rules that may be among the hits, by their number, or none.
+    """SQL for ``rules, kind, rule_severity, hint, tags, lane, rule_fields, entities, numbers`` from `sure`, `message`,
+    `app`, `host`, `pid`. `numbered`: the rules that may be among the sure ones, by their number, or none.
     """
     numbers, rules = list(numbered), list(numbered.values())
     fields = [_when(n, _fields(rule)) for n, rule in numbered.items() if _names(rule)]
@@ -55,7 +55,7 @@ def event_columns(numbered: Mapping[int, EventRule]) -> str:
         return f"CAST({literal([getattr(rule, name) for rule in rules])}, 'Array(String)')[place[1]]"
 
     return f"""
-        arrayMap(i -> indexOf(CAST({literal(numbers)}, 'Array(UInt64)'), i), hits) AS place,
+        arrayMap(i -> indexOf(CAST({literal(numbers)}, 'Array(UInt64)'), i), sure) AS place,
         arrayMap(i -> CAST({literal([rule.name for rule in rules])}, 'Array(String)')[i], place) AS rules,
         {first("kind")} AS kind, {first("severity")} AS rule_severity, {first("hint")} AS hint,
         arrayDistinct(arrayFlatten(arrayMap(
@@ -65,6 +65,15 @@ def event_columns(numbered: Mapping[int, EventRule]) -> str:
         arrayDistinct({_joined(entities, _NO_TEXTS)}) AS entities,
         {_joined(told, _NO_NUMBERS)} AS numbers
     """
+
+
+def sure(numbered: Mapping[int, EventRule]) -> str:
+    """SQL for the numbers among `hits` of rules that do match `message`. A column of its own, below `event_columns`: an
+    alias would be written out wherever it is used."""
+    told = [
+        f"if(has(hits, {n}) AND match(message, {literal(pattern(rule))}), [{n}], [])" for n, rule in numbered.items()
+    ]
+    return _joined(told, "CAST([], 'Array(UInt64)')")
 
 
 _NO_PAIRS = "CAST([], 'Array(Tuple(String, String))')"
@@ -112,7 +121,7 @@ def pattern(rule: EventRule) -> str:
 
 
 def _when(number: int, array: str) -> str:
-    return f"if(has(hits, {number}), {array}, [])"
+    return f"if(has(sure, {number}), {array}, [])"
 
 
 def _names(rule: EventRule) -> dict[str, int]:
