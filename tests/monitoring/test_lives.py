@@ -47,9 +47,10 @@ def read_by_hand(lines: list[str]) -> dict[int, dict[str, Any]]:
             job |= {"end": at, "state": "FAILED"}
         elif "WEXITSTATUS" in text:
             job |= {"end": at, "state": "COMPLETED" if text.endswith("WEXITSTATUS 0") else "FAILED"}
-        elif text.startswith("_job_complete:") or "error Job/step already completing" in text:
-            if job["state"] in (None, "PENDING", "RUNNING"):
-                job |= {"end": at, "state": "COMPLETED"}
+        elif job["state"] in (None, "PENDING", "RUNNING") and (
+            text.startswith("_job_complete:") or "error Job/step already completing" in text
+        ):
+            job |= {"end": at, "state": "COMPLETED"}
     return {number: job for number, job in jobs.items() if job["state"]}
 
 

@@ -52,7 +52,7 @@ def test_most_frequent_first_and_new_ones_marked(plant: Plant) -> None:
     assert first["share"] == pytest.approx(7 / 12) and sum(first["counts"]) == 7
     assert first["seen_since"] == "2026-11-18T11:00:00Z" and first["example"].startswith("link eth")
     assert asked(plant, limit=1)["kinds"] == 3, "what is left out is counted"
-    assert [r["template"] for r in asked(plant, days=1)["patterns"]][0] == "disk <*> is odd", "only the window counts"
+    assert asked(plant, days=1)["patterns"][0]["template"] == "disk <*> is odd", "only the window counts"
     assert not asked(plant, days=1)["patterns"][1]["new"], "but what was heard before it is not new"
     assert [r["count"] for r in asked(plant, hosts=["c3"])["patterns"]] == [1]
     assert [r["count"] for r in asked(plant, app="other")["patterns"]] == [1]
