@@ -117,6 +117,7 @@ class Writer:
         self._engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
         self._engine.run(carbon.STAGE)
         self._engine.run(classify.events_table())
+        self._rules_now()
         self._replay_after_power_loss()
 
     def stop(self) -> None:
