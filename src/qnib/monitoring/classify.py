@@ -64,13 +64,13 @@ def classify(
 
 
 def _classify(numbered: Mapping[int, EventRule], which: str, lines: str, events: str) -> str:
+    first_of_each = "arrayFilter((pair, n) -> indexOf(pairs.1, pair.1) = n, pairs, arrayEnumerate(pairs))"
     shape = f"if(empty(sure), {template('message')}, '')" if numbered else template("message")
     return f"""
         INSERT INTO {events} ({", ".join((*COLUMNS, "numbers", "template"))})
         SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,
             if(rule_severity != '', rule_severity, severity) AS severity, message, kind, rules,
-            CAST(arrayFilter((pair, n) -> indexOf(pairs.1, pair.1) = n, pairs, arrayEnumerate(pairs)),
-                 'Map(LowCardinality(String), String)') AS fields,
+            CAST({first_of_each if numbered else "pairs"}, 'Map(LowCardinality(String), String)') AS fields,
             entities, hint, lane, tags, said, CAST(sent_fields, 'Map(LowCardinality(String), String)') AS sent,
             if(template = '', 0, cityHash64(app, template)) AS pattern, numbers, template
         FROM (
@@ -114,11 +114,6 @@ def points(events: str = EVENTS) -> str:
         INSERT INTO qnib.points (cluster, series, time, value)
         SELECT cluster, series, time, value FROM {numbers(events)}
     """
-
-
-def totals(events: str = EVENTS) -> str:
-    """How many numbers and lines of no rule the stage holds."""
-    return f"SELECT sum(length(numbers)) AS numbers, countIf(pattern != 0) AS unknown FROM {events}"
 
 
 def fingerprint() -> str:

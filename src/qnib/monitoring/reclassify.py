@@ -174,7 +174,12 @@ class Reclassify:
             f" WHERE ({meaning}) NOT IN (SELECT {meaning} FROM qnib.events WHERE {where})",
             window,
         )
-        self._numbers(rules)
+        if any(rules.rules[number - 1].metrics for number in found):
+            # A point that is there already is the same slot
+            declared = [metric for domain in all_domains() for metric in domain.metrics]
+            run(carbon.series([*declared, *rules.metrics], classify.numbers(_EVENTS)))
+            run(classify.points(_EVENTS))
+        run(classify.patterns(_EVENTS))
         looked_at = self._engine.rows(f"SELECT count() AS n FROM {_EVENTS}")[0]["n"]
         self._tell(looked_at=self.progress.looked_at + looked_at)
         return int(self._engine.rows(f"SELECT count() AS n FROM {_WAITING}")[0]["n"])
@@ -189,16 +194,6 @@ class Reclassify:
         changed = self._engine.rows(f"SELECT count() AS n FROM {_WAITING}")[0]["n"]
         self._engine.run(f"TRUNCATE TABLE {_WAITING}")
         self._tell(changed=self.progress.changed + changed)
-
-    def _numbers(self, rules: RuleSet) -> None:
-        """Points and templates as when lines come in; a point that is there already is the same slot."""
-        total = self._engine.rows(classify.totals(_EVENTS))[0]
-        if total["numbers"]:
-            declared = [metric for domain in all_domains() for metric in domain.metrics]
-            self._engine.run(carbon.series([*declared, *rules.metrics], classify.numbers(_EVENTS)))
-            self._engine.run(classify.points(_EVENTS))
-        if total["unknown"]:
-            self._engine.run(classify.patterns(_EVENTS))
 
     def _tell(self, **known: Any) -> None:
         self.progress = replace(self.progress, **known)

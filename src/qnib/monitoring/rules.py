@@ -46,20 +46,24 @@ def event_columns(numbered: Mapping[int, EventRule]) -> str:
     """SQL for ``rules, kind, rule_severity, hint, tags, lane, rule_fields, entities, numbers`` from `sure`, `message`,
     `app`, `host`, `pid`. `numbered`: the rules that may be among the sure ones, by their number, or none.
     """
-    numbers, rules = list(numbered), list(numbered.values())
+    if not numbered:
+        return f"""
+            {_NO_TEXTS} AS rules, '' AS kind, '' AS rule_severity, '' AS hint, {_NO_TEXTS} AS tags,
+            {_lane_of_app()} AS lane, {_NO_PAIRS} AS rule_fields, {_NO_TEXTS} AS entities, {_NO_NUMBERS} AS numbers
+        """
+    rules = list(numbered.values())
     fields = [_when(n, _fields(rule)) for n, rule in numbered.items() if _names(rule)]
     entities = [_when(n, _entities(rule)) for n, rule in numbered.items() if rule.entities]
     told = [_when(n, _numbers(rule)) for n, rule in numbered.items() if rule.metrics]
+    tags = [_when(n, literal(list(rule.tags))) for n, rule in numbered.items() if rule.tags]
 
     def first(name: str) -> str:
-        return f"CAST({literal([getattr(rule, name) for rule in rules])}, 'Array(String)')[place[1]]"
+        return f"transform(sure[1], {literal(list(numbered))}, {literal([getattr(r, name) for r in rules])}, '')"
 
     return f"""
-        arrayMap(i -> indexOf(CAST({literal(numbers)}, 'Array(UInt64)'), i), sure) AS place,
-        arrayMap(i -> CAST({literal([rule.name for rule in rules])}, 'Array(String)')[i], place) AS rules,
+        {_joined([_when(n, literal([rule.name])) for n, rule in numbered.items()], _NO_TEXTS)} AS rules,
         {first("kind")} AS kind, {first("severity")} AS rule_severity, {first("hint")} AS hint,
-        arrayDistinct(arrayFlatten(arrayMap(
-            i -> CAST({literal([list(rule.tags) for rule in rules])}, 'Array(Array(String))')[i], place))) AS tags,
+        arrayDistinct({_joined(tags, _NO_TEXTS)}) AS tags,
         {_lane()} AS lane,
         {_joined(fields, _NO_PAIRS)} AS rule_fields,
         arrayDistinct({_joined(entities, _NO_TEXTS)}) AS entities,
@@ -181,5 +185,9 @@ def _joined(arrays: Sequence[str], none: str) -> str:
 def _lane() -> str:
     """The lane of a chart an event is drawn in: by what happened, else by who said it."""
     by_kind = f"transform(splitByChar('.', kind)[1], {literal(list(LANES))}, {literal(list(LANES.values()))}, 'other')"
+    return f"if(kind != '', {by_kind}, {_lane_of_app()})"
+
+
+def _lane_of_app() -> str:
     by_app = f"transform(app, {literal(list(_APP_LANES))}, {literal(list(_APP_LANES.values()))}, 'other')"
-    return f"multiIf(kind != '', {by_kind}, startsWith(app, 'slurm_'), 'application', {by_app})"
+    return f"if(startsWith(app, 'slurm_'), 'application', {by_app})"

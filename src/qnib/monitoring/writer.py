@@ -234,14 +234,11 @@ class Writer:
         found = [row["number"] for row in self._engine.rows(classify.matching())]
         for statement in classify.classify(rules.rules, found):
             self._run_once(statement)
-        total = self._engine.rows(classify.totals())[0]
-        if total["numbers"]:
+        if any(rules.rules[number - 1].metrics for number in found):
             series = carbon.series([*self._metrics, *rules.metrics], classify.numbers())
             self._run_once(series, f"{file.name}:numbers:series")
             self._run_once(classify.points(), f"{file.name}:numbers")
-            self.counts["points"] += total["numbers"]
-        if total["unknown"]:
-            self._run_once(classify.patterns(), f"{file.name}:patterns")
+        self._run_once(classify.patterns(), f"{file.name}:patterns")
         self._run_once(classify.store(), f"{file.name}:events")
 
     def _newest_events(self, cluster: str) -> list[dict[str, Any]]:
