@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli import differs
+from qnib.cli import events as event_commands
 from qnib.cli.output import ClusterName, Csv, Json, duration, show_rows
 
 
@@ -137,6 +138,7 @@ def _nodes(app: typer.Typer) -> None:
 def _events(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Log events.")
     app.add_typer(group, name="events")
+    event_commands.add_to(group)
 
     @group.command("search")
     def search(
@@ -145,6 +147,8 @@ def _events(app: typer.Typer) -> None:
         job: Annotated[str, typer.Option(help="Job id or key.")] = "",
         kind: Annotated[str, typer.Option(help="What happened: link.down, job.start …")] = "",
         severity: Annotated[str, typer.Option(help="This severity or worse: warning, err …")] = "",
+        pattern: Annotated[str, typer.Option(help="Lines of this pattern: its number of `patterns --json`.")] = "",
+        rule: Annotated[str, typer.Option(help="Lines this rule knows.")] = "",
         since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
         until: Annotated[str, typer.Option(help="End.")] = "now",
         limit: int = 100,
@@ -165,6 +169,8 @@ def _events(app: typer.Typer) -> None:
                 job=job,
                 kind=kind,
                 severity=severity,
+                pattern=pattern,
+                rule=rule,
                 until=until,
                 limit=limit,
                 **{"from": since},

@@ -13,6 +13,7 @@ export interface Health {
   clusters?: { name: string; newest: string | null; age: number | null }[]
   spool?: { files: number; bytes: number; oldest_age: number }
   rejects?: number
+  rules?: { count: number; site: number; since: string; trouble: string } // trouble: a file with a mistake, not in force
 }
 
 /** GET /api/now?cluster= : the cluster at a glance */
@@ -167,7 +168,24 @@ export interface EventRow {
   hint: string
   entities: string[] // "Job:42@…", "Port:SW1/3"
   fields: Record<string, string>
+  tags?: string[] // of the rules that know it: "memory"
   lane: 'scheduler' | 'fabric' | 'kernel' | 'application' | 'container' | 'other'
+}
+
+/** GET /api/events/patterns?cluster=&from=&until=&host=&app=&known=&limit= : lines no rule knows by their template, the most frequent
+ *  first; with known also lines that rules know, by their first rule. */
+export interface Patterns { patterns: Pattern[]; lines: number; unknown: number; kinds: number; new: number; new_since: string }
+export interface Pattern {
+  pattern: string // a number; "0" where a rule knows the lines
+  rule: string // "" where none knows them
+  kind: string
+  template: string // "link <*> went down"; of known lines the rule's name
+  app: string; count: number; share: number; hosts: number
+  first: string; last: string
+  seen_since: string // heard for the first time ever
+  new: boolean // within the last day
+  counts: number[] // over the window
+  example: string; host: string
 }
 
 /** GET /api/fabric?cluster=&at=&job=&fold=24&open=&out= ; positions computed on the server, x and y in 0..1.
