@@ -43,6 +43,10 @@ V2 = Rung(
     "SLURM holds each job to its memory and cores in cgroups of its own; nodes are limited above them",
 )
 NODES_ONLY = Rung("node-limits", False, "the engine limits each node; jobs share their node's limit")
+DENSE = Rung(
+    "dense", False, "fifty nodes share a container: no node and no job is held to anything, the engine limits the container"
+)
+"""Not of the ladder: what a cluster has that trades limits for numbers."""
 
 
 def choose(cgroup_driver: str, root: Path = ROOT) -> Rung:

@@ -16,9 +16,9 @@ SlurmUser=slurm
 AuthType=auth/munge
 CredType=cred/munge
 StateSaveLocation=/var/lib/slurm/slurmctld
-SlurmdSpoolDir=/var/spool/slurmd
+SlurmdSpoolDir={spool}
 SlurmctldPidFile=/run/slurmctld.pid
-SlurmdPidFile=/run/slurmd.pid
+SlurmdPidFile={pid}
 MailProg=/bin/true
 
 # Nodes come and go: they register themselves (slurmd -Z) and fetch this file from the controller.
@@ -27,7 +27,7 @@ SlurmdParameters=config_overrides
 MaxNodeCount={max_nodes}
 ReturnToService=2
 # A node that died is noticed within a minute.
-SlurmdTimeout=60
+SlurmdTimeout={patience}
 SlurmctldTimeout=30
 MessageTimeout=10
 # Messages go straight to every node: a fan-out through nodes makes a launch wait for the slowest relay.
@@ -64,7 +64,7 @@ SlurmctldSyslogDebug=info
 SlurmdSyslogDebug=info
 LogTimeFormat=iso8601_ms
 
-# NodeSets by feature, not by name: the nodes are not known when this file is read.
+{nodes}# NodeSets by feature, not by name: the nodes are not known when this file is read.
 {partitions}
 """
 
@@ -114,8 +114,30 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
         prolog=PROLOG if rung is V2 else "",
+        spool="/var/spool/slurmd/%n" if plan.dense else "/var/spool/slurmd",
+        pid="/run/slurmd-%n.pid" if plan.dense else "/run/slurmd.pid",
+        # A thousand daemons on a few cores are asked more seldom whether they live.
+        patience=300 if plan.dense else 60,
+        nodes=_dense_nodes(plan) if plan.dense else "",
         partitions="\n".join(_partitions(plan)),
     )
+
+
+def _dense_nodes(plan: Plan) -> str:
+    """Nodes that share a container tell each other apart by a port, which a node that registers by itself cannot say."""
+    from ClusterShell.NodeSet import NodeSet
+    from ClusterShell.RangeSet import RangeSet
+
+    alike: dict[tuple[str, str], list[str]] = {}
+    for host in node_names(plan.blueprint.count):
+        alike.setdefault((plan.place(host), node_line(plan, host)), []).append(host)
+    lines = [
+        f"NodeName={NodeSet.fromlist(hosts)} NodeHostname={place} NodeAddr={plan.address(place)} "
+        f"Port=[{RangeSet.fromlist([str(plan.port(host)) for host in hosts])}] {line}"
+        for (place, line), hosts in alike.items()
+    ]
+    # PMIx meets its tasks in files there.
+    return "\n".join(["TmpFS=/tmp/%n", *lines]) + "\n"
 
 
 def _partitions(plan: Plan) -> list[str]:

@@ -26,12 +26,15 @@ Say = Callable[[str], None]
 PATIENCE = 60
 """Seconds the nodes have to register and to answer; half a second more for each of them."""
 
+DENSE_STEP = 60
+"""Nodes of the steps that prove a dense cluster ready: one over a thousand takes two cores half a minute."""
+
 _SUBNETS_TRIED = 4
 
 
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
-    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False,
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, dense: bool = False,
     say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
@@ -42,8 +45,8 @@ def up(
     """
     if blueprint is None:
         told = settings.terminal
-        alike = Nodes(count=check_count(nodes), cpus=told.node_cpus, memory=told.node_memory)
-        blueprint = Blueprint(nodes=[alike])
+        alike = Nodes(count=check_count(nodes, dense=dense), cpus=told.node_cpus, memory=told.node_memory)
+        blueprint = Blueprint(nodes=[alike], **({"fidelity": "dense"} if dense else {}))
     if demo:
         if not any(partition.nodes == "all" for partition in blueprint.partitions):
             raise WrongUse(
@@ -105,7 +108,7 @@ def _start(
     settings: Settings, engine: ContainerEngine, name: str, blueprint: Blueprint, tag: str, say: Say, clock: Clock,
 ) -> Cluster:
     began = time.monotonic()
-    rung = cgroups.choose(engine.cgroup_driver())
+    rung = cgroups.DENSE if blueprint.dense else cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
     plan, nodes = _claim_network(settings, engine, name, blueprint), blueprint.count
     cluster = Cluster(
@@ -126,7 +129,7 @@ def _start(
     # podman makes the bridge with its first container: from here on the gateway's address exists.
     if trouble := server.refresh(settings):
         say(trouble)
-    rest = parts.build(settings, cluster, [*plan.services[1:], *node_names(nodes)], tag)
+    rest = parts.build(settings, cluster, [*plan.services[1:], *plan.places(nodes)], tag)
     parts.at_once(engine.create, rest)
     _await_controller(engine, plan)
     say(f"starting the fabric and {nodes} nodes" if plan.has_fabric else f"starting {nodes} nodes")
@@ -193,9 +196,10 @@ def _await_controller(engine: ContainerEngine, plan: Plan) -> None:
 
 def await_ready(engine: ContainerEngine, plan: Plan, nodes: int, say: Say) -> dict[str, Any]:
     """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
-    say("waiting for SLURM to run a step on every node, three times")
+    on = f"{DENSE_STEP} nodes" if plan.dense and nodes > DENSE_STEP else "every node"
+    say(f"waiting for SLURM to run a step on {on}, three times")
     script, patience = f"{package.INSIDE}/qnib/terminal/inside/ready.sh", PATIENCE + nodes // 2
-    command = ["bash", script, str(nodes), str(patience), plan.whole]
+    command = ["bash", script, str(nodes), str(patience), plan.whole, str(min(nodes, DENSE_STEP) if plan.dense else nodes)]
     status, output = engine.run_inside(plan.container("controller"), command)
     told = [line.split() for line in output.splitlines() if line.strip()]
     if status:
