@@ -220,6 +220,20 @@ class Blueprint(Part):
         return sorted(set(names))
 
     @model_validator(mode="after")
+    def _fits_dense(self) -> Self:
+        """Nodes that share a container have nothing that is a container's."""
+        if not self.dense:
+            return self
+        if self.fabric.shape != "none":
+            raise _at(["fabric"], "dense nodes have no network of their own to carry through a fabric")
+        if self.grow_to:
+            raise _at(["grow_to"], "a dense cluster keeps the nodes it was started with")
+        for place, group in enumerate(self.nodes):
+            if group.rate or group.disk:
+                raise _at(["nodes", place], "dense nodes share network and disk of their container: no rate, no disk")
+        return self
+
+    @model_validator(mode="after")
     def _fits(self) -> Self:
         from ClusterShell.NodeSet import NodeSet
 
@@ -230,8 +244,6 @@ class Blueprint(Part):
             last = len(self.nodes) - 1
             more = "" if self.dense else f'; fidelity = "dense" has up to {MAX_DENSE}'
             raise _at(["nodes", last, "count"], f"a cluster has up to {most} nodes, not {self.count}{more}")
-        if self.dense:
-            self._fits_dense()
         for place, group in enumerate(self.nodes):
             if group.scratch >= group.memory:
                 raise _at(["nodes", place], "the disk is kept in the memory, and has to be smaller")
@@ -267,16 +279,6 @@ class Blueprint(Part):
                 raise _at(path, f"{what} {name!r}: the name belongs to {owner} already")
             taken[key] = what
         return self
-
-    def _fits_dense(self) -> None:
-        """Nodes that share a container have nothing that is a container's."""
-        if self.fabric.shape != "none":
-            raise _at(["fabric"], "dense nodes have no network of their own to carry through a fabric")
-        if self.grow_to:
-            raise _at(["grow_to"], "a dense cluster keeps the nodes it was started with")
-        for place, group in enumerate(self.nodes):
-            if group.rate or group.disk:
-                raise _at(["nodes", place], "dense nodes share network and disk of their container: no rate, no disk")
 
     def _names(self) -> list[tuple[str, str]]:
         found = [("partition", one.name) for one in self.partitions]

@@ -44,7 +44,7 @@ V2 = Rung(
 )
 NODES_ONLY = Rung("node-limits", False, "the engine limits each node; jobs share their node's limit")
 DENSE = Rung(
-    "dense", False, "fifty nodes share a container: no node and no job is held to anything, the engine limits the container"
+    "dense", False, "fifty nodes share a container, which the engine limits; no node and no job is held to anything"
 )
 """Not of the ladder: what a cluster has that trades limits for numbers."""
 

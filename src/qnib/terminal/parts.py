@@ -19,6 +19,8 @@ from qnib.terminal.slurm_conf import node_line
 T = TypeVar("T")
 
 _MEMORY = {"controller": 384 << 20, "fabric": 192 << 20}
+_THREADS = 256
+"""Threads a dense node may have: an MPI rank and what serves it take about thirty."""
 _CPUS = {"controller": 1.0, "fabric": 1.0}
 
 
@@ -88,6 +90,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds=binds, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
+        processes=_THREADS * len(plan.living_in(host)) if role == "dense" else 0,
         scratch=plan.group(host).scratch << 20 if role == "node" else 0,
     )
 

@@ -8,7 +8,7 @@ from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import cgroups, fabric, parts, record, topology
+from qnib.terminal import cgroups, fabric, neighbours, parts, record, topology
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.faults import written
 from qnib.terminal.faults.inject import PATIENCE
@@ -54,6 +54,8 @@ def _grow(
 ) -> None:
     plan = record.plan_of(cluster)
     added = node_names(nodes)[before:]
+    if changed := neighbours.make_room(len(plan.services) + nodes):
+        say(changed)
     say(f"starting {len(added)} nodes")
     try:
         parts.create_and_start(engine, parts.build(settings, cluster, added, cluster.details["image"]))

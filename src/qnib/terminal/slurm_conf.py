@@ -124,7 +124,7 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
 
 
 def _dense_nodes(plan: Plan) -> str:
-    """Nodes that share a container tell each other apart by a port, which a node that registers by itself cannot say."""
+    """Nodes that share a container differ by their port, which a node that registers by itself cannot say."""
     from ClusterShell.NodeSet import NodeSet
     from ClusterShell.RangeSet import RangeSet
 

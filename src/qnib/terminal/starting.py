@@ -15,7 +15,7 @@ from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server
+from qnib.terminal import attendant, cgroups, image, memory, neighbours, package, parts, record, server
 from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
@@ -111,6 +111,8 @@ def _start(
     rung = cgroups.DENSE if blueprint.dense else cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
     plan, nodes = _claim_network(settings, engine, name, blueprint), blueprint.count
+    if changed := neighbours.make_room(len(plan.services) + len(plan.places(nodes))):
+        say(changed)
     cluster = Cluster(
         name=name, gateway=plan.gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
         created=clock.now().isoformat(),
@@ -196,10 +198,10 @@ def _await_controller(engine: ContainerEngine, plan: Plan) -> None:
 
 def await_ready(engine: ContainerEngine, plan: Plan, nodes: int, say: Say) -> dict[str, Any]:
     """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
-    on = f"{DENSE_STEP} nodes" if plan.dense and nodes > DENSE_STEP else "every node"
-    say(f"waiting for SLURM to run a step on {on}, three times")
     script, patience = f"{package.INSIDE}/qnib/terminal/inside/ready.sh", PATIENCE + nodes // 2
-    command = ["bash", script, str(nodes), str(patience), plan.whole, str(min(nodes, DENSE_STEP) if plan.dense else nodes)]
+    steps = min(nodes, DENSE_STEP) if plan.dense else nodes
+    command = ["bash", script, str(nodes), str(patience), plan.whole, str(steps)]
+    say(f"waiting for SLURM to run a step on {'every node' if steps == nodes else f'{steps} nodes'}, three times")
     status, output = engine.run_inside(plan.container("controller"), command)
     told = [line.split() for line in output.splitlines() if line.strip()]
     if status:
