@@ -35,7 +35,7 @@ def make_room(hosts: int, folder: Path = FOLDER, before: Path = BEFORE) -> str:
             (folder / name).write_text(str(value))
     except OSError as error:
         if IDLE * hosts < there["gc_thresh3"]:
-            return f"only {there['gc_thresh3']} neighbours are kept here, jobs over all nodes may hang: sysctl {setting}"
+            return f"only {there['gc_thresh3']} neighbours are kept here, steps over all may hang: sysctl {setting}"
         raise Unavailable(
             f"{hosts} hosts know more neighbours than the {there['gc_thresh3']} this machine keeps.",
             where=f"{folder}/gc_thresh3: {error.strerror}", try_next=f"sysctl -w {setting}, or start fewer nodes.",
