@@ -15,7 +15,7 @@ from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, image, memory, neighbours, package, parts, record, server
+from qnib.terminal import attendant, cgroups, counting, image, memory, neighbours, package, parts, record, server
 from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
@@ -125,6 +125,10 @@ def _start(
     record.write_files(settings, plan, rung, nodes)
     clusters.save(settings.clusters, cluster)
     engine.create_volume(plan.home_volume, record.labels(settings, name))
+    try:
+        counting.start(plan)
+    except Unavailable as error:  # a cluster all the same
+        say(f"the fabric carries no traffic, and other clusters are not kept away: {error.what} ({error.try_next})")
 
     say("starting the controller")
     parts.create_and_start(engine, parts.build(settings, cluster, ["controller"], tag))
@@ -145,10 +149,7 @@ def _start(
     cluster.details["state"] = "ready"
     cluster.details["seconds"] = round(time.monotonic() - began, 2)
     clusters.save(settings.clusters, cluster)
-    try:
-        attendant.start(settings, name)
-    except Unavailable as error:  # a cluster without traffic in its fabric is a cluster all the same
-        say(f"the fabric carries no traffic: {error.what} ({error.try_next})")
+    attendant.start(settings, name)
     return cluster
 
 
