@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qnib.terminal.blueprint import Partition
-from qnib.terminal.cgroups import V1, V2, Rung
+from qnib.terminal.cgroups import V1, V1_JOINED, V2, Rung
 from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import Plan, node_names
 from qnib.terminal.systems import SYSTEMS
@@ -51,7 +51,7 @@ KillWait=5
 CompleteWait=0
 # With an epilog every node reports the end of a job by a message of its own, and the last of them wakes the scheduler.
 # Without one some answer "already over" at once, which wakes nobody: the next job waits for the next full second.
-Epilog=/bin/true
+Epilog={epilog}
 {prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
@@ -70,6 +70,7 @@ LogTimeFormat=iso8601_ms
 
 CGROUP_V1 = """\
 CgroupPlugin=cgroup/v1
+# As on v2, below: by quota, in a cgroup that prolog.sh makes.
 ConstrainCores=no
 ConstrainRAMSpace=yes
 ConstrainSwapSpace=no
@@ -92,9 +93,16 @@ MinRAMSpace=8
 CGROUP_NONE = "CgroupPlugin=disabled\n"
 
 
+_SCRIPTS = f"{INSIDE}/qnib/terminal/inside"
+
 PROLOG = f"""\
 # Holds the job to its share of the node's CPU time before its first process starts.
-Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
+Prolog={_SCRIPTS}/prolog.sh
+"""
+
+TASK_PROLOG = f"""\
+# SLURM's plugin puts nothing into the controller cpu: each task goes there by itself.
+TaskProlog={_SCRIPTS}/task_prolog.sh
 """
 
 
@@ -113,7 +121,8 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
-        prolog=PROLOG if rung is V2 else "",
+        prolog={V1: PROLOG + TASK_PROLOG, V2: PROLOG}.get(rung, ""),
+        epilog=f"{_SCRIPTS}/epilog.sh" if rung is V1 else "/bin/true",
         spool="/var/spool/slurmd/%n" if plan.dense else "/var/spool/slurmd",
         pid="/run/slurmd-%n.pid" if plan.dense else "/run/slurmd.pid",
         # A thousand daemons on a few cores are asked more seldom whether they live.
@@ -173,7 +182,7 @@ def features(plan: Plan, host: str) -> list[str]:
 def cgroup_conf(plan: Plan, rung: Rung) -> str:
     old = SYSTEMS[plan.blueprint.system].slurm < (24, 5)
     # Before 24.05 the plugin cannot be switched off; with the other plug-ins chosen as above nobody calls it.
-    return {V1: CGROUP_V1, V2: CGROUP_V2}.get(rung, "" if old else CGROUP_NONE)
+    return {V1: CGROUP_V1, V1_JOINED: CGROUP_V1, V2: CGROUP_V2}.get(rung, "" if old else CGROUP_NONE)
 
 
 def node_line(plan: Plan, host: str) -> str:
