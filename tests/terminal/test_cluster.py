@@ -171,6 +171,15 @@ def test_what_limits_a_jobs_cores_goes_with_it_and_is_not_its_users(lab: Lab) ->
     )
     told = lab.run("controller", "srun", "--mpi=none", "-n1", "-w", "compute0", "sh", "-c", escape, user="alice")
     assert told.split() == ["refused"] * 3
+    batch = ("sbatch", "--parsable", "-c1", "-w", "compute1", "--wrap", "sleep 90")
+    job = lab.run("controller", *batch, user="bob").strip()
+    quota = ("compute1", "sh", "-c", f"cat {jobs}/job_{job}_1/cpu.cfs_quota_us")
+    assert until(lambda: lab.run(*quota, check=False).strip() == "100000")
+    lab.qnib("fault", "node-slow", "compute1", "25%")
+    assert lab.run(*quota).strip() == "50000"
+    lab.qnib("fault", "clear")
+    assert lab.run(*quota).strip() == "100000"
+    lab.run("controller", "scancel", job)
     assert until(lambda: not lab.run("compute0", "find", jobs, "-mindepth", "1", "-type", "d"))
 
 

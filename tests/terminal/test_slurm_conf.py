@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qnib.terminal.blueprint import Nodes, Partition
-from qnib.terminal.cgroups import NODES_ONLY, V1, V2
+from qnib.terminal.cgroups import NODES_ONLY, V1, V1_JOINED, V2
 from qnib.terminal.slurm_conf import cgroup_conf, node_line, slurm_conf
 from tests.terminal.plans import plan
 
@@ -36,8 +36,10 @@ def test_the_rung_decides_how_jobs_are_held() -> None:
     assert "ConstrainRAMSpace=yes" in cgroup_conf(PLAN, V1)
     assert settings(slurm_conf(PLAN, V2))["Prolog"].endswith("inside/prolog.sh")
     assert settings(cgroup_conf(PLAN, V2))["IgnoreSystemd"] == "yes"
-    for rung in (V1, NODES_ONLY):
-        assert "Prolog" not in settings(slurm_conf(PLAN, rung))
+    assert held["TaskProlog"].endswith("inside/task_prolog.sh") and held["Epilog"].endswith("inside/epilog.sh")
+    for rung in (V1_JOINED, NODES_ONLY):
+        told = settings(slurm_conf(PLAN, rung))
+        assert "Prolog" not in told and "TaskProlog" not in told and told["Epilog"] == "/bin/true"
     assert cgroup_conf(PLAN, NODES_ONLY) == "CgroupPlugin=disabled\n"
 
 
