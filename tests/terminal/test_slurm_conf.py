@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qnib.terminal.blueprint import Nodes, Partition
+from qnib.terminal.blueprint import Image, Nodes, Partition
 from qnib.terminal.cgroups import NODES_ONLY, V1, V1_JOINED, V2
 from qnib.terminal.slurm_conf import cgroup_conf, node_line, slurm_conf
 from tests.terminal.plans import plan
@@ -41,6 +41,16 @@ def test_the_rung_decides_how_jobs_are_held() -> None:
         told = settings(slurm_conf(PLAN, rung))
         assert "Prolog" not in told and "TaskProlog" not in told and told["Epilog"] == "/bin/true"
     assert cgroup_conf(PLAN, NODES_ONLY) == "CgroupPlugin=disabled\n"
+
+
+def test_jobs_may_ask_for_images_only_where_there_are_some() -> None:
+    told = settings(slurm_conf(plan(images=[Image(name="old", system="debian12")]), V2))
+    assert told["Prolog"].endswith("inside/begin.sh") and told["Epilog"].endswith("inside/end.sh")
+    assert told["PrologFlags"] == "Alloc"  # on every node of the job before its first task
+    assert "TaskProlog" not in told
+    old = settings(slurm_conf(plan(images=[Image(name="old", system="debian12")]), V1))
+    assert old["Prolog"].endswith("begin.sh") and old["TaskProlog"].endswith("task_prolog.sh")
+    assert settings(slurm_conf(PLAN, V2))["Epilog"] == "/bin/true"
 
 
 def test_half_of_a_nodes_memory_is_left_when_every_cpu_of_half_of_them_is_taken() -> None:

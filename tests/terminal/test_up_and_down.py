@@ -59,7 +59,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     monkeypatch.setattr(counting, "start", lambda plan: None)
     monkeypatch.setattr(neighbours, "make_room", lambda hosts: "")
     monkeypatch.setattr(neighbours, "restore", lambda: None)
-    monkeypatch.setattr(package, "ensure", lambda settings, engine, tag: tmp_path / "package")
+    monkeypatch.setattr(package, "ensure", lambda settings, engine, tag, toolbox: tmp_path / "package")
     return made
 
 

@@ -106,6 +106,13 @@ TaskProlog={_SCRIPTS}/task_prolog.sh
 """
 
 
+IMAGES = f"""\
+# A job that asks for an image (--comment=image:NAME) has a container on each node before its first task starts.
+Prolog={_SCRIPTS}/begin.sh
+PrologFlags=Alloc
+"""
+
+
 def slurm_conf(plan: Plan, rung: Rung) -> str:
     per_job = rung.jobs_limited
     # A node that says nothing of memory per core gets half of it for all its cores: there is room for a newcomer.
@@ -121,8 +128,8 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
-        prolog={V1: PROLOG + TASK_PROLOG, V2: PROLOG}.get(rung, ""),
-        epilog=f"{_SCRIPTS}/epilog.sh" if rung is V1 else "/bin/true",
+        prolog=_prolog(plan, rung),
+        epilog=_epilog(plan, rung),
         spool="/var/spool/slurmd/%n" if plan.dense else "/var/spool/slurmd",
         pid="/run/slurmd-%n.pid" if plan.dense else "/run/slurmd.pid",
         # A thousand daemons on a few cores are asked more seldom whether they live.
@@ -130,6 +137,18 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         nodes=_dense_nodes(plan) if plan.dense else "",
         partitions="\n".join(_partitions(plan)),
     )
+
+
+def _prolog(plan: Plan, rung: Rung) -> str:
+    # begin.sh does what prolog.sh does, where that is to be done.
+    begin = IMAGES if plan.blueprint.images else PROLOG if rung in (V1, V2) else ""
+    return begin + (TASK_PROLOG if rung is V1 else "")
+
+
+def _epilog(plan: Plan, rung: Rung) -> str:
+    if plan.blueprint.images:
+        return f"{_SCRIPTS}/end.sh"
+    return f"{_SCRIPTS}/epilog.sh" if rung is V1 else "/bin/true"
 
 
 def _dense_nodes(plan: Plan) -> str:

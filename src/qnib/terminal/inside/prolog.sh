@@ -44,12 +44,12 @@ if [ -e "${QNIB_CGROUPS:-/sys/fs/cgroup}/cpu/cpu.cfs_quota_us" ]; then
         read -r most <"$top/cpu.cfs_quota_us"
         ((most > 0 && most < cpus * 100000)) && echo "$most" >"$job/cpu.cfs_quota_us" || exit 1
     fi
-    chown "$SLURM_JOB_UID" "$job/cgroup.procs" # its user may put processes of his own in, and none anywhere else
-    exit
+    # Its user may put processes of his own in, and none anywhere else.
+    chown "$SLURM_JOB_UID" "$job/cgroup.procs" || exit 1
+else
+    # The scope is as the host made it (terminal/cgroups.py). A job comes back here under its number when it is requeued.
+    slice=${QNIB_CGROUPS:-/sys/fs/cgroup}/qnib-$SLURM_CLUSTER_NAME/$SLURMD_NODENAME/in/system.slice
+    job=$slice/${SLURMD_NODENAME}_slurmstepd.scope/job_$SLURM_JOB_ID
+    [ -d "$job" ] || mkdir "$job" || exit 1
+    echo "$((cpus * 100000)) 100000" >"$job/cpu.max" || exit 1
 fi
-
-# The scope is as the host made it (terminal/cgroups.py). A job comes back here under its number when it is requeued.
-tree=${QNIB_CGROUPS:-/sys/fs/cgroup}
-job=$tree/qnib-$SLURM_CLUSTER_NAME/$SLURMD_NODENAME/in/system.slice/${SLURMD_NODENAME}_slurmstepd.scope/job_$SLURM_JOB_ID
-[ -d "$job" ] || mkdir "$job" || exit 1
-echo "$((cpus * 100000)) 100000" >"$job/cpu.max"
