@@ -78,7 +78,8 @@ def shell(settings: Settings, host: str, *, name: str | None = None, user: str =
 
 
 def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
-    known = [*plan.services, *node_names(cluster.details["nodes"])]
+    nodes = cluster.details["nodes"]
+    known = [*plan.services, *(plan.places(nodes) if plan.dense else []), *node_names(nodes)]
     if host not in known:
         raise NotFound(
             f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,

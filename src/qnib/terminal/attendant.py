@@ -27,7 +27,7 @@ from typing import Any, TextIO
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
-from qnib.errors import NotFound, QnibError, Unavailable
+from qnib.errors import NotFound, QnibError
 from qnib.settings import Settings, config_file
 from qnib.settings import load as load_settings
 from qnib.terminal import carrier, counting, record, wiring, wrapping
@@ -228,15 +228,6 @@ def _read(file: Path) -> str:
 
 
 def start(settings: Settings, name: str) -> None:
-    """Start it, and the count. Raises Unavailable when this machine cannot count; the rest works all the same."""
-    plan = record.plan_of(clusters.load(settings.clusters, name))
-    trouble: Unavailable | None = None
-    if plan.has_fabric:
-        counting.end(name)
-        try:
-            counting.start(plan)
-        except Unavailable as error:
-            trouble = error  # faults begin and end all the same
     folder, file = record.folder(settings, name), config_file()
     environment = {**os.environ, "QNIB_HOME": str(settings.home.resolve())}
     if file is not None:
@@ -247,8 +238,6 @@ def start(settings: Settings, name: str) -> None:
             [sys.executable, "-P", "-m", "qnib.terminal", name], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True, cwd="/", env=environment,
         )
-    if trouble is not None:
-        raise trouble
 
 
 def end(settings: Settings, name: str, *, count: bool = True) -> None:

@@ -20,12 +20,12 @@ from qnib.errors import Conflict, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import topology
 from qnib.terminal.blueprint import Blueprint
-from qnib.terminal.cgroups import NODES_ONLY, V1, V2, Rung
+from qnib.terminal.cgroups import DENSE, NODES_ONLY, V1, V1_JOINED, V2, Rung
 from qnib.terminal.engines import Found
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan
 from qnib.terminal.slurm_conf import cgroup_conf, slurm_conf
 
-RUNGS = {rung.name: rung for rung in (V1, V2, NODES_ONLY)}
+RUNGS = {rung.name: rung for rung in (V1, V1_JOINED, V2, NODES_ONLY, DENSE)}
 
 
 def folder(settings: Settings, name: str) -> Path:
