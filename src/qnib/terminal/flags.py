@@ -8,10 +8,11 @@ from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.plan import check_count
 
 
-def alike(settings: Settings, nodes: int) -> Blueprint:
+def alike(settings: Settings, nodes: int, *, dense: bool = False) -> Blueprint:
     """So many nodes, all as the settings say. Raises WrongUse for a number that is none."""
     told = settings.terminal
-    return Blueprint(nodes=[Nodes(count=check_count(nodes), cpus=told.node_cpus, memory=told.node_memory)])
+    group = Nodes(count=check_count(nodes, dense=dense), cpus=told.node_cpus, memory=told.node_memory)
+    return Blueprint(nodes=[group], **({"fidelity": "dense"} if dense else {}))
 
 
 def added(blueprint: Blueprint, *, demo: bool, **services: bool) -> Blueprint:

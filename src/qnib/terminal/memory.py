@@ -10,6 +10,8 @@ from qnib.terminal.blueprint import Blueprint
 
 IDLE_NODE = 30
 """MiB an idle node takes with its daemons and agent, as measured (17 to 30)."""
+DENSE_NODE = 6
+"""The same of a node that shares its container, without an agent."""
 SERVICES = 120
 """MiB of controller and fabric together."""
 BESIDE = {"accounting": 110, "rest": 20}
@@ -27,7 +29,7 @@ def enough(blueprint: Blueprint, meminfo: str | None = None) -> list[str]:
             where="memory of the nodes", try_next="give the nodes less memory.",
         )
     beside = sum(size for name, size in BESIDE.items() if getattr(blueprint.services, name))
-    idle = blueprint.count * IDLE_NODE + SERVICES + beside
+    idle = blueprint.count * (DENSE_NODE if blueprint.dense else IDLE_NODE) + SERVICES + beside
     if idle > free:
         raise Unavailable(
             f"{blueprint.count} nodes take about {idle} MiB before the first job; {free} MiB are free here.",

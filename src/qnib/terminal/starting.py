@@ -18,11 +18,13 @@ from qnib.settings import Settings
 from qnib.terminal import (
     attendant,
     cgroups,
+    counting,
     flags,
     image,
     job_images,
     login,
     memory,
+    neighbours,
     package,
     parts,
     record,
@@ -39,13 +41,17 @@ Say = Callable[[str], None]
 PATIENCE = 60
 """Seconds the nodes have to register and to answer; half a second more for each of them."""
 
+DENSE_STEP = 60
+"""Nodes of the steps that prove a dense cluster ready: one over a thousand takes two cores half a minute."""
+
 _SUBNETS_TRIED = 4
 
 
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
-    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, with_login: bool = False,
-    accounting: bool = False, rest: bool = False, say: Say = lambda step: None, clock: Clock | None = None,
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, dense: bool = False,
+    with_login: bool = False, accounting: bool = False, rest: bool = False, say: Say = lambda step: None,
+    clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
@@ -55,7 +61,8 @@ def up(
     included, nothing of the cluster is left behind.
     """
     blueprint = flags.added(
-        blueprint or flags.alike(settings, nodes), demo=demo, login=with_login, accounting=accounting, rest=rest
+        blueprint or flags.alike(settings, nodes, dense=dense),
+        demo=demo, login=with_login, accounting=accounting, rest=rest,
     )
     if blueprint.services.login:
         login.check_tools()
@@ -114,9 +121,11 @@ def _start(
     settings: Settings, engine: ContainerEngine, name: str, blueprint: Blueprint, tag: str, say: Say, clock: Clock,
 ) -> Cluster:
     began = time.monotonic()
-    rung = cgroups.choose(engine.cgroup_driver())
+    rung = cgroups.DENSE if blueprint.dense else cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
     plan, nodes = _claim_network(settings, engine, name, blueprint), blueprint.count
+    if changed := neighbours.make_room(len([*plan.services, *plan.beside, *plan.places(nodes)])):
+        say(changed)
     cluster = Cluster(
         name=name, gateway=plan.gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
         created=clock.now().isoformat(),
@@ -133,13 +142,17 @@ def _start(
     clusters.save(settings.clusters, cluster)
     for volume in [plan.home_volume, *([plan.database_volume] if blueprint.services.accounting else [])]:
         engine.create_volume(volume, record.labels(settings, name))
+    try:
+        counting.start(plan)
+    except Unavailable as error:  # a cluster all the same
+        say(f"the fabric carries no traffic, and other clusters are not kept away: {error.what} ({error.try_next})")
 
     say("starting the controller")
     parts.create_and_start(engine, parts.build(settings, cluster, ["controller"], tag))
     # podman makes the bridge with its first container: from here on the gateway's address exists.
     if trouble := server.refresh(settings):
         say(trouble)
-    rest = parts.build(settings, cluster, [*plan.services[1:], *node_names(nodes)], tag)
+    rest = parts.build(settings, cluster, [*plan.services[1:], *plan.places(nodes)], tag)
     beside = parts.build(settings, cluster, plan.beside, tag)
     parts.at_once(engine.create, [*rest, *beside])
     _await_controller(engine, plan)
@@ -161,10 +174,7 @@ def _start(
     cluster.details["state"] = "ready"
     cluster.details["seconds"] = round(time.monotonic() - began, 2)
     clusters.save(settings.clusters, cluster)
-    try:
-        attendant.start(settings, name)
-    except Unavailable as error:  # a cluster without traffic in its fabric is a cluster all the same
-        say(f"the fabric carries no traffic: {error.what} ({error.try_next})")
+    attendant.start(settings, name)
     return cluster
 
 
@@ -224,9 +234,10 @@ def _await_login(engine: ContainerEngine, plan: Plan) -> None:
 
 def await_ready(engine: ContainerEngine, plan: Plan, nodes: int, say: Say) -> dict[str, Any]:
     """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
-    say("waiting for SLURM to run a step on every node, three times")
     script, patience = f"{package.INSIDE}/qnib/terminal/inside/ready.sh", PATIENCE + nodes // 2
-    command = ["bash", script, str(nodes), str(patience), plan.whole]
+    steps = min(nodes, DENSE_STEP) if plan.dense else nodes
+    command = ["bash", script, str(nodes), str(patience), plan.whole, str(steps)]
+    say(f"waiting for SLURM to run a step on {'every node' if steps == nodes else f'{steps} nodes'}, three times")
     status, output = engine.run_inside(plan.container("controller"), command)
     told = [line.split() for line in output.splitlines() if line.strip()]
     if status:
