@@ -25,6 +25,9 @@ from qnib.terminal.engines import Found
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan
 from qnib.terminal.slurm_conf import cgroup_conf, slurm_conf
 
+ROLES = ("node", "controller", "fabric")
+"""What an agent may be; on a service's host it is a node's."""
+
 RUNGS = {rung.name: rung for rung in (V1, V1_JOINED, V2, NODES_ONLY, DENSE)}
 
 
@@ -109,7 +112,7 @@ def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int) -> None:
 def write_agent(settings: Settings, cluster: Cluster, host: str, role: str, **more: Any) -> Path:
     """The agent's configuration of one host, with the cluster's ingest token; `more` is added to what all have."""
     config: dict[str, Any] = {
-        "cluster": cluster.name, "host": host, "role": role, "server": cluster.gateway,
+        "cluster": cluster.name, "host": host, "role": role if role in ROLES else "node", "server": cluster.gateway,
         "carbon_port": settings.carbon.port, "syslog_port": settings.syslog.port, "http_port": settings.http.port,
         "token": cluster.ingest_token, "interval": 5,
         "tail": [{"path": "/var/log/opensm.log", "app": "opensm"}] if role == "fabric" else [], **more,
