@@ -52,6 +52,14 @@ class Edge(BaseModel):
     )
 
 
+class FloodLimit(BaseModel):
+    """What one sender may send in events; more is held back: TCP waits, HTTP is told to, datagrams are dropped."""
+
+    octets_per_second: int = Field(4 << 20, gt=0, description="Octets of events a second that one sender may send …")
+    burst: int = Field(64 << 20, gt=0, description="… on average; so many at once")
+    exempt: list[str] = Field(default_factory=list, description="Addresses that may send any amount, as relays")
+
+
 class Spool(BaseModel):
     rotate_seconds: float = Field(0.5, description="A spool file is fsynced and handed over after this long")
     rotate_bytes: int = Field(8 << 20, description="… or when it holds this many octets")
@@ -117,6 +125,9 @@ class Settings(BaseSettings):
     http: Http = Field(default_factory=Http)
     carbon: Edge = Field(default_factory=lambda: Edge(port=2003))
     syslog: Edge = Field(default_factory=lambda: Edge(port=5514))
+    json_lines: Edge = Field(default_factory=lambda: Edge(port=55_514, max_line=262_144))
+    gelf: Edge = Field(default_factory=lambda: Edge(port=12_201, max_line=262_144))
+    flood: FloodLimit = Field(default_factory=FloodLimit)
     spool: Spool = Field(default_factory=Spool)
     engine: EngineLimits = Field(default_factory=EngineLimits)
     graph: GraphDatabase = Field(default_factory=GraphDatabase)

@@ -16,7 +16,8 @@ from qnib.settings import Edge, Settings
 
 
 async def main(home: Path, told: Path) -> None:
-    settings, clock = Settings(home=home, carbon=Edge(port=0), syslog=Edge(port=0)), SystemClock()
+    own = Edge(port=0)
+    settings, clock = Settings(home=home, carbon=own, syslog=own, json_lines=own, gelf=own), SystemClock()
     engine = open_engine(settings, clock)
     engine.run("SYSTEM STOP MERGES qnib.points")  # a merge would hide that a point came twice
     spool = Spool(settings, clock)

@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,7 +28,7 @@ __all__ = ["Format", "Record", "Spool"]
 
 log = logging.getLogger("qnib.spool")
 
-Format = Literal["carbon", "syslog", "capture", "reject"]
+Format = Literal["carbon", "syslog", "json", "load", "capture", "reject"]
 _RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
 _BEHIND_FILES = 3  # files the writer may have before it: more, and files are handed over less often
 _BEHIND_SECONDS = 0.6  # with the write that follows, below the second that may be lost when the process is killed
@@ -99,13 +99,17 @@ class Spool:
 
     async def put(self, format: Format, cluster: str, sender: str, listener: str, body: bytes) -> None:
         """Take one record and return when it is acknowledged. Raises Unavailable when the spool is full or broken."""
+        await self.put_all(format, Origin(cluster, sender, listener), [body])
+
+    async def put_all(self, format: Format, origin: Origin, records: Sequence[bytes]) -> None:
+        """Take records that stay together, in one file; else like `put`."""
         if self._full:
             raise Unavailable(
                 "The spool is full.",
                 where=str(self.ready_folder),
                 try_next="wait: the engine is behind, or its disk full.",
             )
-        octets = row(micros(self._clock.now()), Origin(cluster, sender, listener).prefix(), [body])
+        octets = row(micros(self._clock.now()), origin.prefix(), records)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gather(format, octets).waiting.append(waiter)
         await waiter

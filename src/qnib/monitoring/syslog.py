@@ -21,8 +21,8 @@ FACILITIES = (
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 )  # fmt: skip
 _NO_PRIORITY = 13  # user.notice, as RFC 3164 has it
-_AHEAD = 3600  # seconds a sender's clock may be ahead of ours
-_BEHIND = 366 * 86_400  # … and behind: messages may have waited long
+AHEAD = 3600  # seconds a sender's clock may be ahead of ours
+BEHIND = 366 * 86_400  # … and behind: messages may have waited long
 
 LINES = """CREATE OR REPLACE TABLE qnib_staging.lines (
     cluster LowCardinality(String), id UInt64, time DateTime64(6, 'UTC'), received DateTime64(6, 'UTC'),
@@ -77,7 +77,7 @@ def parse(file: str, name: str, longest: int, sources: Mapping[str, Source], mod
             if(reason = '', '', substring(line, 1, 2048)) AS raw
         FROM (
             SELECT *,
-                ifNull(told BETWEEN addSeconds(arrived, -{_BEHIND}) AND addSeconds(arrived, {_AHEAD}), 0) AS plausible,
+                ifNull(told BETWEEN addSeconds(arrived, -{BEHIND}) AND addSeconds(arrived, {AHEAD}), 0) AS plausible,
                 ifNull(number, {_NO_PRIORITY}) AS priority
             FROM ({parsed})
         )

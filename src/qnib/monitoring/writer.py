@@ -22,7 +22,7 @@ from qnib.domains.events import load_rules
 from qnib.engine import Engine
 from qnib.errors import QnibError
 from qnib.model import EventRule, Metric
-from qnib.monitoring import carbon, syslog
+from qnib.monitoring import carbon, documents, syslog
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.frames import Record, read_records
 from qnib.monitoring.spool import Spool
@@ -175,6 +175,8 @@ class Writer:
                 self._insert_carbon(file)
             case ".syslog":
                 self._insert_syslog(file)
+            case ".json":
+                self._insert_json(file)
             case ".capture":
                 self._insert_captures(file)
             case ".reject":
@@ -201,12 +203,22 @@ class Writer:
 
     def _insert_syslog(self, file: Path) -> None:
         self._engine.run("TRUNCATE TABLE qnib_staging.lines")
-        self._engine.run("TRUNCATE TABLE qnib_staging.syslog")
         longest, sources = self._settings.syslog.max_line, self._settings.sources
         lines = self._engine.rows(syslog.kinds(str(file)))[0]
         for modern in (True, False):
             if lines["modern_lines" if modern else "older_lines"]:
                 self._run_once(syslog.parse(str(file), file.name, longest, sources, modern))
+        self._insert_lines(file)
+
+    def _insert_json(self, file: Path) -> None:
+        self._engine.run("TRUNCATE TABLE qnib_staging.lines")
+        longest = max(self._settings.json_lines.max_line, self._settings.gelf.max_line)
+        self._run_once(documents.parse(str(file), file.name, longest, self._settings.sources))
+        self._insert_lines(file)
+
+    def _insert_lines(self, file: Path) -> None:
+        """The lines that were parsed into the stage, whatever their format, become events and rejects."""
+        self._engine.run("TRUNCATE TABLE qnib_staging.syslog")
         summary = self._engine.rows(syslog.SUMMARY)
         if any(row["events"] for row in summary):
             # A statement with all rules takes longer to plan than a small file to read: most lines match only a few
