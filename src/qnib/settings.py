@@ -41,6 +41,7 @@ def config_file() -> Path | None:
 class Http(BaseModel):
     address: str = Field("127.0.0.1", description="Address the API and the UI listen on")
     port: int = Field(8787, description="Port of the API and the UI")
+    max_body: int = Field(32 << 20, description="Longest body that log shippers may send, in octets, unpacked")
 
 
 class Edge(BaseModel):

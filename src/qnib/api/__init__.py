@@ -12,7 +12,7 @@ from qnib import __version__
 def create_app(parts: Any) -> FastAPI:
     """The application over the running parts (`qnib.server.Parts`)."""
     from qnib import web
-    from qnib.api import admin, collect, differs, fabric, graph, graphite, live, load, read
+    from qnib.api import admin, collect, differs, fabric, graph, graphite, ingest, live, load, read
     from qnib.api.errors import show_errors
 
     app = FastAPI(
@@ -21,6 +21,7 @@ def create_app(parts: Any) -> FastAPI:
     app.state.qnib = parts
     for part in (read, differs, graph, fabric, live, collect, load, admin, graphite):
         app.include_router(part.router)
+    ingest.include(app, root=False)
     show_errors(app)
     web.mount(app)  # last: it answers every path nobody else does
     return app
