@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from qnib.engine.values import literal
 from qnib.monitoring.frames import COLUMNS
-from qnib.monitoring.syslog import AHEAD, BEHIND, FACILITIES, SEVERITIES
+from qnib.monitoring.syslog import FACILITIES, SEVERITIES, loaded_id, plausible
 from qnib.settings import Source
 
 TEXT = (
@@ -54,11 +54,11 @@ _FIELD_KEPT = 8192
 _RAW_KEPT = 2048
 
 
-def parse(file: str, name: str, longest: int, sources: Mapping[str, Source]) -> str:
-    """Parse a file of documents into the lines; `name` makes the events' ids unique."""
+def parse(file: str, name: str, longest: int, sources: Mapping[str, Source], loaded: bool = False) -> str:
+    """Parse a file of documents into the lines; `name` and `loaded` as in `syslog.parse`."""
     return f"""
         INSERT INTO qnib_staging.lines
-        SELECT cluster, cityHash64({literal(name)}, rowNumberInAllBlocks()) AS id,
+        SELECT cluster, {loaded_id() if loaded else f"cityHash64({literal(name)}, rowNumberInAllBlocks())"} AS id,
             if(plausible, assumeNotNull(told), arrived) AS time, arrived AS received, sender, listener,
             if(told_host = '', toString(sender), told_host) AS host, trimRight(told_app, ':') AS app, told_pid AS pid,
             {_facility()} AS facility, {_severity()} AS severity,
@@ -69,7 +69,7 @@ def parse(file: str, name: str, longest: int, sources: Mapping[str, Source]) -> 
             if(reason = '', '', substring(line, 1, {_RAW_KEPT})) AS raw
         FROM (
             SELECT *, {_told(sources)} AS told,
-                ifNull(told BETWEEN addSeconds(arrived, -{BEHIND}) AND addSeconds(arrived, {AHEAD}), 0) AS plausible,
+                {plausible(loaded)} AS plausible,
                 arraySlice(
                     arrayMap(p -> (p.1, substringUTF8(p.2, 1, {_FIELD_KEPT})),
                         arrayFilter(p -> p.2 NOT IN ('', 'null', text) AND NOT has(taken, p.1), pairs)),

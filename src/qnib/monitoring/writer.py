@@ -24,9 +24,10 @@ from qnib.errors import QnibError
 from qnib.model import EventRule, Metric
 from qnib.monitoring import carbon, documents, syslog
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
-from qnib.monitoring.frames import Record, read_records
+from qnib.monitoring.frames import Record, read_origins, read_records
+from qnib.monitoring.loads import LISTENER, Loaded, Loads
 from qnib.monitoring.spool import Spool
-from qnib.settings import Settings
+from qnib.settings import Settings, Source
 
 log = logging.getLogger("qnib.writer")
 
@@ -97,6 +98,8 @@ class Writer:
         self._stopping = threading.Event()
         self._last_call = math.inf
         self._thread = threading.Thread(target=self._run, name="writer")
+        self.loads = Loads()
+        """Outcomes of files that people brought."""
         self.trouble = ""
         """Why the last file could not be inserted; empty when all is well."""
         self.counts = {"points": 0, "samples": 0, "events": 0, "captures": 0, "rejects": 0, "files": 0}
@@ -168,6 +171,7 @@ class Writer:
                 self._spool.finished(file)
                 return
         self._spool.failed(file)
+        self.loads.tell(file.name, Loaded(refused=self.trouble))
 
     def _insert(self, file: Path) -> None:
         match file.suffix:
@@ -175,6 +179,8 @@ class Writer:
                 self._insert_carbon(file)
             case ".syslog":
                 self._insert_syslog(file)
+            case ".load":
+                self._insert_load(file)
             case ".json":
                 self._insert_json(file)
             case ".capture":
@@ -215,6 +221,27 @@ class Writer:
         longest = max(self._settings.json_lines.max_line, self._settings.gelf.max_line)
         self._run_once(documents.parse(str(file), file.name, longest, self._settings.sources))
         self._insert_lines(file)
+
+    def _insert_load(self, file: Path) -> None:
+        """Captured files: their zone stands for their sender, and what was loaded before is left out."""
+        self._engine.run("TRUNCATE TABLE qnib_staging.lines")
+        listener, sender = next(read_origins(file))
+        sources = {sender: Source(zone=sender)} if sender != "UTC" else {}
+        if listener.startswith(f"{LISTENER}json"):
+            longest = self._settings.json_lines.max_line
+            self._run_once(documents.parse(str(file), file.name, longest, sources, loaded=True))
+        else:
+            lines, longest = self._engine.rows(syslog.kinds(str(file)))[0], self._settings.syslog.max_line
+            for modern in (True, False):
+                if lines["modern_lines" if modern else "older_lines"]:
+                    self._run_once(syslog.parse(str(file), file.name, longest, sources, modern, loaded=True))
+        told = self._engine.rows(syslog.LOADED)[0]
+        self._engine.run(syslog.NEW_LINES)
+        self._insert_lines(file)
+        left = self._engine.rows(syslog.LOADED)[0]["events"]
+        self.loads.tell(file.name, Loaded(
+            told["events"], told["events"] - left, told["rejects"], told["first"], told["last"],
+        ))  # fmt: skip
 
     def _insert_lines(self, file: Path) -> None:
         """The lines that were parsed into the stage, whatever their format, become events and rejects."""
