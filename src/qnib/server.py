@@ -176,7 +176,7 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
             apply_capture(engine, facts, graph, clock, record, live.publish)
 
         spool = Spool(settings, clock)
-        writer = Writer(settings, clock, engine, spool, capture=take, on_change=live.publish)
+        writer = Writer(settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve)
         receiver = Receiver(settings, clock, spool)
         parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live)
         writer.start()

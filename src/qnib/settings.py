@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -133,7 +134,26 @@ class Settings(BaseSettings):
     engine: EngineLimits = Field(default_factory=EngineLimits)
     graph: GraphDatabase = Field(default_factory=GraphDatabase)
     sources: dict[str, Source] = Field(default_factory=dict, description="Per sender (host or address): its zone")
+    senders: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Per address or network: node sets it may speak for, 'known' (the host at that address), '*';"
+        " when any is set, others are refused",
+    )
     terminal: Terminal = Field(default_factory=Terminal)
+
+    @field_validator("senders")
+    @classmethod
+    def _networks(cls, senders: dict[str, list[str]]) -> dict[str, list[str]]:
+        from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+        for where, hosts in senders.items():
+            try:
+                ip_network(where)
+                for one in hosts:
+                    NodeSet(one)
+            except (ValueError, NodeSetException) as error:
+                raise ValueError(f"{where} = {hosts}: {error}") from error
+        return senders
 
     @classmethod
     def settings_customise_sources(

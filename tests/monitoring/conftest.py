@@ -57,6 +57,8 @@ class Plant:
     changes: list[tuple[Any, ...]] = field(default_factory=list)
     captured: list[Any] = field(default_factory=list)
     capture: Callable[[Any], None] | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    """What the inventory knows: hosts by their names and addresses."""
 
     def spool(self) -> Spool:
         return Spool(self.settings, self.clock)
@@ -68,6 +70,7 @@ class Plant:
         writer = Writer(
             self.settings, self.clock, self.engine, spool, capture=self.capture or self.captured.append,
             on_change=changed, metrics=self.metrics, rules=self.rules,
+            resolve=lambda cluster, name: self.names.get(name),
         )  # fmt: skip
         writer.prepare()
         return writer

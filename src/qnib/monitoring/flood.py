@@ -86,8 +86,8 @@ class Flood:
             bucket = self._buckets[key] = _Bucket(limit.burst, at)
         bucket.left = min(limit.burst, bucket.left + (at - bucket.at) * limit.octets_per_second)
         bucket.at = at
-        # One record may be larger than the bucket: it passes when the bucket is full
-        cost = min(octets + _OVERHEAD, limit.burst)
+        # What comes whole may be larger than the bucket: it passes when the bucket is full
+        cost = octets + _OVERHEAD if always else min(octets + _OVERHEAD, limit.burst)
         if bucket.left >= cost:
             bucket.left -= cost
             return 0.0

@@ -240,6 +240,31 @@ NEW_LINES = f"""
             SELECT cluster, listener, raw FROM qnib.rejects WHERE startsWith(listener, 'load/')))
 """
 
+CLAIMS = """
+    SELECT DISTINCT cluster, sender, host FROM qnib_staging.lines
+    WHERE reason = '' AND listener != 'qnib' AND NOT startsWith(listener, 'load/')
+"""
+"""Who says to speak for whom."""
+
+_CLAIM = "concat(cluster, ' ', sender, ' ', host)"
+
+
+def mark(told: Mapping[tuple[str, ...], str]) -> str:
+    """Give the lines with these claims (cluster, sender, host) the field ``sent_by``."""
+    claims, hosts = [" ".join(claim) for claim in told], list(told.values())
+    value = f"transform({_CLAIM}, {literal(claims)}, {literal(hosts)}, '')"
+    return f"""ALTER TABLE qnib_staging.lines UPDATE sent_fields = arrayConcat(sent_fields, [('sent_by', {value})])
+        WHERE reason = '' AND listener != 'qnib' AND {_CLAIM} IN {literal(claims)}"""
+
+
+def refuse(told: Mapping[tuple[str, ...], str]) -> str:
+    """Turn the lines with these claims into rejects."""
+    claims, reasons = [" ".join(claim) for claim in told], list(told.values())
+    return f"""ALTER TABLE qnib_staging.lines UPDATE raw = substring(message, 1, 2048),
+        reason = transform({_CLAIM}, {literal(claims)}, {literal(reasons)}, '')
+        WHERE reason = '' AND listener != 'qnib' AND {_CLAIM} IN {literal(claims)}"""
+
+
 EVENTS = """
     INSERT INTO qnib.events (cluster, id, time, received, sender, listener, host, app, pid, facility, severity,
         message, kind, rules, fields, entities, hint, lane)

@@ -23,6 +23,7 @@ from qnib.engine import Engine
 from qnib.errors import QnibError
 from qnib.model import EventRule, Metric
 from qnib.monitoring import carbon, documents, syslog
+from qnib.monitoring.claims import Claims, Resolve
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.frames import Record, read_origins, read_records
 from qnib.monitoring.loads import LISTENER, Loaded, Loads
@@ -70,6 +71,7 @@ class Writer:
     `capture` gets each record of the format capture, in order, in the writer's thread; when it raises, the record goes
     to the rejects. `on_change(topic, cluster, newest, events)` is called after each file with topic ``points`` or
     ``events``; `events` are the newest few as the API shows them. `metrics` and `rules` are all domains' by default.
+    `resolve`: the host that a name or address of a cluster means.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Writer:
         on_change: OnChange = _nobody,
         metrics: Sequence[Metric] | None = None,
         rules: Sequence[EventRule] | None = None,
+        resolve: Resolve = lambda cluster, name: None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -93,6 +96,7 @@ class Writer:
         self._metrics = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
         self._rules = rules if rules is not None else [r for d in all_domains() for r in load_rules(d)]
         self._series = carbon.series(self._metrics)
+        self._claims = Claims(settings.senders, resolve)
         self._matching = syslog.matching(self._rules)
         self._work = threading.Event()
         self._stopping = threading.Event()
@@ -245,6 +249,7 @@ class Writer:
 
     def _insert_lines(self, file: Path) -> None:
         """The lines that were parsed into the stage, whatever their format, become events and rejects."""
+        self._judge_claims()
         self._engine.run("TRUNCATE TABLE qnib_staging.syslog")
         summary = self._engine.rows(syslog.SUMMARY)
         if any(row["events"] for row in summary):
@@ -262,6 +267,15 @@ class Writer:
             self.counts["rejects"] += row["rejects"]
             if row["events"]:
                 self._on_change("events", row["cluster"], row["newest"], self._newest_events(row["cluster"]))
+
+    def _judge_claims(self) -> None:
+        """Mark or refuse lines whose sender is not known as the host they name."""
+        claims = self._engine.rows(syslog.CLAIMS)
+        verdicts = {tuple(row.values()): self._claims.judge(**row) for row in claims}
+        for column, change in (("sent_by", syslog.mark), ("refused", syslog.refuse)):
+            found = {claim: told for claim, verdict in verdicts.items() if (told := getattr(verdict, column))}
+            if found:
+                self._engine.run(change(found))
 
     def _newest_events(self, cluster: str) -> list[dict[str, Any]]:
         rows = self._engine.rows(
