@@ -97,15 +97,14 @@ def _check(octets: int, parts: Any) -> None:
 
 
 def _unpack(body: bytes, encoding: str, parts: Any) -> bytes:
-    match encoding.strip().lower():
-        case "" | "identity":
-            return body
-        case "gzip" | "x-gzip" | "deflate" as way:
-            unpack = zlib.decompressobj(wbits=15 if way == "deflate" else 31)
-        case other:
-            raise WrongUse(
-                f"The encoding {other!r} is not known.", where="Content-Encoding", try_next="use gzip or none."
-            )
+    ways = {way.strip() for way in encoding.lower().split(",")} - {"", "identity"}
+    if not ways:
+        return body
+    if ways - {"gzip", "x-gzip", "deflate"}:
+        raise WrongUse(
+            f"The encoding {encoding[:50]!r} is not known.", where="Content-Encoding", try_next="use gzip or none."
+        )
+    unpack = zlib.decompressobj(wbits=47)  # either, by its first octets: pygelf calls it "gzip,deflate" and means one
     try:
         text = unpack.decompress(body, parts.settings.http.max_body + 1)
     except zlib.error as error:
