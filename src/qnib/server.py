@@ -34,8 +34,11 @@ from qnib.engine.chdb import open_engine
 from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
 from qnib.inventory.facts import Facts
 from qnib.inventory.graph import open_graph
+from qnib.monitoring import events as event_store
+from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.spool import Record, Spool
+from qnib.monitoring.targets import connect
 from qnib.monitoring.writer import Writer
 from qnib.settings import Settings
 
@@ -60,6 +63,7 @@ class Parts:
     receiver: Receiver
     writer: Writer
     live: Live
+    mirror: Mirror
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
     async def refresh(self) -> list[str]:
@@ -176,9 +180,16 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
             apply_capture(engine, facts, graph, clock, record, live.publish)
 
         spool = Spool(settings, clock)
-        writer = Writer(settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve)
+        mirror = Mirror(settings, clock, connect)
+        mirror.start()
+        cleanup.callback(mirror.stop)
+        event_store.observers.append(mirror.own)
+        cleanup.callback(event_store.observers.remove, mirror.own)
+        writer = Writer(
+            settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve, mirror=mirror
+        )
         receiver = Receiver(settings, clock, spool)
-        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live)
+        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror)
         writer.start()
         cleanup.callback(writer.stop)
         await spool.start()

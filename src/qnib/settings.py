@@ -91,6 +91,36 @@ class Source(BaseModel):
         return zone
 
 
+class MirrorTarget(BaseModel):
+    """One system that gets all events, too."""
+
+    to: str = Field(description="syslog[+udp|+tls]://HOST:PORT, http[s]://HOST:PORT/…/_bulk, kafka://HOST:PORT/TOPIC")
+    clusters: list[str] = Field(default_factory=list, description="Only these clusters' events; none: all")
+    index: str = Field("qnib-events", description="Elasticsearch's index or data stream")
+    user: str = Field("", description="User of the target, when it asks for one")
+    password: SecretStr = Field(SecretStr(""), description="Its password; in a file of mode 600")
+
+    @field_validator("to")
+    @classmethod
+    def _known(cls, to: str) -> str:
+        parts = urlsplit(to)
+        if parts.username is not None:  # it is shown in the health
+            raise ValueError("user and password are settings of their own, not part of the address")
+        host = parts.hostname or parts.netloc
+        if parts.scheme in {"syslog", "syslog+tcp", "syslog+udp", "syslog+tls"} and host and not parts.path.strip("/"):
+            return to
+        if parts.scheme in {"http", "https"} and host and parts.path.endswith("/_bulk"):
+            return to
+        if parts.scheme == "kafka" and host and parts.path.strip("/"):
+            return to
+        raise ValueError("a target is syslog://HOST:PORT, https://HOST:PORT/_bulk or kafka://HOST:PORT/TOPIC")
+
+
+class MirrorSettings(BaseModel):
+    events: list[MirrorTarget] = Field(default_factory=list, description="Where events are sent on to, each on its own")
+    max_bytes: int = Field(1 << 30, description="Octets of events kept for targets that are behind")
+
+
 class Terminal(BaseModel):
     engine: Literal["auto", "podman", "docker"] = Field("auto", description="Container engine")
     mirror: str = Field("", description="Debian mirror to build images from; empty: the host's own")
@@ -139,6 +169,7 @@ class Settings(BaseSettings):
         description="Per address or network: node sets it may speak for, 'known' (the host at that address), '*';"
         " when any is set, others are refused",
     )
+    mirror: MirrorSettings = Field(default_factory=MirrorSettings)
     terminal: Terminal = Field(default_factory=Terminal)
 
     @field_validator("senders")

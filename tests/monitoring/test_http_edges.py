@@ -134,6 +134,22 @@ def test_one_document_and_a_finished_job(plant: Plant) -> None:
     assert json.loads(plant.captured[0].body.partition(b"\n")[2]) == JOB
 
 
+def test_the_token_for_finished_jobs_is_good_for_nothing_else(plant: Plant) -> None:
+    lab = clusters.Cluster("lab", ingest_token="lab-token")
+    clusters.save(plant.settings.clusters, lab)
+    headers = {"Authorization": "Basic " + base64.b64encode(f"slurmctld:{lab.jobs_token}".encode()).decode()}
+    job, other = json.dumps(JOB).encode(), b'{"message": "forged"}'
+    asked = [("/slurm/_doc", job), ("/slurm/_doc", other), ("/_bulk", other), ("/ingest/json", other)]
+    answers = plant.http(*(("POST", path, {"content": body, "headers": headers}) for path, body in asked))
+    assert [answer.status_code for answer in answers] == [201, 403, 401, 401]
+    assert [record.cluster for record in plant.captured] == ["lab"]
+    lab.details["jobs_from"] = "10.0.0.2"
+    clusters.save(plant.settings.clusters, lab)
+    (answer,) = plant.http(("POST", "/slurm/_doc", {"content": job, "headers": headers}))
+    assert answer.status_code == 403
+    assert told(plant) == []
+
+
 # ── Loki ──────────────────────────────────────────────────────────────────────────────────────
 
 

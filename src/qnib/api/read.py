@@ -78,6 +78,7 @@ def health(request: Request) -> dict[str, Any]:
     row = parts.engine.rows("SELECT count() AS n FROM qnib.rejects")[0]
     return {
         **well, "clusters": known, "spool": parts.spool.state(), "rejects": row["n"], "graph": parts.graph.name,
+        "mirror": parts.mirror.state(),
     }  # fmt: skip
 
 

@@ -173,6 +173,17 @@ def _events(app: typer.Typer) -> None:
             empty="No events.",
         )
 
+    @group.command("mirror")
+    def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
+        """Where events are sent on to: how many, how far behind, and what is wrong."""
+        show_rows(
+            _client().get("/api/health")["mirror"],
+            ["to", "sent", "refused", "dropped", "waiting", "lag", "trouble"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="Nowhere: [[mirror.events]] in qnib.toml names targets.",
+        )
+
     @group.command("senders")
     def senders(
         since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",

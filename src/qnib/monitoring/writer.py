@@ -27,6 +27,7 @@ from qnib.monitoring.claims import Claims, Resolve
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.frames import Record, read_origins, read_records
 from qnib.monitoring.loads import LISTENER, Loaded, Loads
+from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.spool import Spool
 from qnib.settings import Settings, Source
 
@@ -86,6 +87,7 @@ class Writer:
         metrics: Sequence[Metric] | None = None,
         rules: Sequence[EventRule] | None = None,
         resolve: Resolve = lambda cluster, name: None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -96,6 +98,7 @@ class Writer:
         self._metrics = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
         self._rules = rules if rules is not None else [r for d in all_domains() for r in load_rules(d)]
         self._series = carbon.series(self._metrics)
+        self._mirror = mirror
         self._claims = Claims(settings.senders, resolve)
         self._matching = syslog.matching(self._rules)
         self._work = threading.Event()
@@ -260,6 +263,8 @@ class Writer:
             if rules:
                 self._run_once(syslog.classify(rules, matched=True))
             self._run_once(syslog.EVENTS, f"{file.name}:events")
+            if self._mirror is not None:
+                self._mirror.take(self._engine)
         if any(row["rejects"] for row in summary):
             self._run_once(syslog.REJECTS, f"{file.name}:rejects")
         for row in summary:

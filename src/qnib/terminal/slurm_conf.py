@@ -55,7 +55,7 @@ Epilog=/bin/true
 {prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
-JobCompType=jobcomp/none
+{jobcomp}
 AccountingStorageType=accounting_storage/none
 
 SlurmctldDebug=info
@@ -98,7 +98,8 @@ Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
 """
 
 
-def slurm_conf(plan: Plan, rung: Rung) -> str:
+def slurm_conf(plan: Plan, rung: Rung, jobs_url: str = "") -> str:
+    """The text of slurm.conf; `jobs_url` is where slurmctld pushes each job that ended, empty: nowhere."""
     per_job = rung.jobs_limited
     # A node that says nothing of memory per core gets half of it for all its cores: there is room for a newcomer.
     hosts = node_names(plan.blueprint.count)
@@ -113,6 +114,7 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
+        jobcomp=f"JobCompType=jobcomp/elasticsearch\nJobCompLoc={jobs_url}" if jobs_url else "JobCompType=jobcomp/none",
         prolog=PROLOG if rung is V2 else "",
         partitions="\n".join(_partitions(plan)),
     )

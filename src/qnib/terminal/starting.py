@@ -114,10 +114,10 @@ def _start(
         details={
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
-            "package": str(package.ensure(settings, engine.name, tag)),
+            "package": str(package.ensure(settings, engine.name, tag)), "jobs_from": plan.address("controller"),
         },
     )
-    record.write_files(settings, plan, rung, nodes)
+    record.write_files(settings, plan, rung, nodes, record.jobs_url(settings, cluster))
     clusters.save(settings.clusters, cluster)
     engine.create_volume(plan.home_volume, record.labels(settings, name))
 

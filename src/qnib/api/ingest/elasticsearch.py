@@ -16,8 +16,8 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from qnib.api.ingest.sender import admit, cluster_of, decoded, hand_in
-from qnib.errors import WrongUse
+from qnib.api.ingest.sender import admit, cluster_of, decoded, hand_in, jobs_cluster
+from qnib.errors import Forbidden, WrongUse
 from qnib.monitoring.frames import Origin
 
 VERSION = "8.17.0"
@@ -106,9 +106,12 @@ async def bulk(request: Request, index: str = "") -> Response:
 @router.post("/{index}/_create/{number}", status_code=201)
 async def document(request: Request, index: str, number: str = "") -> Response:
     """One document. Raises WrongUse for what is no JSON object."""
-    origin, body = await admit(request, "elasticsearch/http")
+    jobs_of = jobs_cluster(request)
+    origin, body = await admit(request, "elasticsearch/http", jobs_of)
     if not isinstance(await decoded(lambda: orjson.loads(body), len(body)), dict):
         raise WrongUse("A document is a JSON object.", where=f"/{index}/_doc", try_next="send one.")
+    if jobs_of and not is_job(body):
+        raise Forbidden("This token is for finished jobs.", where=f"/{index}/_doc", try_next="use the ingest token.")
     await _take(request, origin, [body.replace(b"\n", b" ")])
     return _answer(_created(index, number or secrets.token_hex(10)), 201)
 

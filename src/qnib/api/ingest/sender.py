@@ -16,7 +16,7 @@ from fastapi import Request
 
 from qnib import clusters
 from qnib.api.viewer import offered_token
-from qnib.errors import NotAllowed, TooFast, TooLarge, WrongUse
+from qnib.errors import Forbidden, NotAllowed, TooFast, TooLarge, WrongUse
 from qnib.monitoring.frames import Origin
 
 _LARGE = 64 << 10  # octets; what is larger is decoded in a thread, so that other senders need not wait
@@ -41,16 +41,36 @@ def cluster_of(request: Request) -> str:
     )
 
 
+def jobs_cluster(request: Request) -> str:
+    """The cluster whose slurmctld sends, when the token is the one for finished jobs; else empty.
+
+    Users can read that token: where the record says who the controller is, it is taken from there only.
+    """
+    offered = offered_token(request).encode()
+    for cluster in clusters.load_all(request.app.state.qnib.settings.clusters):
+        if cluster.ingest_token and secrets.compare_digest(offered, cluster.jobs_token.encode()):
+            controller = cluster.details.get("jobs_from")
+            if controller and (request.client is None or request.client.host != controller):
+                raise Forbidden(
+                    "Only the controller hands in finished jobs.", where=_path(request), try_next="use another token."
+                )
+            return cluster.name
+    return ""
+
+
 def _path(request: Request) -> str:
     """The path without a token in it."""
     hidden = request.path_params.get("path_token")
     return request.url.path.replace(hidden, "…") if hidden else request.url.path
 
 
-async def admit(request: Request, listener: str) -> tuple[Origin, bytes]:
-    """Who sends, and the unpacked body. Raises NotAllowed, TooFast, TooLarge, WrongUse."""
+async def admit(request: Request, listener: str, cluster: str = "") -> tuple[Origin, bytes]:
+    """Who sends, and the unpacked body; `cluster` when it is known already.
+
+    Raises NotAllowed, TooFast, TooLarge, WrongUse.
+    """
     parts = request.app.state.qnib
-    origin = Origin(cluster_of(request), request.client.host if request.client else "unknown", listener)
+    origin = Origin(cluster or cluster_of(request), request.client.host if request.client else "unknown", listener)
     length = request.headers.get("content-length", "")
     declared = int(length) if length.isdigit() else 0
     _check(declared, parts)
