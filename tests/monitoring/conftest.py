@@ -20,6 +20,7 @@ from qnib.clock import FrozenClock
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
 from qnib.model import EventRule, Metric
+from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.spool import Spool
 from qnib.monitoring.writer import Writer
@@ -57,6 +58,7 @@ class Plant:
     changes: list[tuple[Any, ...]] = field(default_factory=list)
     captured: list[Any] = field(default_factory=list)
     capture: Callable[[Any], None] | None = None
+    mirror: Mirror | None = None
     names: dict[str, str] = field(default_factory=dict)
     """What the inventory knows: hosts by their names and addresses."""
 
@@ -70,7 +72,7 @@ class Plant:
         writer = Writer(
             self.settings, self.clock, self.engine, spool, capture=self.capture or self.captured.append,
             on_change=changed, metrics=self.metrics, rules=self.rules,
-            resolve=lambda cluster, name: self.names.get(name),
+            mirror=self.mirror, resolve=lambda cluster, name: self.names.get(name),
         )  # fmt: skip
         writer.prepare()
         return writer
