@@ -51,7 +51,7 @@ KillWait=5
 CompleteWait=0
 # With an epilog every node reports the end of a job by a message of its own, and the last of them wakes the scheduler.
 # Without one some answer "already over" at once, which wakes nobody: the next job waits for the next full second.
-Epilog=/bin/true
+Epilog={epilog}
 {prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
@@ -98,6 +98,13 @@ Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
 """
 
 
+IMAGES = f"""\
+# A job that asks for an image (--comment=image:NAME) has a container on each node before its first task starts.
+Prolog={INSIDE}/qnib/terminal/inside/begin.sh
+PrologFlags=Alloc
+"""
+
+
 def slurm_conf(plan: Plan, rung: Rung, jobs_url: str = "") -> str:
     """The text of slurm.conf; `jobs_url` is where slurmctld pushes each job that ended, empty: nowhere."""
     per_job = rung.jobs_limited
@@ -115,7 +122,8 @@ def slurm_conf(plan: Plan, rung: Rung, jobs_url: str = "") -> str:
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
         jobcomp=f"JobCompType=jobcomp/elasticsearch\nJobCompLoc={jobs_url}" if jobs_url else "JobCompType=jobcomp/none",
-        prolog=PROLOG if rung is V2 else "",
+        prolog=IMAGES if plan.blueprint.images else PROLOG if rung is V2 else "",
+        epilog=f"{INSIDE}/qnib/terminal/inside/end.sh" if plan.blueprint.images else "/bin/true",
         partitions="\n".join(_partitions(plan)),
     )
 
