@@ -78,8 +78,8 @@ describe('marks', () => {
 
 describe('what was logged is text', () => {
   test.each([
-    ['\u001b[31mred\u001b[0m', '␛[31mred␛[0m'], ['a\u0000b\u0007\u007f', 'a␀b␇␡'], ['<img src=x onerror=alert(1)>', '<img src=x onerror=alert(1)>'],
-    ['user\u202egnp.exe', 'userU+202Egnp.exe'], ['tab\tand\nline', 'tab\tand\nline'], ['Ünïcödé 漢字', 'Ünïcödé 漢字'],
+    ['\u001b[31mred\u001b[0m', '\\x1b[31mred\\x1b[0m'], ['a\u0000b\u0007\u007f\u009b', 'a\\x00b\\x07\\x7f\\x9b'], ['<img src=x onerror=alert(1)>', '<img src=x onerror=alert(1)>'],
+    ['user\u202egnp.exe', 'user\\u202egnp.exe'], ['tab\tand\nline', 'tab\tand\nline'], ['Ünïcödé 漢字', 'Ünïcödé 漢字'],
   ])('%j', (said, seen) => expect(visible(said)).toBe(seen))
-  test('in one line', () => expect(visible('oops\n  trace\r\n end', true)).toBe('oops ⏎ trace␍ ⏎ end'))
+  test('in one line', () => expect(visible('oops\n  trace\r\n end', true)).toBe('oops ⏎ trace\\x0d ⏎ end'))
 })
