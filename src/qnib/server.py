@@ -37,6 +37,7 @@ from qnib.inventory.graph import open_graph
 from qnib.monitoring import events as event_store
 from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
+from qnib.monitoring.reclassify import Reclassify
 from qnib.monitoring.spool import Record, Spool
 from qnib.monitoring.targets import connect
 from qnib.monitoring.writer import Writer
@@ -64,6 +65,7 @@ class Parts:
     writer: Writer
     live: Live
     mirror: Mirror
+    reclassify: Reclassify
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
     async def refresh(self) -> list[str]:
@@ -189,9 +191,12 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
             settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve, mirror=mirror
         )
         receiver = Receiver(settings, clock, spool)
-        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror)
+        reclassify = Reclassify(clock, engine, writer.rulebook)
+        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror, reclassify)
+        reclassify.tidy()
         writer.start()
         cleanup.callback(writer.stop)
+        cleanup.callback(reclassify.stop)
         await spool.start()
         cleanup.push_async_callback(spool.stop)
         await receiver.open(LOOPBACK, settings.cluster)

@@ -170,6 +170,9 @@ class Settings(BaseSettings):
         " when any is set, others are refused",
     )
     mirror: MirrorSettings = Field(default_factory=MirrorSettings)
+    rules: Path | None = Field(
+        None, description="Folder of a site's own event rules, *.toml; default: rules in the directory of all state"
+    )
     terminal: Terminal = Field(default_factory=Terminal)
 
     @field_validator("senders")
@@ -202,6 +205,10 @@ class Settings(BaseSettings):
     @property
     def clusters(self) -> Path:
         return self.home / "clusters"
+
+    @property
+    def rules_folder(self) -> Path:
+        return self.rules or self.home / "rules"
 
     @property
     def run(self) -> Path:

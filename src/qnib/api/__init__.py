@@ -16,6 +16,7 @@ def create_app(parts: Any) -> FastAPI:
         admin,
         collect,
         differs,
+        events,
         fabric,
         graph,
         graphite,
@@ -34,7 +35,7 @@ def create_app(parts: Any) -> FastAPI:
     )
     app.state.qnib = parts
     for part in (
-        read, differs, graph, fabric, live, collect, load, load_logs, senders, admin, graphite, graphite_tags,
+        read, events, differs, graph, fabric, live, collect, load, load_logs, senders, admin, graphite, graphite_tags,
     ):  # fmt: skip
         app.include_router(part.router)
     ingest.include(app, root=False)
