@@ -79,7 +79,8 @@ def shell(settings: Settings, host: str, *, name: str | None = None, user: str =
 
 def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
     nodes = cluster.details["nodes"]
-    known = [*plan.services, *plan.beside, *(plan.places(nodes) if plan.dense else []), *node_names(nodes)]
+    places = plan.places(nodes) if plan.dense else []
+    known = [*plan.services, *plan.beside, *places, *node_names(nodes)]
     if host not in known:
         raise NotFound(
             f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,

@@ -176,13 +176,13 @@ class Blueprint(Part):
         return sum(group.count for group in self.nodes)
 
     @property
+    def dense(self) -> bool:
+        return self.fidelity == "dense"
+
+    @property
     def enforces(self) -> bool:
         """Whether SLURM holds users to accounts and QOS: only where the blueprint says which."""
         return bool(self.accounts or self.qos)
-
-    @property
-    def dense(self) -> bool:
-        return self.fidelity == "dense"
 
     @property
     def capacity(self) -> int:

@@ -11,8 +11,8 @@ from qnib.terminal.plan import check_count
 def alike(settings: Settings, nodes: int, *, dense: bool = False) -> Blueprint:
     """So many nodes, all as the settings say. Raises WrongUse for a number that is none."""
     told = settings.terminal
-    group = Nodes(count=check_count(nodes, dense=dense), cpus=told.node_cpus, memory=told.node_memory)
-    return Blueprint(nodes=[group], **({"fidelity": "dense"} if dense else {}))
+    one = Nodes(count=check_count(nodes, dense=dense), cpus=told.node_cpus, memory=told.node_memory)
+    return Blueprint(nodes=[one], **({"fidelity": "dense"} if dense else {}))
 
 
 def added(blueprint: Blueprint, *, demo: bool, **services: bool) -> Blueprint:

@@ -22,10 +22,10 @@ POOL = ipaddress.IPv4Network("10.213.0.0/16")
 
 _FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, and _FIXED
 _FIRST_GID = 2000
-_FIXED = {"controller": 2, "fabric": 3, "database": 5, "rest": 6, "login": 9}
 _FIRST_PORT = 7000  # of the nodes in a dense container
 PER_CONTAINER = 50
 """Nodes that share a container where a cluster is dense."""
+_FIXED = {"controller": 2, "fabric": 3, "database": 5, "rest": 6, "login": 9}
 _NODE = re.compile(r"compute(\d+)")
 _DENSE = re.compile(r"dense(\d+)")
 
@@ -126,10 +126,10 @@ class Plan:
 
     def address(self, host: str) -> str:
         """Fixed per name, so that a node that comes back is found where SLURM remembers it."""
-        if host in _FIXED:
-            return str(self.subnet[_FIXED[host]])
         if self.dense and (found := _DENSE.fullmatch(self.place(host))):
             return str(self.subnet[_FIRST_NODE + int(found[1])])
+        if host in _FIXED:
+            return str(self.subnet[_FIXED[host]])
         return str(self.subnet[_FIRST_NODE + self.number(host)])
 
     def number(self, host: str) -> int:
@@ -143,8 +143,8 @@ class Plan:
 
     def hosts(self) -> dict[str, str]:
         """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
-        beside = [*self.services[1:], *self.beside]
-        names = ["controller", "fabric", *beside, *node_names(self.capacity), *self.places(self.capacity)]
+        nodes = [*node_names(self.capacity), *self.places(self.capacity)]
+        names = ["controller", "fabric", *self.services[1:], *self.beside, *nodes]
         # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
         return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}  # noqa: S104 - a name
 

@@ -88,13 +88,18 @@ def locked(settings: Settings, name: str, patience: float = 0) -> Iterator[None]
         yield
 
 
-def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int) -> None:
+def jobs_url(settings: Settings, cluster: Cluster) -> str:
+    """Where slurmctld pushes finished jobs; users can read it, so its token is good for nothing else."""
+    return f"http://slurmctld:{cluster.jobs_token}@{cluster.gateway}:{settings.http.port}/slurm/_doc"
+
+
+def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int, jobs_url: str = "") -> None:
     """What the containers read: SLURM's configuration, the users, a new munge key, the fabric's wiring."""
     home = folder(settings, plan.name)
     # The server's record of the cluster lies beside it, where no container looks.
     etc = home / "etc"
     etc.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (etc / "slurm.conf").write_text(slurm_conf(plan, rung))
+    (etc / "slurm.conf").write_text(slurm_conf(plan, rung, jobs_url))
     (etc / "cgroup.conf").write_text(cgroup_conf(plan, rung))
     secret_file(etc / "munge.key", secrets.token_bytes(128))
     (etc / "passwd").write_text("".join(

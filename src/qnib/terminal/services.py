@@ -44,12 +44,12 @@ def folder(settings: Settings, name: str) -> Path:
     return record.folder(settings, name) / "services"
 
 
-def prepare(settings: Settings, plan: Plan, rung: Rung) -> dict[str, Any]:
+def prepare(settings: Settings, plan: Plan, rung: Rung, jobs_url: str = "") -> dict[str, Any]:
     """Make the files of the services asked for; what belongs into the cluster's record."""
     etc, told = record.folder(settings, plan.name) / "etc", plan.blueprint
     if told.services.accounting:
         folder(settings, plan.name).mkdir(exist_ok=True, mode=0o700)
-        (etc / "accounting.conf").write_text(slurm_conf(plan, rung, accounting=True))
+        (etc / "accounting.conf").write_text(slurm_conf(plan, rung, jobs_url, accounting=True))
         (etc / "slurmdbd.conf").write_text(slurmdbd_conf(plan))
         groups = {group.name: group.users for group in told.groups}
         kept = accounts.commands(plan.name, told.accounts or accounts.by_groups(groups), told.qos, groups)

@@ -58,7 +58,7 @@ Epilog={epilog}
 {prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
-JobCompType=jobcomp/none
+{jobcomp}
 {accounting}
 
 SlurmctldDebug=info
@@ -158,9 +158,12 @@ PreemptMode=REQUEUE
 PreemptExemptTime=00:00:00"""
 
 
-def slurm_conf(plan: Plan, rung: Rung, *, accounting: bool = False) -> str:
-    """`accounting`: as it is from the moment on in which slurmdbd knows accounts and users. slurmctld does not start
-    for the first time without slurmdbd, nor would it take a job of somebody without an account."""
+def slurm_conf(plan: Plan, rung: Rung, jobs_url: str = "", *, accounting: bool = False) -> str:
+    """The text of slurm.conf; `jobs_url` is where slurmctld pushes each job that ended, empty: nowhere.
+
+    `accounting`: as it is from the moment on in which slurmdbd knows accounts and users. slurmctld does not start for
+    the first time without slurmdbd, nor would it take a job of somebody without an account.
+    """
     per_job = rung.jobs_limited
     # A node that says nothing of memory per core gets half of it for all its cores: there is room for a newcomer.
     hosts = node_names(plan.blueprint.count)
@@ -175,6 +178,7 @@ def slurm_conf(plan: Plan, rung: Rung, *, accounting: bool = False) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
+        jobcomp=f"JobCompType=jobcomp/elasticsearch\nJobCompLoc={jobs_url}" if jobs_url else "JobCompType=jobcomp/none",
         prolog=_prolog(plan, rung),
         epilog=_epilog(plan, rung),
         spool="/var/spool/slurmd/%n" if plan.dense else "/var/spool/slurmd",

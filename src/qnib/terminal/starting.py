@@ -61,8 +61,8 @@ def up(
     included, nothing of the cluster is left behind.
     """
     blueprint = flags.added(
-        blueprint or flags.alike(settings, nodes, dense=dense),
-        demo=demo, login=with_login, accounting=accounting, rest=rest,
+        blueprint or flags.alike(settings, nodes, dense=dense), demo=demo, login=with_login, accounting=accounting,
+        rest=rest,
     )
     if blueprint.services.login:
         login.check_tools()
@@ -133,12 +133,14 @@ def _start(
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
             "package": str(package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))),
+            "jobs_from": plan.address("controller"),
         },
     )
-    record.write_files(settings, plan, rung, nodes)
+    jobs_url = record.jobs_url(settings, cluster)
+    record.write_files(settings, plan, rung, nodes, jobs_url)
     if blueprint.services.login:
         cluster.details["ssh_port"] = login.prepare(settings, plan)
-    cluster.details |= services.prepare(settings, plan, rung)
+    cluster.details |= services.prepare(settings, plan, rung, jobs_url)
     clusters.save(settings.clusters, cluster)
     for volume in [plan.home_volume, *([plan.database_volume] if blueprint.services.accounting else [])]:
         engine.create_volume(volume, record.labels(settings, name))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 _PACKAGES = (
     "slurmctld", "slurmd", "slurm-client", "munge",
+    "slurm-wlm-elasticsearch-plugin",  # pushes finished jobs to QNIB's own edge
     "openmpi-bin", "python3-mpi4py", "python3-numpy",
     "ibsim-utils", "opensm", "infiniband-diags",
     "tini", "iproute2", "procps", "less", "libfaketime",
