@@ -28,7 +28,7 @@ AGAIN = 30.0
 def host_name(plan: Plan) -> str:
     """What the machine is called in the inventory: its short name, unless a host of the cluster has the same."""
     name = os.uname().nodename.split(".")[0]
-    return f"{name}-machine" if name in {*plan.services, *node_names(plan.capacity)} else name
+    return f"{name}-machine" if name in {*plan.services, *plan.beside, *node_names(plan.capacity)} else name
 
 
 class Machine:

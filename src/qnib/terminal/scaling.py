@@ -54,7 +54,7 @@ def _grow(
 ) -> None:
     plan = record.plan_of(cluster)
     added = node_names(nodes)[before:]
-    if changed := neighbours.make_room(len(plan.services) + nodes):
+    if changed := neighbours.make_room(len(plan.services) + len(plan.beside) + nodes):
         say(changed)
     say(f"starting {len(added)} nodes")
     try:

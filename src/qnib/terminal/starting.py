@@ -124,7 +124,7 @@ def _start(
     rung = cgroups.DENSE if blueprint.dense else cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
     plan, nodes = _claim_network(settings, engine, name, blueprint), blueprint.count
-    if changed := neighbours.make_room(len(plan.services) + len(plan.places(nodes))):
+    if changed := neighbours.make_room(len([*plan.services, *plan.beside, *plan.places(nodes)])):
         say(changed)
     cluster = Cluster(
         name=name, gateway=plan.gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,

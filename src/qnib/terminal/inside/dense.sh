@@ -6,6 +6,7 @@ cp /etc/qnib/slurm.conf /etc/qnib/cgroup.conf /etc/slurm/
 add_users
 start_agent
 start_munge
+follow_accounting /etc/slurm/slurm.conf
 mkdir -p /run/slurm
 rm -f /etc/slurm/plugstack.conf
 for node in $QNIB_NODES; do
