@@ -297,7 +297,9 @@ def test_faults_end_by_themselves_when_their_time_is_over(engine: FakeEngine, se
     assert due(settings, NAME, cluster.created, clock.now()) == [fault]
 
 
-def test_one_fault_that_cannot_be_undone_does_not_keep_others(engine: FakeEngine, settings: Settings) -> None:
+def test_one_fault_that_cannot_be_undone_does_not_keep_others(
+    engine: FakeEngine, settings: Settings, request: pytest.FixtureRequest
+) -> None:
     clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
     terminal.up(settings, nodes=4, clock=clock)
     terminal.fault_inject(settings, "disk-full", "compute1", lasts=1, clock=clock)
@@ -305,6 +307,7 @@ def test_one_fault_that_cannot_be_undone_does_not_keep_others(engine: FakeEngine
     engine.answer = lambda name, command: (1, "gone") if name.endswith("compute1") else (0, "")
     clock.advance(2)
     attending = attendant.Attendant(settings, NAME, clock)
+    request.addfinalizer(attending.close)
     assert attending.beat()
     assert [bool(fault.cleared) for fault in terminal.fault_list(settings, NAME)] == [False, True]
     assert "compute1" in attending.told["trouble"]
@@ -342,11 +345,14 @@ def test_down_ends_what_stands_by_before_it_asks_for_the_lock(
     assert terminal.down(settings) == [NAME]
 
 
-def test_the_attendant_injects_and_clears_what_the_blueprint_says(engine: FakeEngine, settings: Settings) -> None:
+def test_the_attendant_injects_and_clears_what_the_blueprint_says(
+    engine: FakeEngine, settings: Settings, request: pytest.FixtureRequest
+) -> None:
     clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
     coming = Coming(after=60, kind="cable-out", target="SW1/3", lasts=30)
     terminal.up(settings, Blueprint(faults=[coming], fabric=Fabric(hosts=2)), clock=clock)
     attending = attendant.Attendant(settings, NAME, clock)
+    request.addfinalizer(attending.close)
     for seconds, there in ((30, []), (31, [False]), (29, [False]), (2, [True]), (120, [True])):
         clock.advance(seconds)
         assert attending.beat()
