@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.context.conftest import NOON, Site, at
 
 from qnib.errors import QnibError, TooMuch, WrongUse
 from qnib.model import Entity, Ref, Relation
+from tests.context.conftest import NOON, Site, at
 
 pytestmark = pytest.mark.engine
 HOUR = timedelta(hours=1)
@@ -175,7 +175,7 @@ def test_words_phrases_fields_and_what_they_are_not(site: Site) -> None:
     table = {
         "memory": [first, second], "MEMORY killed": [first], '"out of memory"': [first], "outof": [],
         "kill*": [first], "mem* -kill*": [second], "out OR session": [first, second, third],
-        "(out OR session) -order": [first, third], "kind:kernel.*": [first], "-kind:*": [],
+        "(out OR session) -order": [first, third], "kind:kernel.*": [first], "-kind:*": [second, third], "kind:*": [first], "user:*": [],
         "severity>=err": [first], "severity<err": [second, third], "severity:info,debug": [second, third],
         "severity>=error": [first], "severity>debug": [first, second],
         "app:sshd": [third], "app:ss*": [third], "app!=sshd": [first, second], "field.exit_code:9": [first],

@@ -20,7 +20,6 @@ def _client() -> Any:
 def register(app: typer.Typer) -> None:
     _jobs(app)
     _nodes(app)
-    _events(app)
 
     @app.command()
     def tour() -> None:
@@ -124,51 +123,6 @@ def _nodes(app: typer.Typer) -> None:
             print(f"  job {job['id']}  {job['name']}  {job['state']}  {entry['since']} until {entry['until'] or 'now'}")
         for finding in page["findings"]:
             print(f"{finding['severity']}: {finding['sentence']} {finding['advice']}")
-
-
-def _events(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Log events.")
-    app.add_typer(group, name="events")
-
-    @group.command("search")
-    def search(
-        text: Annotated[str, typer.Argument(help="Words of the message.")] = "",
-        host: Annotated[str, typer.Option(help="Node set: compute[0-3].")] = "",
-        job: Annotated[str, typer.Option(help="Job id or key.")] = "",
-        kind: Annotated[str, typer.Option(help="What happened: link.down, job.start …")] = "",
-        severity: Annotated[str, typer.Option(help="This severity or worse: warning, err …")] = "",
-        since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
-        until: Annotated[str, typer.Option(help="End.")] = "now",
-        limit: int = 100,
-        cluster: ClusterName = "",
-        as_json: Json = False,
-        as_csv: Csv = False,
-    ) -> None:
-        """Events that match, newest first."""
-        from typing import cast
-
-        rows = cast(
-            list[dict[str, Any]],
-            _client().get(
-                "/api/events",
-                cluster=cluster,
-                q=text,
-                host=host,
-                job=job,
-                kind=kind,
-                severity=severity,
-                until=until,
-                limit=limit,
-                **{"from": since},
-            )["events"],
-        )
-        show_rows(
-            rows,
-            ["time", "host", "app", "severity", "kind", "message"],
-            as_json=as_json,
-            as_csv=as_csv,
-            empty="No events.",
-        )
 
 
 def _tour() -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
 
-from qnib.context.joined import BY_JOB, Around, Joined
+from qnib.context.joined import Around, Joined
 from qnib.context.known import Sources, fold
 from qnib.errors import WrongUse
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
@@ -48,8 +48,8 @@ class Search:
         rows = self._rows(f"{more} ORDER BY time DESC, id DESC LIMIT {{limit:UInt32}}", {**params, "limit": limit})
         return self._shown(rows)
 
-    def count(self) -> int:
-        found: int = self._ask("SELECT count() AS n FROM {source} WHERE {where}")[0]["n"]
+    def count(self, *, more: str = "1", **params: Any) -> int:
+        found: int = self._ask(f"SELECT count() AS n FROM {{source}} WHERE {{where}} AND {more}", params)[0]["n"]
         return found
 
     def histogram(self, buckets: int) -> dict[str, Any]:
@@ -177,6 +177,3 @@ def as_csv(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
 def _plain(cell: str) -> str:
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
-
-def margin(at: datetime, minutes: float) -> tuple[datetime, datetime]:
-    return at - timedelta(minutes=minutes), at + timedelta(minutes=minutes)

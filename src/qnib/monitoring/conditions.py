@@ -54,7 +54,9 @@ class Conditions:
         return f"{{{name}:{kind}}}"
 
     def matches(self, column: str, values: tuple[str, ...]) -> str:
-        """Any of these values, exactly or with ``*`` for whatever may stand there."""
+        """Any of these values, exactly or with ``*`` for whatever may stand there; a lone ``*`` is any but none."""
+        if "*" in values:
+            return f"{column} != ''"
         plain = [value for value in values if "*" not in value]
         either = [f"{column} IN {self.value(plain, 'Array(String)')}"] if plain else []
         either += [f"{column} LIKE {self.value(like(value))}" for value in values if "*" in value]
