@@ -92,6 +92,11 @@ def test_on_a_shared_node_a_line_is_every_jobs_unless_it_names_its_own(site: Sit
     assert site.messages("job:2") == ["all of three", "only the second's", "of two"]
     assert site.messages("user:ann user:bob") == ["all of three"]
     assert site.messages("user:ann -user:bob") == ["only the first's"]
+    table = site.search("").table()
+    assert {row["message"]: row["users"] for row in table.to_pylist()} == {
+        "all of three": ["ann", "bob", "cid"], "only the second's": ["bob"], "only the first's": ["ann"],
+        "of two": ["bob", "cid"], "of one": ["cid"],
+    }  # fmt: skip
     facets = site.search("").facets(["user", "partition", "host"])
     assert {one["value"]: one["count"] for one in facets["user"]["values"]} == {"ann": 2, "bob": 3, "cid": 3}
     assert facets["partition"]["values"] == [{"value": "odd", "count": 5}]

@@ -15,6 +15,7 @@ const ROUTES: [RegExp, string, Screen['load']][] = [
   [/^\/nodes\/?$/, 'nodes', () => import('./screens/Nodes.svelte')],
   [/^\/node\/([^/]+)$/, 'node', () => import('./screens/Node.svelte')],
   [/^\/fabric\/?$/, 'fabric', () => import('./screens/Fabric.svelte')],
+  [/^\/events\/?$/, 'events', () => import('./screens/Events.svelte')],
   [/^\/graph\/?$/, 'graph', () => import('./screens/Graph.svelte')],
   [/^\/changes\/?$/, 'changes', () => import('./screens/Changes.svelte')],
   [/^\/style\/?$/, 'style', () => import('./screens/Style.svelte')],

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from qnib.context.known import Sources
 from qnib.errors import TooMuch
@@ -82,7 +83,41 @@ class Joined:
     def by_jobs(self) -> list[tuple[list[dict[str, Any]], int]]:
         """The events that match, counted by the jobs they belong to: those the line names, else all of its host then.
         What belongs to none is not counted."""
-        engine, value = self._sources.engine, Conditions(_never, prefix="j")
+        held, segments = self._runs()
+        source, params = self._placed([(BY_JOB, segments)])
+        rows = self._sources.engine.rows(
+            f"SELECT {BY_JOB}.marks AS place, count() AS n FROM {source} WHERE place > 0 GROUP BY place", params
+        )
+        tags = segments.rows()[2]
+        found = [([held[tag][1] for tag in tags[row["place"] - 1]], row["n"]) for row in rows]
+        return [(jobs, n) for jobs, n in found if jobs]
+
+    def table(self, columns: str) -> pa.Table:
+        """All events that match, by the million: these columns of them, and the lists `jobs` (keys), `users` and
+        `switches` as they were then, for a host may be shared."""
+        held, runs = self._runs()
+        plugged = whereabouts.plugged(self._sources.engine, self._sources.facts, self._cluster)
+        switches = sorted(plugged.on)
+        places = Segments(
+            one for place, switch in enumerate(switches) for since, until, host in plugged.on[switch]
+            for one in self._named(host, since, until, place)
+        )
+        source, params = self._placed([(BY_JOB, runs), (BY_HOST, places)], columns)
+        told = self._sources.engine.table(
+            f"SELECT e.* EXCEPT (micro, {BY_JOB}_key, {BY_HOST}_key), {BY_JOB}.marks AS run, {BY_HOST}.marks AS place"
+            f" FROM {source}", params,
+        )  # fmt: skip
+        keys, users = [key for key, _ in held], [str(job.get("user") or "") for _, job in held]
+        for name, column, segments, names in (
+            ("jobs", "run", runs, keys), ("users", "run", runs, users), ("switches", "place", places, switches),
+        ):
+            lists = pa.array([[], *([names[tag] for tag in own] for own in segments.rows()[2])], pa.list_(pa.string()))
+            told = told.append_column(name, lists.take(told[column].combine_chunks()))
+        return told.drop_columns(["run", "place"])
+
+    def _runs(self) -> tuple[list[tuple[str, dict[str, Any]]], Segments]:
+        """Every job that anything in the window may belong to, and when a host or a number meant which of them."""
+        engine = self._sources.engine
         told = whereabouts.allocations(engine, self._cluster, self._start, self._end)
         named = engine.rows(f"SELECT DISTINCT job FROM {self.source} WHERE {self.where}", self.params)
         numbered = whereabouts.jobs_numbered(engine, self._cluster, {row["job"] for row in named if row["job"]})
@@ -90,22 +125,21 @@ class Joined:
         number = {key: place for place, key in enumerate(keys)}
         own = [one for job, host, since, until in told for one in self._named(host, since, until, number[job])]
         own += [one for name, same in numbered.items() for one in _numbers(name, same, number)]
-        segments = Segments(own)
-        names, times, tags = segments.rows()
-        if not names:
-            return []
-        source = (
-            f"(SELECT {KEYS[BY_JOB]} AS own_key, toUnixTimestamp64Micro(time) AS micro FROM {self.source}"
-            f" WHERE {self.where}) AS e"
-        )
-        source += _asof(value, BY_JOB, names, times, list(range(1, len(names) + 1)), "e.own_key")
-        rows = engine.rows(
-            f"SELECT {BY_JOB}.marks AS place, count() AS n FROM {source} WHERE place > 0 GROUP BY place",
-            {**self.params, **value.params},
-        )
-        jobs = whereabouts.job_facts(engine, self._cluster, keys)
-        found = [([jobs.get(keys[tag], {}) for tag in tags[row["place"] - 1]], row["n"]) for row in rows]
-        return [(jobs, n) for jobs, n in found if jobs]
+        known = whereabouts.job_facts(engine, self._cluster, keys)
+        return [(key, known.get(key, {})) for key in keys], Segments(own)
+
+    def _placed(self, joins: Sequence[tuple[str, Segments]], columns: str = "") -> tuple[str, dict[str, Any]]:
+        """The events that match, each with the number of its segment in each of these, from 1, as ``<name>.marks``."""
+        own = Conditions(_never, prefix="j")
+        asked = ", ".join([
+            *([columns] if columns else []), *(f"{KEYS[by]} AS {by}_key" for by, _ in joins),
+            "toUnixTimestamp64Micro(time) AS micro",
+        ])  # fmt: skip
+        source = f"(SELECT {asked} FROM {self.source} WHERE {self.where}) AS e"
+        for by, segments in joins:
+            keys, times, _ = segments.rows()
+            source += _asof(own, by, keys, times, list(range(1, len(keys) + 1)), f"e.{by}_key")
+        return source, {**self.params, **own.params}
 
     # ── terms ─────────────────────────────────────────────────────────────────────────────────
 
@@ -281,7 +315,7 @@ def _job_patterns(values: Sequence[str]) -> tuple[str, ...]:
 
 
 class Around:
-    """Whose and where some events were: `of(row)` gives ``{host, switches, jobs}`` of one of the rows it was made of."""
+    """Whose and where some events were: `of(row)` gives ``{host, switches, jobs}`` of a row it was made of."""
 
     def __init__(self, sources: Sources, cluster: str, rows: Sequence[dict[str, Any]]) -> None:
         engine = sources.engine
