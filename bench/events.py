@@ -71,7 +71,12 @@ def fill(engine: Engine, count: int, span: timedelta) -> None:
             f" ['info', 'info', 'notice', 'warning', 'err'][p % 5 + 1], {message()}, '', 'other'"
             f" FROM (SELECT number + {first} AS i, cityHash64(i) AS h, intDiv(h, 1000003) % {len(TEMPLATES)} AS p"
             f" FROM numbers({min(CHUNK, count - first)}))"
+            # Blocks that fit, with their indexes, into the share of memory the server's engine has
+            " SETTINGS max_insert_threads = 1, max_threads = 1, min_insert_block_size_rows = 500000,"
+            " min_insert_block_size_bytes = 100000000"
         )
+    while engine.rows("SELECT count() AS n FROM system.merges WHERE table = 'events'")[0]["n"]:
+        time.sleep(0.5)
 
 
 def tell_jobs(facts: Facts, clock: FrozenClock, span: timedelta) -> int:
@@ -133,7 +138,6 @@ def searched(count: int) -> Iterator[dict[str, Any]]:
         parts = Parts(Path(home))
         began = time.monotonic()
         fill(parts.engine, count, span)
-        parts.engine.run("OPTIMIZE TABLE qnib.events FINAL")
         took = time.monotonic() - began
         size = parts.engine.rows("SELECT sum(bytes_on_disk) AS n, sum(secondary_indices_compressed_bytes) AS i"
                                  " FROM system.parts WHERE table = 'events' AND active")[0]  # fmt: skip

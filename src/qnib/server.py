@@ -21,7 +21,7 @@ from typing import Any
 import uvicorn
 
 from qnib import clusters
-from qnib.alerting import Watch
+from qnib.alerting import Disagreements, Watch
 from qnib.api import create_app
 from qnib.api.collect import edge_app
 from qnib.api.live import Live
@@ -191,9 +191,9 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
             # One cluster's address must not keep the others from being served; /api/health says what is missing.
             log.warning("%s", error)
 
-        watch = Watch(parts, live.publish)
-        watch.start()
-        cleanup.callback(watch.stop)
+        for watch in (Watch(parts, live.publish), Disagreements(parts, live.publish)):
+            watch.start()
+            cleanup.callback(watch.stop)
 
         server = uvicorn.Server(_config(create_app(parts)))
         serving = asyncio.create_task(_serve(server, listening))

@@ -235,3 +235,12 @@ def test_an_unfinished_contradiction_of_names_is_settled_by_what_was_told_later(
     site.line(at("12:30:00"), "n1", "late")
     assert around(site, "early")["host"] == "a"
     assert around(site, "late")["host"] == "b"
+
+
+def test_an_export_in_parts_tells_each_of_many_of_one_moment_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qnib.context.search._AT_ONCE", 7)
+    for n in range(40):
+        site.line(at("12:00:00") + timedelta(seconds=n // 20), "c1", f"line {n}")
+    told = [row["message"] for row in site.search("").rows_of_export(1000)]
+    assert sorted(told) == sorted(f"line {n}" for n in range(40))
+    assert len(list(site.search("").rows_of_export(33))) == 33

@@ -46,8 +46,7 @@ class Search:
 
     def events(self, limit: int, *, more: str = "1", **params: Any) -> list[dict[str, Any]]:
         """The newest, each as the UI's EventRow with `around`: ``{host, switches, jobs}`` as they were then."""
-        rows = self._rows(f"{more} ORDER BY time DESC, id DESC LIMIT {{limit:UInt32}}", {**params, "limit": limit})
-        return self._shown(rows)
+        return self._shown(self._newest(more, {**params, "limit": limit}))
 
     def count(self, *, more: str = "1", **params: Any) -> int:
         found: int = self._ask(f"SELECT count() AS n FROM {{source}} WHERE {{where}} AND {more}", params)[0]["n"]
@@ -105,23 +104,32 @@ class Search:
 
     def rows_of_export(self, limit: int) -> Iterator[dict[str, Any]]:
         """The newest `limit`, some thousands at a time, so that memory is bounded."""
-        left, before = limit, None
+        left, more = limit, "1"
+        params: dict[str, Any] = {}
         while left > 0:
-            more, params = "1", {"limit": min(left, _AT_ONCE)}
-            if before is not None:
-                more = "(time, id) < ({last_time:DateTime64(6, 'UTC')}, {last_id:UInt64})"
-                params |= {"last_time": before["time"], "last_id": before["id"]}
-            rows = self._rows(f"{more} ORDER BY time DESC, id DESC LIMIT {{limit:UInt32}}", params)
+            asked = min(left, _AT_ONCE)
+            rows = self._newest(more, {**params, "limit": asked})
             yield from self._shown(rows)
             left -= len(rows)
-            if len(rows) < params["limit"]:
+            if len(rows) < asked:
                 return
-            before = rows[-1]
+            # On from there: of the very last moment only what was not among them
+            last = rows[-1]["time"]
+            told = [row["id"] for row in rows if row["time"] == last]
+            told += params["told"] if params and params["last"] == last else []
+            more = "(time < {last:DateTime64(6, 'UTC')} OR (time = {last:DateTime64(6, 'UTC')}"
+            more += " AND id NOT IN {told:Array(UInt64)}))"
+            params = {"last": last, "told": told}
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
-    def _rows(self, rest: str, params: dict[str, Any]) -> list[dict[str, Any]]:
-        return self._ask(f"SELECT {EVENT_COLUMNS}, job FROM {{source}} WHERE {{where}} AND {rest}", params)
+    def _newest(self, more: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+        """By time alone the engine reads from the end and stops; a second key would have it read all that match."""
+        rows = self._ask(
+            f"SELECT {EVENT_COLUMNS}, job FROM {{source}} WHERE {{where}} AND {more} ORDER BY time DESC"
+            " LIMIT {limit:UInt32} SETTINGS query_plan_max_limit_for_lazy_materialization = 10000", params,
+        )  # fmt: skip
+        return sorted(rows, key=lambda row: (row["time"], row["id"]), reverse=True)
 
     def _ask(self, sql: str, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         told = sql.replace("{source}", self._joined.source).replace("{where}", self._joined.where)

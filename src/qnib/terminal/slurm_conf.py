@@ -51,7 +51,7 @@ KillWait=5
 CompleteWait=0
 # With an epilog every node reports the end of a job by a message of its own, and the last of them wakes the scheduler.
 # Without one some answer "already over" at once, which wakes nobody: the next job waits for the next full second.
-Epilog=/bin/true
+Epilog={inside}/qnib/terminal/inside/epilog.sh
 {prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
@@ -113,7 +113,7 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
-        prolog=PROLOG if rung is V2 else "",
+        prolog=PROLOG if rung is V2 else "", inside=INSIDE,
         partitions="\n".join(_partitions(plan)),
     )
 

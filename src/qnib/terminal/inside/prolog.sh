@@ -38,4 +38,6 @@ fi
 tree=${QNIB_CGROUPS:-/sys/fs/cgroup}
 job=$tree/qnib-$SLURM_CLUSTER_NAME/$SLURMD_NODENAME/in/system.slice/${SLURMD_NODENAME}_slurmstepd.scope/job_$SLURM_JOB_ID
 [ -d "$job" ] || mkdir "$job" || exit 1
-echo "$((cpus * 100000)) 100000" >"$job/cpu.max"
+echo "$((cpus * 100000)) 100000" >"$job/cpu.max" || exit 1
+# In the background: the job does not wait for what its log says.
+logger -t prolog "prolog of job $SLURM_JOB_ID done" &
