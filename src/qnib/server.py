@@ -29,6 +29,7 @@ from qnib.cli.client import running, start_ticks
 from qnib.clock import Clock, SystemClock
 from qnib.context.latest import values_of_entities
 from qnib.discovery import apply_capture
+from qnib.discovery.own import tell_settings
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
 from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
@@ -165,6 +166,8 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
     async with contextlib.AsyncExitStack() as cleanup:
         engine = open_engine(settings, clock)
         cleanup.callback(engine.close)
+        if told := tell_settings(engine, settings, clock.now()):
+            log.info("settings that changed since the last start: %s", "; ".join(told))
         facts = Facts(engine, clock)
         graph = open_graph(settings, facts, clock, lambda at: values_of_entities(engine, facts, at))
         cleanup.callback(graph.close)
