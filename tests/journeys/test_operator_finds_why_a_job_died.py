@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+
 from tests.conftest import World
 from tests.journeys.conftest import Open, axe, settled, visiting
 from tests.journeys.lab import HOSTILE, lab
