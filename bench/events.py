@@ -34,16 +34,27 @@ FIND, ENRICH = 0.2, 2.0
 HOSTS = 1000
 CHUNK = 5_000_000
 TEMPLATES = (
-    "session opened for user root by (uid={n})", "session closed for user u{k}", "connection from 10.{a}.{b}.{c} port {n}",
-    "pam_unix(sshd:session): session opened for user u{k}(uid={n})", "launch task StepId={n}.0 request from UID:{k} HOST:10.{a}.{b}.{c}",
-    "usb {a}-{b}: new high-speed device number {c}", "eth{a}: link is up at {k} Mbps", "EXT4-fs (sda{a}): mounted filesystem",
-    "CPU{a}: Package temperature above threshold, cpu clock throttled (total events = {n})", "nfs: server nas{a} not responding, still trying",
-    "mlx5_core 0000:{a}:00.0: temp_warn event", "audit: type=1400 pid={n} comm=gemm{k}", "systemd: Started Session {n} of user u{k}.",
-    "Lustre: fs{a}-OST{b}: Connection restored to {c} at {n}@o2ib", "slurmd: epilog for job {n} ran for {a} seconds",
-    "kernel: perf: interrupt took too long ({n} > {k}), lowering", "dhcpd: DHCPACK on 10.{a}.{b}.{c} to ib{k} via bond0",
-    "ntpd: kernel reports TIME_ERROR: {n}: Clock Unsynchronized", "Out of memory: Killed process {n} (gemm{k}) total-vm:{n}kB",
+    "session opened for user root by (uid={n})",
+    "session closed for user u{k}",
+    "connection from 10.{a}.{b}.{c} port {n}",
+    "pam_unix(sshd:session): session opened for user u{k}(uid={n})",
+    "launch task StepId={n}.0 request from UID:{k} HOST:10.{a}.{b}.{c}",
+    "usb {a}-{b}: new high-speed device number {c}",
+    "eth{a}: link is up at {k} Mbps",
+    "EXT4-fs (sda{a}): mounted filesystem",
+    "CPU{a}: Package temperature above threshold, cpu clock throttled (total events = {n})",
+    "nfs: server nas{a} not responding, still trying",
+    "mlx5_core 0000:{a}:00.0: temp_warn event",
+    "audit: type=1400 pid={n} comm=gemm{k}",
+    "systemd: Started Session {n} of user u{k}.",
+    "Lustre: fs{a}-OST{b}: Connection restored to {c} at {n}@o2ib",
+    "slurmd: epilog for job {n} ran for {a} seconds",
+    "kernel: perf: interrupt took too long ({n} > {k}), lowering",
+    "dhcpd: DHCPACK on 10.{a}.{b}.{c} to ib{k} via bond0",
+    "ntpd: kernel reports TIME_ERROR: {n}: Clock Unsynchronized",
+    "Out of memory: Killed process {n} (gemm{k}) total-vm:{n}kB",
     "iteration {n} residual 1e-{a} time {b}.{c} s",
-)  # fmt: skip
+)
 
 
 def message() -> str:
@@ -66,7 +77,8 @@ def fill(engine: Engine, count: int, span: timedelta) -> None:
         engine.run(
             "INSERT INTO qnib.events (cluster, id, time, received, sender, listener, host, app, facility, severity,"
             " message, kind, lane)"
-            f" SELECT 'bench', i + 1, fromUnixTimestamp64Micro(toInt64({start} + i * {step}), 'UTC') AS at, at, '', 'syslog/udp',"
+            f" SELECT 'bench', i + 1, fromUnixTimestamp64Micro(toInt64({start} + i * {step}), 'UTC') AS at, at, '',"
+            " 'syslog/udp',"
             f" concat('n', toString(h % {HOSTS})), ['sshd', 'kernel', 'slurmd', 'app'][p % 4 + 1], 'daemon',"
             f" ['info', 'info', 'notice', 'warning', 'err'][p % 5 + 1], {message()}, '', 'other'"
             f" FROM (SELECT number + {first} AS i, cityHash64(i) AS h, intDiv(h, 1000003) % {len(TEMPLATES)} AS p"
@@ -89,7 +101,8 @@ def tell_jobs(facts: Facts, clock: FrozenClock, span: timedelta) -> int:
         hour, place = number % hours, number // hours
         began = start + timedelta(hours=hour)
         key = f"{number}@{int(began.timestamp())}"
-        told = {"id": number, "name": f"job{number}", "user": f"u{number % 97}", "group": "g", "account": f"a{number % 7}",
+        told = {"id": number, "name": f"job{number}", "user": f"u{number % 97}", "group": "g",
+                "account": f"a{number % 7}",
                 "partition": "p", "nodes": ""}  # fmt: skip
         said.append(Entity("Job", key, told, since=began, until=began + timedelta(hours=1)))
         mine = [4 * place, 4 * place + 2] + [4 * ((place + k) % (HOSTS // 4)) + 1 + 2 * (k % 2) for k in range(4)]
@@ -97,7 +110,12 @@ def tell_jobs(facts: Facts, clock: FrozenClock, span: timedelta) -> int:
                           until=began + timedelta(hours=1)) for host in mine]  # fmt: skip
     clock.at = END
     facts.apply("bench", "slurm", END, Snapshot(said, ties, partial=True))
-    facts.apply("bench", "hosts", END, Snapshot([Entity("Host", f"n{n}", {"name": f"n{n}"}) for n in range(HOSTS)], partial=True))
+    facts.apply(
+        "bench",
+        "hosts",
+        END,
+        Snapshot([Entity("Host", f"n{n}", {"name": f"n{n}"}) for n in range(HOSTS)], partial=True),
+    )
     return len(ties)
 
 
@@ -141,13 +159,21 @@ def searched(count: int) -> Iterator[dict[str, Any]]:
         took = time.monotonic() - began
         size = parts.engine.rows("SELECT sum(bytes_on_disk) AS n, sum(secondary_indices_compressed_bytes) AS i"
                                  " FROM system.parts WHERE table = 'events' AND active")[0]  # fmt: skip
-        among = f"among {count / 1e6:g} million events ({size['n'] / count:.0f} octets each on disk, {size['i'] / count:.0f} of it index, made in {took:.0f} s)"
+        among = (
+            f"among {count / 1e6:g} million events ({size['n'] / count:.0f} octets each on disk,"
+            f" {size['i'] / count:.0f} of it index, made in {took:.0f} s)"
+        )
         for what, query in (
-            ("a rare word", "XidFallenOffTheBus"), ("a rare word of a number", "4711 job"),
-            ("a frequent word on one host", "session host:n77"), ("a frequent word", "session"),
-            ("a phrase", '"out of memory"'), ("two words without a third", "user -session root OR throttled"),
+            ("a rare word", "XidFallenOffTheBus"),
+            ("a rare word of a number", "4711 job"),
+            ("a frequent word on one host", "session host:n77"),
+            ("a frequent word", "session"),
+            ("a phrase", '"out of memory"'),
+            ("two words without a third", "user -session root OR throttled"),
         ):
-            yield row(f"newest 100 of {what}, {among}", median(lambda q=query: search(parts, q, span).events(100)), FIND)  # type: ignore[misc]
+            yield row(
+                f"newest 100 of {what}, {among}", median(lambda q=query: search(parts, q, span).events(100)), FIND
+            )  # type: ignore[misc]
             yield row(f"count of {what}", median(lambda q=query: search(parts, q, span).count()), FIND)  # type: ignore[misc]
         parts.engine.close()
 
@@ -163,7 +189,8 @@ def enriched(count: int) -> Iterator[dict[str, Any]]:
         if found.num_rows != count or not shared:
             raise SystemExit(f"{found.num_rows} events, {shared} of shared hosts: the join is wrong")
         seconds = median(lambda: search(parts, "", span).table(), 3)
-        yield row(f"{count / 1e6:g} million events read with jobs, users and switches of each; {allocations} allocations,"
+        yield row(f"{count / 1e6:g} million events read with jobs, users and switches of each; {allocations}"
+                  " allocations,"
                   f" {shared / count:.0%} of the lines from shared hosts", seconds, ENRICH * count / 1e6)  # fmt: skip
         yield row("how many events each user's jobs had, in the same day",
                   median(lambda: search(parts, "", span).facets(["user"]), 3), ENRICH * count / 1e6)  # fmt: skip

@@ -18,7 +18,7 @@ def found(world: World, q: str) -> list[dict[str, Any]]:
 
 def test_a_job_from_its_prolog_to_its_epilog(world: World) -> None:
     told = world.qnib("exec", "--name", world.name, "controller", "--", "sbatch", "--parsable", "-N2", "-J", "all-told",
-                      "--wrap", "srun hostname; logger -p user.err -t kernel-like bare line; sleep 1").stdout  # fmt: skip
+                      "--wrap", "srun hostname; logger -p user.err -t kernel-like bare; sleep 1").stdout  # fmt: skip
     job = told.strip().splitlines()[-1]
     ended = world.until("the end of the job", lambda: found(world, f"job:{job} kind:job.ended"), 60)[0]
     assert f"Job:{job}@" in " ".join(ended["entities"])
@@ -39,7 +39,9 @@ def test_a_job_from_its_prolog_to_its_epilog(world: World) -> None:
 
 
 def test_a_partition_and_a_file_of_settings_that_change(world: World) -> None:
-    world.qnib("exec", "--name", world.name, "controller", "--", "scontrol", "update", "PartitionName=odd", "MaxTime=77")
+    world.qnib(
+        "exec", "--name", world.name, "controller", "--", "scontrol", "update", "PartitionName=odd", "MaxTime=77"
+    )
     world.qnib("exec", "--name", world.name, "controller", "--", "sh", "-c", "echo '# a note' >> /etc/slurm/slurm.conf;"
                " sed -i 's/^KillWait=.*/KillWait=7/' /etc/slurm/slurm.conf; scontrol reconfigure")  # fmt: skip
     told = world.until("the file", lambda: found(world, "kind:config.changed KillWait"), 90)[0]

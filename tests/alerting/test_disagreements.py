@@ -59,7 +59,8 @@ def test_a_name_that_means_two_hosts_is_told_once_and_when_it_is_over(site: Site
         ("fact.contradiction", "warning", ["Host:compute3", "Host:compute4"])
     ]
     assert told[0]["message"] == (
-        "the name node-x means compute3 as hca of infiniband.topology@fabric, but compute4 as slurm of slurm.nodes@control"
+        "the name node-x means compute3 as hca of infiniband.topology@fabric,"
+        " but compute4 as slurm of slurm.nodes@control"
     )
     assert told[0]["hint"]
     assert len(looked(site, Disagreements(site))) == 1, "a new start does not tell it again"

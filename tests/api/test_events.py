@@ -49,8 +49,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             f"<3>1 {now - timedelta(minutes=20, seconds=-n):%Y-%m-%dT%H:%M:%SZ} compute{n % 4} kernel - - - "
             f"Out of memory: Killed process {n}" for n in range(LINES)
         ]  # fmt: skip
-        lines.append(f"<15>1 {now - timedelta(minutes=2):%Y-%m-%dT%H:%M:%SZ} compute1 sshd - - - "
-                     "session <img src=x onerror=alert(1)> =cmd|' /C calc'!A0 \x1b[31mred")
+        lines.append(
+            f"<15>1 {now - timedelta(minutes=2):%Y-%m-%dT%H:%M:%SZ} compute1 sshd - - - "
+            "session <img src=x onerror=alert(1)> =cmd|' /C calc'!A0 \x1b[31mred"
+        )
         send(world, *lines)
         world.until("all lines", lambda: search(world, "host:compute[0-3]")["total"] == LINES + 1, 20)
         yield world
@@ -69,7 +71,9 @@ def search(world: World, q: str, **params: Any) -> dict[str, Any]:
 
 
 def test_a_search_gives_events_counts_over_time_and_facets(served: World) -> None:
-    answer = search(served, '"out of memory" host:compute[0-3] severity>=err', histogram=60, facets="host,severity,user", limit=5)
+    answer = search(
+        served, '"out of memory" host:compute[0-3] severity>=err', histogram=60, facets="host,severity,user", limit=5
+    )
     assert answer["total"] == LINES
     assert len(answer["events"]) == 5
     assert sum(answer["histogram"]["critical"]) == LINES
@@ -87,12 +91,26 @@ def test_the_job_of_a_bare_kernel_line_is_found_by_host_and_time(served: World) 
     assert around["sentence"] == "Job PingPong of herbert (group docker, partition odd) on compute3"
 
 
-@pytest.mark.parametrize("path", [
-    "search?q=host:", "search?q=nofield:x", "search?q=severity:loud", "search?facets=shoe", "export?q=%28", "tail?q=%22",
-    "export?format=xml", "around?id=x", "around?id=99999999999999999999999", "tail?q=severity:loud", "search?q=time>=soon",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "search?q=host:",
+        "search?q=nofield:x",
+        "search?q=severity:loud",
+        "search?facets=shoe",
+        "export?q=%28",
+        "tail?q=%22",
+        "export?format=xml",
+        "around?id=x",
+        "around?id=99999999999999999999999",
+        "tail?q=severity:loud",
+        "search?q=time>=soon",
+    ],
+)
 def test_wrong_questions_get_one_shape_of_error(served: World, path: str) -> None:
-    answer = httpx.get(f"{served.url}/api/events/{path}", headers={"Authorization": f"Bearer {served.token}"}, timeout=10)
+    answer = httpx.get(
+        f"{served.url}/api/events/{path}", headers={"Authorization": f"Bearer {served.token}"}, timeout=10
+    )
     assert answer.status_code == 400, answer.text
     assert set(answer.json()) == {"what", "where", "try_next"}
 
@@ -103,7 +121,12 @@ def test_nobody_searches_without_the_token(served: World, path: str) -> None:
 
 
 def export(served: World, **params: Any) -> httpx.Response:
-    return httpx.get(f"{served.url}/api/events/export", params=params, headers={"Authorization": f"Bearer {served.token}"}, timeout=30)
+    return httpx.get(
+        f"{served.url}/api/events/export",
+        params=params,
+        headers={"Authorization": f"Bearer {served.token}"},
+        timeout=30,
+    )
 
 
 def test_an_export_is_bounded_and_says_what_it_leaves_out(served: World) -> None:
@@ -125,7 +148,7 @@ def test_csv_is_for_spreadsheets_that_calculate_nothing(served: World) -> None:
     assert {(row["jobs"], row["users"], row["host"]) for row in whole} == {("42", "herbert", "compute3")}
     send(served, f"<13>1 {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} sheet app - - - =1+1")
     served.until("the formula", lambda: search(served, "host:sheet")["total"], 15)
-    assert list(csv.DictReader(io.StringIO(export(served, q="host:sheet", format="csv").text)))[0]["message"] == "'=1+1"
+    assert next(csv.DictReader(io.StringIO(export(served, q="host:sheet", format="csv").text)))["message"] == "'=1+1"
 
 
 def test_the_command_line_says_the_same(served: World) -> None:
@@ -166,8 +189,13 @@ def test_a_tail_tells_what_matches_and_only_what_is_new(served: World) -> None:
 
         def one_more() -> bool:
             """Lines go on until the tail, which takes a moment to begin, has told one."""
-            send(served, *(f"<13>1 {datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} c1 {app} - - - {text} {next(number)}"
-                           for app, text in (("tailed", "wanted"), ("tailed", "dull"), ("other", "wanted"))))
+            send(
+                served,
+                *(
+                    f"<13>1 {datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} c1 {app} - - - {text} {next(number)}"
+                    for app, text in (("tailed", "wanted"), ("tailed", "dull"), ("other", "wanted"))
+                ),
+            )
             return len(seen) >= 3
 
         served.until("three lines", one_more, 30)

@@ -1,4 +1,4 @@
-"""Lines joined in time to whose they are: shared nodes, lines before the scheduler's word, other names, repeated ids."""
+"""Lines joined in time to whose they are: shared nodes, the scheduler's late word, other names, repeated ids."""
 
 from __future__ import annotations
 
@@ -35,12 +35,31 @@ def test_a_bare_kernel_line_is_its_hosts_jobs_users_and_switchs(site: Site) -> N
     told = around(site, "mlx5_core: link flaps")
     assert told["host"] == "compute3"
     assert told["switches"] == ["SW1"]
-    assert told["jobs"] == [{
-        "key": key, "id": 42, "name": "PingPong", "user": "herbert", "group": "docker", "account": "physics",
-        "partition": "odd", "nodes": "compute3",
-    }]
-    for query in ("job:42", f"job:{key}", "user:herbert", "user:her*", "partition:odd", "account:physics",
-                  "group:docker", "switch:SW1", "switch:SW[1-2]", "user:ann,herbert", "user:herbert flaps"):
+    assert told["jobs"] == [
+        {
+            "key": key,
+            "id": 42,
+            "name": "PingPong",
+            "user": "herbert",
+            "group": "docker",
+            "account": "physics",
+            "partition": "odd",
+            "nodes": "compute3",
+        }
+    ]
+    for query in (
+        "job:42",
+        f"job:{key}",
+        "user:herbert",
+        "user:her*",
+        "partition:odd",
+        "account:physics",
+        "group:docker",
+        "switch:SW1",
+        "switch:SW[1-2]",
+        "user:ann,herbert",
+        "user:herbert flaps",
+    ):
         assert site.messages(query) == ["mlx5_core: link flaps"], query
     for query in ("job:43", "user:ann", "switch:SW2", "-user:herbert flaps", "user:herbert -job:42"):
         assert site.messages(query) == [], query
@@ -61,9 +80,13 @@ def test_a_line_that_came_before_the_schedulers_word_is_joined_all_the_same(site
 @pytest.mark.parametrize(
     ("when", "whose"),
     [
-        ("11:59:59.999999", []), ("12:00:00", [1]), ("12:09:59.999999", [1]),
+        ("11:59:59.999999", []),
+        ("12:00:00", [1]),
+        ("12:09:59.999999", [1]),
         ("12:10:00.5", [1, 2]),  # SLURM tells whole seconds: in this one either may have spoken
-        ("12:10:01", [2]), ("12:20:00.999999", [2]), ("12:20:01", []),
+        ("12:10:01", [2]),
+        ("12:20:00.999999", [2]),
+        ("12:20:01", []),
     ],
 )
 def test_where_one_job_ends_and_the_next_begins(site: Site, when: str, whose: list[int]) -> None:
@@ -172,15 +195,22 @@ def test_job_lines_nobody_told_of_are_found_by_their_number(site: Site) -> None:
 
 
 def test_words_phrases_fields_and_what_they_are_not(site: Site) -> None:
-    site.line(at("12:00:00"), "c1", "Out of memory: Killed process 4711 (gemm)", kind="kernel.oom",
-              fields={"exit_code": "9", "unit": "it/s"}, rules=["oom_kill"])
+    site.line(
+        at("12:00:00"),
+        "c1",
+        "Out of memory: Killed process 4711 (gemm)",
+        kind="kernel.oom",
+        fields={"exit_code": "9", "unit": "it/s"},
+        rules=["oom_kill"],
+    )
     site.line(at("12:00:01"), "c2", "memory is out of order", app="gemm", severity="info", pid="77")
     site.line(at("12:00:02"), "c3", "pam_unix: session opened", app="sshd", severity="debug", lane="other")
     first, second, third = site.messages("")
     table = {
         "memory": [first, second], "MEMORY killed": [first], '"out of memory"': [first], "outof": [],
         "kill*": [first], "mem* -kill*": [second], "out OR session": [first, second, third],
-        "(out OR session) -order": [first, third], "kind:kernel.*": [first], "-kind:*": [second, third], "kind:*": [first], "user:*": [],
+        "(out OR session) -order": [first, third], "kind:kernel.*": [first], "-kind:*": [second, third],
+        "kind:*": [first], "user:*": [],
         "severity>=err": [first], "severity<err": [second, third], "severity:info,debug": [second, third],
         "severity>=error": [first], "severity>debug": [first, second],
         "app:sshd": [third], "app:ss*": [third], "app!=sshd": [first, second], "field.exit_code:9": [first],
@@ -196,9 +226,25 @@ def test_words_phrases_fields_and_what_they_are_not(site: Site) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "'; DROP TABLE qnib.events; --", '"\'); SELECT 1 --"', "host:x' app:y\\", "a\x00b", "kind:%_%", "app:'OR'1'='1'",
-        "field.x':y", "{limit:UInt32}", "message:*{q0:String}*", "user:'\"}\\", "\ud800", "🦀 crab", "x" * 1900,
-        "host:n[0-19999]", "switch:*", "job:*", "entity:*:*", "message:*\\*", "a" + " b" * 900,
+        "'; DROP TABLE qnib.events; --",
+        '"\'); SELECT 1 --"',
+        "host:x' app:y\\",
+        "a\x00b",
+        "kind:%_%",
+        "app:'OR'1'='1'",
+        "field.x':y",
+        "{limit:UInt32}",
+        "message:*{q0:String}*",
+        "user:'\"}\\",
+        "\ud800",
+        "🦀 crab",
+        "x" * 1900,
+        "host:n[0-19999]",
+        "switch:*",
+        "job:*",
+        "entity:*:*",
+        "message:*\\*",
+        "a" + " b" * 900,
     ],
 )
 def test_hostile_queries_are_answered_or_refused_and_nothing_else(site: Site, text: str) -> None:
@@ -214,7 +260,9 @@ def test_hostile_queries_are_answered_or_refused_and_nothing_else(site: Site, te
 
 def test_histogram_facets_and_export_count_the_same_events(site: Site) -> None:
     for n in range(60):
-        site.line(at("12:00:00") + timedelta(minutes=n), f"c{n % 4}", f"line {n}", severity=["err", "warning", "info"][n % 3])
+        site.line(
+            at("12:00:00") + timedelta(minutes=n), f"c{n % 4}", f"line {n}", severity=["err", "warning", "info"][n % 3]
+        )
     search = site.search("line", start=at("12:00:00"), end=at("13:00:00"))
     told = search.histogram(6)
     assert told["count"] == [10] * 6
@@ -229,8 +277,11 @@ def test_histogram_facets_and_export_count_the_same_events(site: Site) -> None:
 def test_an_unfinished_contradiction_of_names_is_settled_by_what_was_told_later(site: Site) -> None:
     site.hosts(NOON - HOUR, "a", "b")
     site.alias(NOON - HOUR, "hca:n1", "a")
-    site.tell(at("12:00:00"), Entity("Alias", "slurm:n1", {"name": "n1"}),
-              Relation("ALIAS_OF", Ref("Alias", "slurm:n1"), Ref("Host", "b"), since=at("12:00:00")))
+    site.tell(
+        at("12:00:00"),
+        Entity("Alias", "slurm:n1", {"name": "n1"}),
+        Relation("ALIAS_OF", Ref("Alias", "slurm:n1"), Ref("Host", "b"), since=at("12:00:00")),
+    )
     site.line(at("11:30:00"), "n1", "early")
     site.line(at("12:30:00"), "n1", "late")
     assert around(site, "early")["host"] == "a"

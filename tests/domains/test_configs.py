@@ -27,7 +27,9 @@ class Nothing:
 
 
 def test_slurm_conf_is_read_with_its_odd_corners() -> None:
-    told = equals("A=1\n# x\n\nB = two words # why\nC=1,\\\n2\nNodeName=n[1-2] CPUs=2\nNodeName=m CPUs=1\nA=3\nInclude x.conf\n")
+    told = equals(
+        "A=1\n# x\n\nB = two words # why\nC=1,\\\n2\nNodeName=n[1-2] CPUs=2\nNodeName=m CPUs=1\nA=3\nInclude x.conf\n"
+    )
     assert told == {"A": "3", "B": "two words", "C": "1, 2", "NodeName=n[1-2]": "CPUs=2", "NodeName=m": "CPUs=1",
                     "Include x.conf": ""}  # fmt: skip
     with pytest.raises(ValueError, match="neither a setting"):
@@ -40,7 +42,9 @@ def test_opensm_conf_is_read() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["AccountingStoragePass", "JobCompPass", "m_key", "sm_key", "password", "api_token", "secret"])
+@pytest.mark.parametrize(
+    "name", ["AccountingStoragePass", "JobCompPass", "m_key", "sm_key", "password", "api_token", "secret"]
+)
 def test_secrets_are_not_told(name: str) -> None:
     assert secret(name)
     one = snapshot("k", "f", "h", {name: "hunter2"}).entities[0]
@@ -52,16 +56,21 @@ def test_what_changed_is_told_in_words() -> None:
         {"Debug": "info", "Prolog": "/a", "Same": "1"}, {"Debug": "debug", "Epilog": "/b", "Same": "1"}))  # fmt: skip
     (told,) = events([Change("changed", after, before)], Nothing(), NOON)  # type: ignore[arg-type]
     assert told.kind == "config.changed"
-    assert told.message == "slurm.conf of control changed: Debug info → debug, Epilog /b is new, Prolog is gone (was /a)"
+    assert (
+        told.message == "slurm.conf of control changed: Debug info → debug, Epilog /b is new, Prolog is gone (was /a)"
+    )
     assert [str(ref) for ref in told.entities] == ["Config:control/slurm.conf", "Host:control"]
     assert events([Change("changed", after, after)], Nothing(), NOON) == []  # type: ignore[arg-type]
     assert differences({"a": "1"}, {"a": "1"}) == []
 
 
 def test_a_partition_that_changed_came_or_went() -> None:
-    before, after = (Entity("Partition", "odd", {"limit": limit, "state": "UP", "nodes": "n1"}) for limit in (3600, None))
+    before, after = (
+        Entity("Partition", "odd", {"limit": limit, "state": "UP", "nodes": "n1"}) for limit in (3600, None)
+    )
     told = partition_events(
-        [Change("changed", after, before), Change("began", before), Change("ended", before), Change("changed", after, after)],
+        [Change("changed", after, before), Change("began", before), Change("ended", before),
+         Change("changed", after, after)],
         Nothing(), NOON,  # type: ignore[arg-type]
     )  # fmt: skip
     assert [event.message for event in told] == [
@@ -71,17 +80,26 @@ def test_a_partition_that_changed_came_or_went() -> None:
 
 def test_jobs_that_began_ended_and_failed() -> None:
     waiting = Entity("Job", "1@0", {"id": 1, "name": "a", "user": "ann", "state": "PENDING", "start": None})
-    told = {"id": 1, "name": "a", "user": "ann", "partition": "odd", "nodes": "n[1-2]", "start": "2026-11-20T11:00:00+00:00"}
+    told = {
+        "id": 1,
+        "name": "a",
+        "user": "ann",
+        "partition": "odd",
+        "nodes": "n[1-2]",
+        "start": "2026-11-20T11:00:00+00:00",
+    }
     runs = Entity("Job", "1@0", {**told, "state": "RUNNING"})
     over = Entity("Job", "1@0", {**told, "state": "COMPLETED"}, until=NOON)
     failed = Entity("Job", "2@0", {**told, "id": 2, "state": "FAILED", "exit_code": 3}, until=NOON)
     found = job_events(
-        [Change("changed", runs, waiting), Change("changed", runs, runs), Change("ended", over, runs), Change("ended", failed)],
+        [Change("changed", runs, waiting), Change("changed", runs, runs), Change("ended", over, runs),
+         Change("ended", failed)],
         Nothing(), NOON,  # type: ignore[arg-type]
     )  # fmt: skip
     assert [(event.kind, event.message) for event in found] == [
         ("job.began", "job 1 (a) of ann began on n[1-2]"), ("job.ended", "job 1 (a) of ann ended well on n[1-2]"),
-        ("job.began", "job 2 (a) of ann began on n[1-2]"), ("job.failed", "job 2 (a) of ann failed with exit code 3 on n[1-2]"),
+        ("job.began", "job 2 (a) of ann began on n[1-2]"),
+        ("job.failed", "job 2 (a) of ann failed with exit code 3 on n[1-2]"),
     ]  # fmt: skip
     assert found[0].time == NOON - timedelta(hours=1)
     assert [str(ref) for ref in found[0].entities] == ["Job:1@0", "User:ann", "Partition:odd"]

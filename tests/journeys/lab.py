@@ -1,7 +1,7 @@
 """A small cluster that has happened: told to a server of its own by the ways a real one uses, without containers.
 
-Four hosts on two leaf switches; herbert's PingPong dies on compute3 while a cable of its switch is pulled and its kernel
-complains in a bare line; ann's job beside it goes on.
+Four hosts on two leaf switches; herbert's PingPong dies on compute3 while its switch's cables are pulled and its
+kernel complains in a bare line; ann's job beside it goes on.
 """
 
 from __future__ import annotations
@@ -46,8 +46,12 @@ def _tell(world: World, now: datetime) -> None:
     _numbers(world, now)
     lines = _chatter(now)
     lines += [
-        _line(died - timedelta(seconds=20), 3, "compute3", "kernel", "mlx5_core 0000:3b:00.0: Port 1 link down, waiting"),
-        _line(died - timedelta(seconds=6), 3, "compute3", "slurmd", "error: Node communication failure for StepId=42.0"),
+        _line(
+            died - timedelta(seconds=20), 3, "compute3", "kernel", "mlx5_core 0000:3b:00.0: Port 1 link down, waiting"
+        ),
+        _line(
+            died - timedelta(seconds=6), 3, "compute3", "slurmd", "error: Node communication failure for StepId=42.0"
+        ),
         _line(died - timedelta(seconds=4), 6, "compute2", "slurmstepd", "PMIX ERROR: peer compute3 lost"),
         _line(died, 6, "control", "slurmctld", "_job_complete: JobId=42 WEXITSTATUS 1"),
         _line(died + timedelta(seconds=1), 6, "control", "slurmctld", "_job_complete: JobId=42 done"),
@@ -63,12 +67,12 @@ def _tell(world: World, now: datetime) -> None:
 
 def _without(text: str, *_: object) -> str:
     """The fabric after somebody pulled the cables between SW2 and the spines."""
-    down = "==(                Down/ Polling)==>             [  ] \"\" ( )"
+    down = '==(                Down/ Polling)==>             [  ] "" ( )'
     kept = []
     for line in text.splitlines():
         pulled = ('"SPINE1"' in line or '"SPINE2"' in line) and line.lstrip().startswith("4 ")
         pulled = pulled or ('"SW2"' in line and line.lstrip().startswith(("5 ", "7 ")))
-        kept.append(f"{line[:line.index('==(')]}{down}" if pulled else line)
+        kept.append(f"{line[: line.index('==(')]}{down}" if pulled else line)
     return "\n".join(kept) + "\n"
 
 
@@ -111,7 +115,15 @@ def _chatter(now: datetime) -> list[str]:
         at, host = now - timedelta(seconds=9 * n), f"compute{n % 4}"
         text = ("session opened for user root", "systemd: Started Session 12", "usb 1-1: reset high-speed USB device",
                 "CPU0: Package temperature above threshold")[n % 4 if n % 9 else 3]  # fmt: skip
-        found.append(_line(at, 4 if text.startswith("CPU0") else 6, host, "kernel" if "usb" in text or "CPU" in text else "sshd", text))
+        found.append(
+            _line(
+                at,
+                4 if text.startswith("CPU0") else 6,
+                host,
+                "kernel" if "usb" in text or "CPU" in text else "sshd",
+                text,
+            )
+        )
     return found
 
 

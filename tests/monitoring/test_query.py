@@ -35,8 +35,9 @@ def test_what_a_query_means(text: str, meaning: str) -> None:
         ("host:a,", 8, "missing after the comma"), ("a (b", 3, "never closed"), ("a)", 2, "without an opening one"),
         ("http://x", 1, "no field 'http'"), ("-", 1, "nothing follows"), ("a -", 3, "nothing follows"),
         ("app>=3", 4, "cannot be compared"), ("AND a", 1, "anything before"), ("a OR", 5, "term is missing"),
-        ("OR", 1, "term is missing"), ("host:c[0-7", 7, "bracket is never closed"), ("host:c0-7]", 10, "closing bracket"),
-        ("---", 3, "nothing follows"), ("a ::", 3, "neither letters nor digits"), ("time>=1,2", 5, "single value|one value"),
+        ("OR", 1, "term is missing"), ("host:c[0-7", 7, "bracket is never closed"),
+        ("host:c0-7]", 10, "closing bracket"), ("---", 3, "nothing follows"),
+        ("a ::", 3, "neither letters nor digits"), ("time>=1,2", 5, "single value|one value"),
         ("(" * 60 + "a" + ")" * 60, 41, "too many"), ("()", 2, "term is missing"), ('""', 1, "without letters"),
     ],
 )  # fmt: skip
@@ -66,7 +67,10 @@ def test_tokens_are_runs_of_letters_and_digits() -> None:
 
 def test_any_text_is_a_query_or_a_clear_error() -> None:
     chosen = random.Random(7)
-    pieces = ["a", "host:", '"', "(", ")", "-", " ", "OR", "AND", "NOT", "[", "]", ",", "*", ">=", "field.x", "\\", "|", "\n", "é", ":", "severity", "7"]
+    pieces = [
+        "a", "host:", '"', "(", ")", "-", " ", "OR", "AND", "NOT", "[", "]", ",", "*", ">=", "field.x", "\\", "|", "\n",
+        "é", ":", "severity", "7",
+    ]  # fmt: skip
     for _ in range(5000):
         text = "".join(chosen.choice(pieces) for _ in range(chosen.randint(1, 14)))
         try:

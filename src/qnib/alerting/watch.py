@@ -110,8 +110,9 @@ class Watch:
         """Findings that an earlier run of the server told of and did not call over."""
         rows = self._sources.engine.rows(
             f"SELECT fields['finding'] AS name, fields['about'] AS about, argMax(kind, time) AS last"
-            f" FROM {DATABASE}.events WHERE cluster = {{cluster:String}} AND app = 'qnib' AND kind LIKE {{kinds:String}}"
-            " AND time >= {since:DateTime64(6, 'UTC')} GROUP BY name, about HAVING last != {over:String}",
+            f" FROM {DATABASE}.events WHERE cluster = {{cluster:String}} AND app = 'qnib'"
+            " AND kind LIKE {kinds:String} AND time >= {since:DateTime64(6, 'UTC')}"
+            " GROUP BY name, about HAVING last != {over:String}",
             {
                 "cluster": cluster, "since": self._sources.clock.now() - BEFORE, "kinds": self.kinds, "over": self.over,
             },

@@ -1,4 +1,4 @@
-"""Log events on the command line: search them, follow them, look around one. The language is that of the UI's search."""
+"""Log events on the command line: search them, follow them, look around one; in the language of the UI's search."""
 
 from __future__ import annotations
 

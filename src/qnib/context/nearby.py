@@ -1,4 +1,4 @@
-"""What else happened around an event: near it in time, and near it in the graph. With one sentence that says whose it is.
+"""What else happened around an event, near it in time and near it in the graph; and in one sentence whose it is.
 
 Near are its host, the other hosts of its jobs, the switches the host hung on with what hangs there, and the switches
 one hop further; all as they were at the moment of the event.
@@ -34,7 +34,7 @@ _WHERE = (
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A switch with trouble near the event. `ports`: of which it was told; `whole`: of the switch itself, or of many."""
+    """A switch with trouble near the event. `ports`: of which it was told; `whole`: of itself, or of several ports."""
 
     switch: str
     ports: tuple[str, ...]

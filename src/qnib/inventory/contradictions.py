@@ -65,7 +65,9 @@ def allocation_contradictions(engine: Engine, facts: Facts, cluster: str) -> lis
         number, host = str(row["job"]), facts.resolve(cluster, row["host"]) or row["host"]
         if host in where[number] or not lately:
             continue
-        told = f"is on {', '.join(sorted(where[number], key=natural)[:8])}" if where[number] else "has ended, or never was"
+        told = "has ended, or never was"
+        if where[number]:
+            told = f"is on {', '.join(sorted(where[number], key=natural)[:8])}"
         job = Ref("Job", keys.get(number, number))
         found.append(Contradiction(
             "allocation", (job, Ref("Host", host)),
@@ -114,7 +116,7 @@ def _owners(facts: Facts, cluster: str) -> Iterator[Contradiction]:
     for adapter, owners in _several(_ties(facts, cluster, "BELONGS_TO")):
         yield Contradiction(
             "owner", (adapter, *owners), f"the adapter {adapter.key} belongs to {_and(owners)}",
-            "Its NodeDescription and what a host says of itself differ: set the description anew, or find who is wrong.",
+            "Its NodeDescription and what a host says of itself differ: set the description, or find who is wrong.",
         )
 
 
@@ -135,7 +137,7 @@ def _ports(facts: Facts, cluster: str) -> Iterator[Contradiction]:
                     at[port].append(fact)
     for port, links in at.items():
         others = {
-            end for fact in links for end in (str(fact.properties.get("a")), str(fact.properties.get("b"))) if end != port
+            end for fact in links for end in (str(fact.properties.get(name)) for name in ("a", "b")) if end != port
         }
         if len(others) > 1:
             refs = [Ref("PORT", one) for one in sorted(others, key=natural)]
@@ -152,7 +154,7 @@ def _cables(facts: Facts, cluster: str) -> Iterator[Contradiction]:
     for connection, cable, fact in _ties(facts, cluster, "USES"):
         if connection.key in ends:
             used[cable.key].append(fact)
-    for cable, ties in used.items():
+    for name, ties in used.items():
         links = [ends[tie.source.key] for tie in ties if tie.source]
         devices = [
             {str(link.properties.get(end) or "").rpartition("/")[0] for end in ("a", "b")} for link in links
@@ -160,8 +162,8 @@ def _cables(facts: Facts, cluster: str) -> Iterator[Contradiction]:
         if len(links) > 1 and not set.intersection(*devices):  # a splitter has one end in common
             refs = [link.ref for link in sorted(links, key=lambda link: natural(link.key))]
             yield Contradiction(
-                "cable", (Ref("CABLE", cable), *refs),
-                f"cable {cable} is told of in {len(links)} places at once: {_and(refs)}{_by(ties)}",
+                "cable", (Ref("CABLE", name), *refs),
+                f"cable {name} is told of in {len(links)} places at once: {_and(refs)}{_by(ties)}",
                 "Two cables with one serial, or a list of cables that is out of date.",
             )  # fmt: skip
 

@@ -100,8 +100,9 @@ def allocations(
 def job_facts(engine: Engine, cluster: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What is known last of these jobs, by key."""
     rows = engine.rows(
-        "SELECT key, argMax(properties, (valid_from, recorded)) AS told FROM qnib.facts WHERE cluster = {cluster:String}"
-        " AND form = 'entity' AND kind = 'Job' AND key IN {keys:Array(String)} GROUP BY key",
+        "SELECT key, argMax(properties, (valid_from, recorded)) AS told FROM qnib.facts"
+        " WHERE cluster = {cluster:String} AND form = 'entity' AND kind = 'Job' AND key IN {keys:Array(String)}"
+        " GROUP BY key",
         {"cluster": cluster, "keys": sorted(set(keys))},
     )
     return {row["key"]: orjson.loads(row["told"]) for row in rows}

@@ -12,7 +12,8 @@ from qnib.monitoring.query import EXTRACTED, All, Any_, Node, Not, Phrase, Term,
 from qnib.monitoring.syslog import SEVERITIES
 
 _SEVERITY_NAMES = {
-    "emergency": "emerg", "panic": "emerg", "critical": "crit", "error": "err", "warn": "warning", "information": "info",
+    "emergency": "emerg", "panic": "emerg", "critical": "crit", "error": "err", "warn": "warning",
+    "information": "info",
     **{str(number): name for number, name in enumerate(SEVERITIES)},
 }  # fmt: skip
 Related = Callable[[Term], str]

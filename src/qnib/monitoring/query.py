@@ -60,7 +60,9 @@ FIELDS = (
     Field("id", "one event", "id:1234", "number", "id"),
 )
 _BY_NAME = {one.name: one for one in FIELDS}
-_OTHER_NAMES = {"level": "severity", "sev": "severity", "program": "app", "service": "app", "node": "host", "msg": "message"}
+_OTHER_NAMES = {
+    "level": "severity", "sev": "severity", "program": "app", "service": "app", "node": "host", "msg": "message",
+}  # fmt: skip
 EXTRACTED = _BY_NAME["field.NAME"]
 
 Op = Literal[":", ">=", "<=", ">", "<"]

@@ -182,7 +182,9 @@ _NODE_CHANGES = (
     r"dynamic (norm )?node", r"[Dd]eleted? node",
 )
 
-_RECONFIGURED = (r"Processing Reconfiguration Request", r"_slurm_rpc_reconfigure_controller", r"_slurm_rpc_update_partition")
+_RECONFIGURED = (
+    r"Processing Reconfiguration Request", r"_slurm_rpc_reconfigure_controller", r"_slurm_rpc_update_partition",
+)
 SLURM_CONF = "/etc/slurm/slurm.conf"
 
 CAPTURES = (
