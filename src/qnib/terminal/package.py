@@ -24,12 +24,15 @@ INSIDE = "/usr/lib/qnib"
 _LEFT_OUT = ("__pycache__", "static", "samples")
 
 
-def ensure(settings: Settings, engine: str, image: str) -> Path:
-    """The folder to mount at INSIDE, made if it is not there yet. Raises Unavailable when it cannot be compiled."""
+def ensure(settings: Settings, engine: str, image: str, *, toolbox: bool = False) -> Path:
+    """The folder to mount at INSIDE, made if it is not there yet. Raises Unavailable when it cannot be compiled.
+
+    With a `toolbox` it holds a Python that runs in any image (inside/toolbox.py).
+    """
     source = Path(qnib.__file__).parent
     found = [path for path in source.rglob("*") if path.is_file()]
     files = sorted(path for path in found if not set(_LEFT_OUT) & set(path.relative_to(source).parts))
-    told = hashlib.sha256(image.encode())
+    told = hashlib.sha256(f"{image}{' toolbox' if toolbox else ''}".encode())
     for file in files:
         told.update(str(file.relative_to(source)).encode() + b"\0" + file.read_bytes())
     target = settings.home / "packages" / told.hexdigest()[:16]
@@ -45,7 +48,7 @@ def ensure(settings: Settings, engine: str, image: str) -> Path:
         for path in [part, *part.rglob("*")]:
             # slurmd starts prolog.sh itself; the other scripts are given to a shell.
             path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
-        _compile(settings, engine, image, part)
+        _compile(settings, engine, image, part, toolbox)
         part.rename(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -54,14 +57,17 @@ def ensure(settings: Settings, engine: str, image: str) -> Path:
     return target
 
 
-def _compile(settings: Settings, engine: str, image: str, folder: Path) -> None:
+def _compile(settings: Settings, engine: str, image: str, folder: Path, toolbox: bool) -> None:
     limits = [f"--ulimit={name}={soft}:{hard}" for name, soft, hard in ULIMITS]
     # What only the server imports is not worth the time; what fails to compile there is never imported either.
     wanted = [f"{INSIDE}/qnib/{part}" for part in ("__init__.py", "model.py", "agent", "domains")]
+    script = ["python3", "-m", "compileall", "-q", *wanted]
+    if toolbox:
+        script += ["&&", "python3", "-IS", f"{INSIDE}/qnib/terminal/inside/toolbox.py", f"{INSIDE}/toolbox"]
     done = subprocess.run(
         [
             *command_line(settings, engine), "run", "--rm", "--network=none", "--cap-drop=ALL", *limits,
-            f"--volume={folder}:{INSIDE}:rw", image, "python3", "-m", "compileall", "-q", *wanted,
+            f"--volume={folder}:{INSIDE}:rw", image, "sh", "-c", " ".join(script),
         ],
         capture_output=True, text=True, check=False,
     )

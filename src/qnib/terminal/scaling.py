@@ -118,8 +118,9 @@ def _difference(plan: Plan, more: int, fewer: int) -> list[Link]:
 
 
 def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
-    present = {c.name for c in engine.containers(f"{LABEL}={plan.name}")}
-    parts.at_once(engine.remove_container, [plan.container(h) for h in hosts if plan.container(h) in present])
+    leaving = {plan.container(host) for host in hosts}
+    present = engine.containers(f"{LABEL}={plan.name}")
+    parts.remove(engine, [c for c in present if c.name in leaving or c.labels.get("qnib.node") in hosts])
     # A record that stays would make SLURM wait for the node, and keep its old address for a new one.
     for host in hosts:
         engine.run_inside(plan.container("controller"), ["scontrol", "delete", f"nodename={host}"])

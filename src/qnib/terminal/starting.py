@@ -15,7 +15,7 @@ from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server
+from qnib.terminal import attendant, cgroups, image, job_images, login, memory, package, parts, record, server
 from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
@@ -31,7 +31,7 @@ _SUBNETS_TRIED = 4
 
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
-    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False,
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, with_login: bool = False,
     say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
@@ -51,6 +51,11 @@ def up(
                 try_next='give the blueprint one with nodes = "all".',
             )
         blueprint = blueprint.model_copy(update={"jobs": "demo"})
+    if with_login:
+        services = blueprint.services.model_copy(update={"login": True})
+        blueprint = blueprint.model_copy(update={"services": services})
+    if blueprint.services.login:
+        login.check_tools()
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
     for trouble in memory.enough(blueprint):
         say(trouble)
@@ -59,6 +64,7 @@ def up(
         try:
             _refuse_second(settings, opened, wanted)
             tag = image.ensure(settings, opened, blueprint, say)
+            job_images.ensure(settings, opened, blueprint, say)
             _refuse_second(settings, opened, wanted)  # building takes a minute, in which somebody else may have come
             try:
                 return _start(settings, opened, wanted, blueprint, tag, say, clock or SystemClock())
@@ -114,10 +120,12 @@ def _start(
         details={
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
-            "package": str(package.ensure(settings, engine.name, tag)),
+            "package": str(package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))),
         },
     )
     record.write_files(settings, plan, rung, nodes)
+    if blueprint.services.login:
+        cluster.details["ssh_port"] = login.prepare(settings, plan)
     clusters.save(settings.clusters, cluster)
     engine.create_volume(plan.home_volume, record.labels(settings, name))
 
@@ -133,6 +141,8 @@ def _start(
     parts.at_once(engine.start, [container.name for container in rest])
     cluster.details["ready"] = await_ready(engine, plan, nodes, say)
     parts.limit_rates(engine, plan, node_names(nodes))
+    if blueprint.services.login:
+        _await_login(engine, plan)
     cluster.details["ready_at"] = clock.now().isoformat()
     if blueprint.jobs != "none":
         say("submitting the first jobs")
@@ -188,6 +198,16 @@ def _await_controller(engine: ContainerEngine, plan: Plan) -> None:
         raise Unavailable(
             "The controller does not answer.", where=_tail(engine, plan, "controller"),
             try_next="run `qnib up` again; a machine that is short of memory or very busy is the usual cause.",
+        )
+
+
+def _await_login(engine: ContainerEngine, plan: Plan) -> None:
+    """Until sshd listens; by then it has long done so."""
+    wait = "for i in $(seq 200); do [ -e /run/sshd.pid ] && exit 0; sleep 0.05; done; exit 1"
+    if engine.run_inside(plan.container("login"), ["bash", "-c", wait])[0]:
+        raise Unavailable(
+            "The login node's sshd does not start.", where=_tail(engine, plan, "login"),
+            try_next="run `qnib up` again.",
         )
 
 

@@ -49,7 +49,7 @@ def remove_all(settings: Settings, engine: ContainerEngine, name: str) -> None:
     containers, networks, volumes = engine.containers(label), engine.networks(label), engine.volumes(label)
     strangers = [found for found in (*containers, *networks, *volumes) if not record.ours(settings, found)]
     attendant.end(settings, name, count=not strangers)
-    parts.at_once(engine.remove_container, [found.name for found in containers if found not in strangers])
+    parts.remove(engine, [found for found in containers if found not in strangers])
     for network in networks:
         if network not in strangers:
             engine.remove_network(network.name)
