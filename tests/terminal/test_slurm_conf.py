@@ -45,7 +45,7 @@ def test_jobs_may_ask_for_images_only_where_there_are_some() -> None:
     told = settings(slurm_conf(plan(images=[Image(name="old", system="debian12")]), V2))
     assert told["Prolog"].endswith("inside/begin.sh") and told["Epilog"].endswith("inside/end.sh")
     assert told["PrologFlags"] == "Alloc"  # on every node of the job before its first task
-    assert settings(slurm_conf(PLAN, V1))["Epilog"] == "/bin/true"
+    assert settings(slurm_conf(PLAN, V1))["Epilog"].endswith("inside/epilog.sh")
 
 
 def test_half_of_a_nodes_memory_is_left_when_every_cpu_of_half_of_them_is_taken() -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 

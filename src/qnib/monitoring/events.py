@@ -41,6 +41,8 @@ def search(
     q: str | None = None,
     lane: str | None = None,
     around: Sequence[str] = (),
+    known: bool = False,
+    tags: Sequence[str] = (),
     limit: int = _LIMIT,
     histogram: int = 0,
 ) -> dict[str, Any]:
@@ -50,11 +52,17 @@ def search(
     that ends with ``*``, or several separated by commas. `q`: words that must all be in the message, in any case.
     `around`: refs; with `job` and `hosts` an event then matches when it is the job's, or names one of these, or comes
     from one of the hosts without being about some other job.
+    `known`: only what a rule knows the meaning of. `tags`: each must be its kind, lane, host or app.
     `histogram`: into how many buckets to count; `t` is each bucket's start in epoch seconds.
     """
     where, params = _conditions(cluster, start, end, hosts, job, entity, severity, kind, app, q, around)
     if lane:
         where, params = f"{where} AND lane IN {{lanes:Array(String)}}", {**params, "lanes": lane.split(",")}
+    if known:
+        where += " AND kind != ''"
+    if tags:
+        where += " AND hasAll([kind, lane, host, app], {tags:Array(String)})"
+        params["tags"] = list(tags)
     rows = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM qnib.events WHERE {where} ORDER BY time DESC, id DESC LIMIT {{limit:UInt32}}",
         {**params, "limit": limit},

@@ -121,7 +121,7 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
         prolog=IMAGES if plan.blueprint.images else PROLOG if rung is V2 else "",
-        epilog=f"{INSIDE}/qnib/terminal/inside/end.sh" if plan.blueprint.images else f"{INSIDE}/qnib/terminal/inside/epilog.sh",
+        epilog=f"{INSIDE}/qnib/terminal/inside/{'end' if plan.blueprint.images else 'epilog'}.sh",
         partitions="\n".join(_partitions(plan)),
     )
 

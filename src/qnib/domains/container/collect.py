@@ -12,7 +12,7 @@ _ALL = '{0} ps --all --no-trunc --format "$1" && {0} ps --all --quiet --no-trunc
 CAPTURES = (
     Capture(
         "inside", ("cat", "/proc/self/mountinfo"), parse_inside, EVERY, "node", of_host=True, start=start_inside,
-        events=events,
+        events=events, first_is_news=True,
     ),
     Capture(
         "podman", ("sh", "-c", _ALL.format("podman"), "podman", "json"), parse_podman, 300, "node", of_host=True,
