@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from qnib.context.joined import Around, Joined
 from qnib.context.known import Sources, fold
+from qnib.engine import Limits
 from qnib.errors import WrongUse
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.query import parse
@@ -29,6 +30,8 @@ MOST_HOSTS = 5000
 MOST_ROWS = 100_000
 """Rows of one export."""
 _AT_ONCE = 5000
+_LIMITS = Limits(seconds=60, rows=MOST_ROWS, readonly=False)
+"""Of one statement. Not as read-only: what people write travels as parameters, and a statement has own settings."""
 LEVELS = {"critical": SEVERITIES[:4], "warn": SEVERITIES[4:5], "fine": SEVERITIES[5:]}
 """Severities as a histogram stacks them."""
 Moment = Callable[[str], datetime]
@@ -133,7 +136,7 @@ class Search:
 
     def _ask(self, sql: str, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         told = sql.replace("{source}", self._joined.source).replace("{where}", self._joined.where)
-        return self._sources.engine.rows(told, {**self._joined.params, **(params or {})})
+        return self._sources.engine.rows(told, {**self._joined.params, **(params or {})}, limits=_LIMITS)
 
     def _shown(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         around = Around(self._sources, self.cluster, rows)
