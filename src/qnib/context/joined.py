@@ -105,7 +105,7 @@ class Joined:
         source, params = self._placed([(BY_JOB, runs), (BY_HOST, places)], columns)
         told = self._sources.engine.table(
             f"SELECT e.* EXCEPT (micro, {BY_JOB}_key, {BY_HOST}_key), {BY_JOB}.marks AS run, {BY_HOST}.marks AS place"
-            f" FROM {source}", params,
+            f" FROM {source} SETTINGS output_format_arrow_compression_method = 'none'", params,
         )  # fmt: skip
         keys, users = [key for key, _ in held], [str(job.get("user") or "") for _, job in held]
         for name, column, segments, names in (
