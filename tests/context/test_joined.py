@@ -295,3 +295,15 @@ def test_an_export_in_parts_tells_each_of_many_of_one_moment_once(site: Site, mo
     told = [row["message"] for row in site.search("").rows_of_export(1000)]
     assert sorted(told) == sorted(f"line {n}" for n in range(40))
     assert len(list(site.search("").rows_of_export(33))) == 33
+
+
+def test_a_job_that_rules_find_in_a_stored_line_later_is_joined_as_well(site: Site) -> None:
+    site.job(9, "ann", ["c1"], at("12:00:00"), at("12:10:00"))
+    site.line(at("12:05:00"), "control", "job 9 said something")
+    assert site.messages("user:ann") == []
+    site.engine.run(  # as reclassifying does it
+        "ALTER TABLE qnib.events UPDATE fields = map('job', '9') WHERE message LIKE 'job 9%'",
+        settings={"mutations_sync": 1},
+    )
+    assert site.messages("user:ann") == ["job 9 said something"]
+    assert site.messages("tag:x") == site.messages("pattern:77") == []

@@ -16,7 +16,19 @@ from qnib import clusters, terminal
 from qnib.clock import FrozenClock
 from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import access, attendant, engines, image, package, record, scaling, starting, stopping
+from qnib.terminal import (
+    access,
+    attendant,
+    counting,
+    engines,
+    image,
+    neighbours,
+    package,
+    record,
+    scaling,
+    starting,
+    stopping,
+)
 from qnib.terminal.blueprint import Blueprint, Coming, Fabric
 from qnib.terminal.faults import scene
 from qnib.terminal.faults.inject import due
@@ -44,6 +56,9 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
         monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
     monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
     monkeypatch.setattr(attendant, "start", lambda settings, name: None)
+    monkeypatch.setattr(counting, "start", lambda plan: None)
+    monkeypatch.setattr(neighbours, "make_room", lambda hosts: "")
+    monkeypatch.setattr(neighbours, "restore", lambda: None)
     monkeypatch.setattr(package, "ensure", lambda settings, engine, tag, toolbox: tmp_path / "package")
     return made
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { has, pieces, place, toggled, written } from '../src/pure/query'
+import { chosenPattern, has, patternsFollow, pieces, place, toggled, withPattern, written } from '../src/pure/query'
 
 describe('the text of a query', () => {
   it('keeps quotes and brackets together', () => {
@@ -25,5 +25,15 @@ describe('the text of a query', () => {
     expect(toggled('', 'app', 'my app')).toBe('app:"my app"')
     expect(has('x app:"my app"', 'app', 'my app')).toBe(true)
     expect(written('a"b')).toBe('"a\\"b"')
+  })
+  it('asks for one pattern at a time', () => {
+    expect(withPattern('host:a', ['pattern', '77'])).toBe('host:a pattern:77')
+    expect(withPattern('host:a pattern:77 oom', ['rule', 'oom_kill'])).toBe('host:a oom rule:oom_kill')
+    expect(withPattern('pattern:77', null)).toBe('')
+    expect(chosenPattern('host:a rule:oom_kill')).toBe('rule oom_kill')
+    expect(chosenPattern('a pattern:77')).toBe('77')
+    expect(patternsFollow('host:a pattern:77')).toBe(true)
+    expect(patternsFollow('')).toBe(true)
+    expect(patternsFollow('host:a oom')).toBe(false)
   })
 })

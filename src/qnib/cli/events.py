@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qnib.cli import rules
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
 
 COLUMNS = ("time", "host", "jobs", "app", "severity", "kind", "message")
@@ -24,6 +25,7 @@ def _client() -> Any:
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Log events: search, follow, look around one.")
     app.add_typer(group, name="events")
+    rules.add_to(group)
 
     @group.command("search")
     def search(

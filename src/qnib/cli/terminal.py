@@ -63,6 +63,9 @@ def up(
     ] = None,
     engine: Annotated[Engine | None, typer.Option(help="Container engine; default: the setting's.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Keep jobs of several users running.")] = False,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Fifty nodes share a container: up to 1000, without limits and fabric.")
+    ] = False,
     login: Annotated[bool, typer.Option("--login", help="A login node with SSH as well: `qnib ssh`.")] = False,
 ) -> None:
     """Start a SLURM cluster with a fabric on this machine; return when jobs start on it at once."""
@@ -71,16 +74,16 @@ def up(
     from qnib.settings import load
     from qnib.terminal import reading
 
-    if file and nodes is not None:
+    if file and (dense or nodes is not None):
         raise WrongUse(
-            "The number of nodes is the blueprint's to say.", where="--nodes beside --file",
+            "What nodes there are is the blueprint's to say.", where="--nodes or --dense beside --file",
             try_next="change `count` in the file, or `qnib scale` afterwards.",
         )
     wanted = reading.find(file) if file else None
     with _Steps() as steps:
         cluster = terminal.up(
             load(), wanted, name=name, nodes=4 if nodes is None else nodes, engine=engine.value if engine else None,
-            demo=demo, with_login=login, say=steps.say,
+            demo=demo, dense=dense, with_login=login, say=steps.say,
         )
     count = cluster.details["nodes"]
     named = "" if cluster.name == load().cluster else f"--name {cluster.name} "

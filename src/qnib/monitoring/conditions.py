@@ -90,6 +90,8 @@ class Conditions:
         match term.name:
             case "rule":
                 return self._among("rules", term.values)
+            case "tag":
+                return self._among("tags", term.values)
             case "entity":
                 return self._among("entities", term.values)
             case "message":

@@ -40,6 +40,8 @@ FIELDS = (
     Field("severity", "as syslog has it, emerg to debug; >= is as bad or worse", "severity>=warning", "severity"),
     Field("kind", "what happened, where a rule knows it", "kind:link.*", column="kind"),
     Field("rule", "the rule that recognised it", "rule:oom_kill"),
+    Field("tag", "what a rule tags its lines with", "tag:hardware"),
+    Field("pattern", "lines no rule knows, by the number of their template", "pattern:4711", "number", "pattern"),
     Field("lane", "the layer: scheduler, fabric, kernel, application, container, other", "lane:fabric", column="lane"),
     Field("job", "lines of this job, and lines of its hosts while it ran there", "job:42", "record"),
     Field("user", "the same of all jobs of a user", "user:herbert", "record"),

@@ -27,13 +27,41 @@ def execute(
     `user` is one of the cluster's users (default root), `terminal` gives it a terminal. Raises NotFound for
     a cluster, host or user that is not there.
     """
+    more = ["--tty", "--env", "TERM=xterm-256color"] if terminal else []
+    cluster, start = _line(settings, host, name, user, more)
+    status = subprocess.run([*start, *command], check=False).returncode
+    if status in _ENGINE_FAILED[cluster.engine]:
+        # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
+        check_running(settings, cluster, host)
+    return status
+
+
+def ask(
+    settings: Settings, host: str, command: Sequence[str], *, name: str | None = None, user: str = "",
+    given: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """The same with `given` as its input, and what it says kept."""
+    cluster, start = _line(settings, host, name, user, [])
+    done = subprocess.run([*start, *command], input=given, capture_output=True, text=True, check=False)
+    if done.returncode in _ENGINE_FAILED[cluster.engine]:
+        check_running(settings, cluster, host)
+    return done
+
+
+def line(settings: Settings, host: str, command: Sequence[str], *, name: str | None = None) -> list[str]:
+    """What to start to run `command` there, for who wants to talk to it while it runs."""
+    return [*_line(settings, host, name, "", [])[1], *command]
+
+
+def _line(
+    settings: Settings, host: str, name: str | None, user: str, more: Sequence[str],
+) -> tuple[Cluster, list[str]]:
+    """The engine's command line up to the container. Raises NotFound for a cluster, host or user that is not there."""
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     plan = record.plan_of(cluster)
     _check_host(cluster, plan, host)
     check_user(plan, user)
-    arguments = ["exec", "--interactive"]
-    if terminal:
-        arguments += ["--tty", "--env", "TERM=xterm-256color"]
+    arguments = ["exec", "--interactive", *more]
     # From its home everyone can write, and SLURM finds the same folder on every node.
     home = f"/home/{user}" if user else "/root"
     if host != "fabric" or not user:
@@ -41,13 +69,7 @@ def execute(
     arguments += ["--env", f"HOME={home}", "--env", f"USER={user or 'root'}"]
     if user:
         arguments += ["--user", user]
-    container = plan.container(host)
-    line = command_line(settings, cluster.engine)
-    status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
-    if status in _ENGINE_FAILED[cluster.engine]:
-        # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
-        check_running(settings, cluster, host)
-    return status
+    return cluster, [*command_line(settings, cluster.engine), *arguments, plan.container(host)]
 
 
 def shell(settings: Settings, host: str, *, name: str | None = None, user: str = "") -> int:
@@ -56,7 +78,8 @@ def shell(settings: Settings, host: str, *, name: str | None = None, user: str =
 
 
 def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
-    known = [*plan.services, *node_names(cluster.details["nodes"])]
+    nodes = cluster.details["nodes"]
+    known = [*plan.services, *(plan.places(nodes) if plan.dense else []), *node_names(nodes)]
     if host not in known:
         raise NotFound(
             f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,

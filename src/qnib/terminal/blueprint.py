@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -30,6 +30,9 @@ from qnib.terminal.units import Rate, Size, Span
 
 MAX_NODES = 240
 """Containers in one cluster: so many addresses fit beside the controller in one subnet."""
+
+MAX_DENSE = 1000
+"""Nodes in one cluster where many share a container: as many as were tried."""
 
 _NAMES = re.compile(r"compute(\d|\[)")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
@@ -163,6 +166,10 @@ class Blueprint(Part):
     name: str | None = Field(None, description="The cluster's name; --name wins over it")
     system: Literal["debian13", "debian12"] = Field("debian13", description="Image line: SLURM 24.11 or 22.05")
     nodes: list[Nodes] = Field(default_factory=lambda: [Nodes()], min_length=1)
+    fidelity: Literal["full", "dense"] = Field(
+        "full", description="full: a container for each node; dense: fifty nodes share one, up to 1000 in all, with no "
+        "limits, network or fabric of their own"
+    )
     grow_to: int | None = Field(None, ge=1, le=MAX_NODES, description="Nodes `qnib scale` may reach; default 64")
     partitions: list[Partition] = Field(default_factory=lambda: [
         Partition(name="all", default=True), Partition(name="odd", nodes="odd"), Partition(name="even", nodes="even"),
@@ -189,8 +196,14 @@ class Blueprint(Part):
         return sum(group.count for group in self.nodes)
 
     @property
+    def dense(self) -> bool:
+        return self.fidelity == "dense"
+
+    @property
     def capacity(self) -> int:
         """Nodes it may grow to: names, addresses and cables are laid out for so many."""
+        if self.dense:
+            return self.count
         wanted = self.grow_to or max(64, self.count)
         return min(wanted, ports_for_hosts(self.fabric) or wanted)
 
@@ -201,6 +214,13 @@ class Blueprint(Part):
                 return group
             number -= group.count
         return self.nodes[-1]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dense_has_no_fabric(cls, told: Any) -> Any:
+        if isinstance(told, dict) and told.get("fidelity") == "dense":
+            return {"fabric": {"shape": "none"}, **told}
+        return told
 
     @field_validator("partitions")
     @classmethod
@@ -243,14 +263,32 @@ class Blueprint(Part):
         return packages(names)
 
     @model_validator(mode="after")
+    def _fits_dense(self) -> Self:
+        """Nodes that share a container have nothing that is a container's."""
+        if not self.dense:
+            return self
+        if self.fabric.shape != "none":
+            raise _at(["fabric"], "dense nodes have no network of their own to carry through a fabric")
+        if self.images:
+            raise _at(["images"], "jobs have containers of their own only where a node has one")
+        if self.grow_to:
+            raise _at(["grow_to"], "a dense cluster keeps the nodes it was started with")
+        for place, group in enumerate(self.nodes):
+            if group.rate or group.disk:
+                raise _at(["nodes", place], "dense nodes share network and disk of their container: no rate, no disk")
+        return self
+
+    @model_validator(mode="after")
     def _fits(self) -> Self:
         from ClusterShell.NodeSet import NodeSet
 
         if self.jobs != "none" and not any(one.nodes == "all" for one in self.partitions):
             raise _at(["jobs"], 'these jobs need a partition with nodes = "all"')
-        if self.count > MAX_NODES:
+        most = MAX_DENSE if self.dense else MAX_NODES
+        if self.count > most:
             last = len(self.nodes) - 1
-            raise _at(["nodes", last, "count"], f"a cluster has up to {MAX_NODES} nodes, not {self.count}")
+            more = "" if self.dense else f'; fidelity = "dense" has up to {MAX_DENSE}'
+            raise _at(["nodes", last, "count"], f"a cluster has up to {most} nodes, not {self.count}{more}")
         for place, group in enumerate(self.nodes):
             if group.scratch >= group.memory:
                 raise _at(["nodes", place], "the disk is kept in the memory, and has to be smaller")

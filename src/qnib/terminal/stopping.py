@@ -6,7 +6,7 @@ from qnib import clusters
 from qnib.clock import SystemClock
 from qnib.errors import Unavailable
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, parts, record, server
+from qnib.terminal import attendant, cgroups, neighbours, parts, record, server
 from qnib.terminal.engines import ContainerEngine, installed, open_engine
 from qnib.terminal.faults.written import end_all
 from qnib.terminal.plan import LABEL
@@ -18,6 +18,7 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
     Works from labels as well as records, so that it also removes what an `up` that was killed left behind.
     """
     removed: set[str] = set()
+    anybody = False  # of any state directory
     wanted = None if every else clusters.check_name(name or settings.cluster)
     for engine in _engines(settings):
         try:
@@ -27,6 +28,7 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
                     with record.locked(settings, cluster):
                         remove_all(settings, engine, cluster)
                     removed.add(cluster)
+            anybody |= bool(engine.networks(LABEL))
         finally:
             engine.close(end_service=not _present(settings, engine))
     # A record without containers: the machine was restarted, or the engine was emptied by hand.
@@ -39,6 +41,8 @@ def down(settings: Settings, *, name: str | None = None, every: bool = False) ->
     for cluster in removed:
         (settings.run / f"{cluster}.lock").unlink(missing_ok=True)
     if removed:
+        if not anybody:
+            neighbours.restore()
         server.refresh(settings)
     return sorted(removed)
 

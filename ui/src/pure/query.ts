@@ -58,6 +58,23 @@ export function toggled(text: string, field: string, value: string, not = false)
 /** Whether the query has this very term. */
 export const has = (text: string, field: string, value: string, not = false): boolean => pieces(text).some((p) => text.slice(p.from, p.to) === `${not ? '-' : ''}${field}:${written(value)}`)
 
+const PATTERN = /^(pattern|rule):([^,*"]+)$/
+
+/** The one pattern or rule a query asks for, as the table of patterns names it; empty for none. */
+export function chosenPattern(text: string): string {
+  const found = pieces(text).map((p) => PATTERN.exec(text.slice(p.from, p.to))).find((m) => m !== null)
+  return found ? (found[1] === 'rule' ? `rule ${found[2]}` : (found[2] ?? '')) : ''
+}
+
+/** The query with this pattern or rule in the place of another one; null: with none. */
+export function withPattern(text: string, chosen: [string, string] | null): string {
+  const rest = pieces(text).map((p) => text.slice(p.from, p.to)).filter((p) => PATTERN.test(p)).reduce(without, text)
+  return chosen ? toggled(rest, chosen[0], chosen[1]) : rest
+}
+
+/** Whether a query asks for no more than patterns can follow: hosts, and one of them. */
+export const patternsFollow = (text: string): boolean => pieces(text).every((p) => /^(host|pattern|rule):/.test(text.slice(p.from, p.to)))
+
 function without(text: string, piece: string): string {
   const found = pieces(text).find((p) => text.slice(p.from, p.to) === piece)
   return found ? `${text.slice(0, found.from)}${text.slice(found.to)}`.replace(/\s{2,}/g, ' ').trim() : text
