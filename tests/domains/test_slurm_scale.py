@@ -22,10 +22,9 @@ from qnib.settings import load
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NODES, JOBS = 20_000, 100_000
-LIVE = {
-    capture.name: capture for capture in CAPTURES
-    if capture.role == "controller" and capture.command[0] != "cat"  # a file costs the controller nothing
-}
+NOT_SLURMCTLD = {"accounting", "accounts", "config"}
+"""These ask slurmdbd, or read a file."""
+LIVE = {one.name: one for one in CAPTURES if one.role == "controller" and one.name not in NOT_SLURMCTLD}
 REQUESTS = {"jobs": 2, "nodes": 2, "partitions": 1}
 """What a run of each costs slurmctld: `test_slurm_requests.py` counts it on a real one."""
 NAMES = [f"n{number:05}" for number in range(NODES)]

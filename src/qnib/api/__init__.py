@@ -21,10 +21,13 @@ def create_app(parts: Any) -> FastAPI:
         graph,
         graphite,
         graphite_tags,
+        ingest,
         live,
         load,
+        load_logs,
         read,
         rules,
+        senders,
     )
     from qnib.api.errors import show_errors
 
@@ -32,8 +35,12 @@ def create_app(parts: Any) -> FastAPI:
         title="QNIB", version=__version__, docs_url="/api/docs", redoc_url=None, openapi_url="/api/openapi.json"
     )
     app.state.qnib = parts
-    for part in (read, events, differs, graph, fabric, live, collect, load, admin, graphite, graphite_tags, rules):
+    for part in (
+        read, events, differs, graph, fabric, live, collect, load, load_logs, senders, admin, graphite, graphite_tags,
+        rules,
+    ):  # fmt: skip
         app.include_router(part.router)
+    ingest.include(app, root=False)
     show_errors(app)
     web.mount(app)  # last: it answers every path nobody else does
     return app

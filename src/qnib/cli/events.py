@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from qnib.cli import rules
-from qnib.cli.output import ClusterName, Csv, Json, show_rows
+from qnib.cli import rules, senders
+from qnib.cli.output import ClusterName, Csv, Json, plain, show_rows
 
 COLUMNS = ("time", "host", "jobs", "app", "severity", "kind", "message")
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Log events: search, follow, look around one.")
     app.add_typer(group, name="events")
     rules.add_to(group)
+    senders.add_to(group)
 
     @group.command("search")
     def search(
@@ -87,7 +88,7 @@ def register(app: typer.Typer) -> None:
         if as_csv:
             show_rows(rows, ("near", *COLUMNS), as_json=False, as_csv=True, empty="")
             return
-        print(f"{_clean(found['event']['message'])}\n{found['sentence']}.\n")
+        print(f"{plain(found['event']['message'])}\n{plain(found['sentence'])}.\n")
         show_rows(
             rows, ("near", "time", "host", "severity", "message"), as_json=False, as_csv=False,
             empty=f"Nothing else happened within {minutes:g} minutes.",
@@ -115,16 +116,12 @@ def _start(text: str) -> str:
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:
     around = event.get("around") or {"jobs": [], "switches": []}
+    told = event["fields"].get("sent_by")  # who spoke for it, when its address is known as another's
     return {
-        **event, "message": _clean(event["message"]),
+        **event, "message": plain(event["message"]), "host": f"{event['host']}{f' (by {told})' if told else ''}",
         "jobs": " ".join(f"{job['id']} ({job['user']})" for job in around["jobs"]),
         "switches": " ".join(around["switches"]),
     }  # fmt: skip
-
-
-def _clean(text: str) -> str:
-    """A message without what would steer the terminal."""
-    return "".join(one if one.isprintable() else "�" for one in text)
 
 
 def _spark(counts: list[int]) -> str:
@@ -145,7 +142,7 @@ def _news(kind: str, told: Any, as_json: bool) -> None:
             print(json.dumps(event), flush=True)
         else:
             row = _row(event)
-            print("  ".join(str(row[name]) for name in COLUMNS if row[name]), flush=True)
+            print(plain("  ".join(str(row[name]) for name in COLUMNS if row[name])), flush=True)
 
 
 def _export(asked: dict[str, Any], limit: int | None, form: str, *, as_array: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli import differs
-from qnib.cli.output import ClusterName, Csv, Json, duration, show_rows
+from qnib.cli.output import ClusterName, Csv, Json, duration, plain, show_rows
 
 
 def _client() -> Any:
@@ -68,16 +68,18 @@ def _jobs(app: typer.Typer) -> None:
             print(json.dumps(page, indent=1))
             return
         print(
-            f"Job {page['id']}  {page['name']}  {page['state']}  {duration(page['elapsed'])}"
-            f" of {duration(page['limit']) or 'no limit'}  {page['nodes'] or '-'}"
-            f"  {page['user']} / {page['account'] or page['group']}"
+            plain(
+                f"Job {page['id']}  {page['name']}  {page['state']}  {duration(page['elapsed'])}"
+                f" of {duration(page['limit']) or 'no limit'}  {page['nodes'] or '-'}"
+                f"  {page['user']} / {page['account'] or page['group']}"
+            )
         )
-        print(page["verdict"])
+        print(plain(page["verdict"]))
         if page["progress"]:
             print(f"Progress {_percent(page['progress'])}, ends {page['progress']['ends'] or 'unknown'}")
         print(page["placement"]["sentence"])
         for finding in page["findings"]:
-            print(f"{finding['severity']}: {finding['sentence']} {finding['advice']}")
+            print(plain(f"{finding['severity']}: {finding['sentence']} {finding['advice']}"))
 
 
 def _percent(progress: dict[str, Any] | None) -> str:

@@ -170,3 +170,5 @@ def _status(settings: Settings, name: str, as_json: bool) -> None:
         print("cluster  none: `qnib up` starts one")
     for cluster in found:
         print("cluster  " + "  ".join(f"{k}={v}" for k, v in cluster.items() if not isinstance(v, dict | list)))
+        for service, told in cluster.get("services", {}).items():
+            print(f"  {service}  " + "  ".join(f"{k}={v}" for k, v in told.items() if v not in (None, "")))

@@ -2,7 +2,7 @@
 switch it hung. Right also for lines that came before the scheduler's word, since nothing is stored with the line.
 
 Terms like ``user:herbert`` become intervals of keys: a host's name while it meant a host on which such a job ran, and
-``#42`` (a job's number, for lines that name it) while that number was that job. See docs/decisions/0012.
+``#42`` (a job's number, for lines that name it) while that number was that job. See docs/decisions/0013.
 """
 
 from __future__ import annotations

@@ -13,12 +13,13 @@ from typing import Any, Literal
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
-from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
+from qnib.errors import Conflict, NotFound, Unavailable
 from qnib.settings import Settings
 from qnib.terminal import (
     attendant,
     cgroups,
     counting,
+    flags,
     image,
     job_images,
     login,
@@ -28,10 +29,11 @@ from qnib.terminal import (
     parts,
     record,
     server,
+    services,
 )
-from qnib.terminal.blueprint import Blueprint, Nodes
+from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
-from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
+from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, free_subnet, host_routes, node_names
 from qnib.terminal.stopping import remove_all
 
 Say = Callable[[str], None]
@@ -48,29 +50,20 @@ _SUBNETS_TRIED = 4
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
     engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, dense: bool = False,
-    with_login: bool = False,
-    say: Say = lambda step: None, clock: Clock | None = None,
+    with_login: bool = False, accounting: bool = False, rest: bool = False, say: Say = lambda step: None,
+    clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
-    Without a `blueprint` it has `nodes` alike, as the settings say. Raises Conflict when a cluster of that name is
-    there, Unavailable or NotAllowed when something it needs is missing. Whatever is raised, Ctrl-C and SIGTERM
+    Without a `blueprint` it has `nodes` alike, as the settings say; `demo`, `with_login`, `accounting` and `rest` are
+    added to it. Raises Conflict when a cluster of that name is there, Unavailable or NotAllowed when something it
+    needs is missing. Whatever is raised, Ctrl-C and SIGTERM
     included, nothing of the cluster is left behind.
     """
-    if blueprint is None:
-        told = settings.terminal
-        alike = Nodes(count=check_count(nodes, dense=dense), cpus=told.node_cpus, memory=told.node_memory)
-        blueprint = Blueprint(nodes=[alike], **({"fidelity": "dense"} if dense else {}))
-    if demo:
-        if not any(partition.nodes == "all" for partition in blueprint.partitions):
-            raise WrongUse(
-                "The demo's jobs need a partition with all nodes.", where="--demo",
-                try_next='give the blueprint one with nodes = "all".',
-            )
-        blueprint = blueprint.model_copy(update={"jobs": "demo"})
-    if with_login:
-        services = blueprint.services.model_copy(update={"login": True})
-        blueprint = blueprint.model_copy(update={"services": services})
+    blueprint = flags.added(
+        blueprint or flags.alike(settings, nodes, dense=dense), demo=demo, login=with_login, accounting=accounting,
+        rest=rest,
+    )
     if blueprint.services.login:
         login.check_tools()
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
@@ -140,13 +133,17 @@ def _start(
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
             "package": str(package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))),
+            "jobs_from": plan.address("controller"),
         },
     )
-    record.write_files(settings, plan, rung, nodes)
+    jobs_url = record.jobs_url(settings, cluster)
+    record.write_files(settings, plan, rung, nodes, jobs_url)
     if blueprint.services.login:
         cluster.details["ssh_port"] = login.prepare(settings, plan)
+    cluster.details |= services.prepare(settings, plan, rung, jobs_url)
     clusters.save(settings.clusters, cluster)
-    engine.create_volume(plan.home_volume, record.labels(settings, name))
+    for volume in [plan.home_volume, *([plan.database_volume] if blueprint.services.accounting else [])]:
+        engine.create_volume(volume, record.labels(settings, name))
     try:
         counting.start(plan)
     except Unavailable as error:  # a cluster all the same
@@ -158,7 +155,8 @@ def _start(
     if trouble := server.refresh(settings):
         say(trouble)
     rest = parts.build(settings, cluster, [*plan.services[1:], *plan.places(nodes)], tag)
-    parts.at_once(engine.create, rest)
+    beside = parts.build(settings, cluster, plan.beside, tag)
+    parts.at_once(engine.create, [*rest, *beside])
     _await_controller(engine, plan)
     say(f"starting the fabric and {nodes} nodes" if plan.has_fabric else f"starting {nodes} nodes")
     parts.at_once(engine.start, [container.name for container in rest])
@@ -166,6 +164,11 @@ def _start(
     parts.limit_rates(engine, plan, node_names(nodes))
     if blueprint.services.login:
         _await_login(engine, plan)
+    if beside:
+        # Only now: what nobody waits for takes no time from what everybody does.
+        say(f"starting {' and '.join(plan.beside)}, which are not waited for")
+        parts.at_once(engine.start, [container.name for container in beside])
+        services.begin(settings, plan)
     cluster.details["ready_at"] = clock.now().isoformat()
     if blueprint.jobs != "none":
         say("submitting the first jobs")

@@ -24,6 +24,7 @@ from qnib.domains.slurm.happened import job_events, node_events, partition_event
 from qnib.domains.slurm.identity import settle
 from qnib.domains.slurm.jobs import Job, Run
 from qnib.domains.slurm.nodes import Node
+from qnib.domains.slurm.sacctmgr import CAPTURES as ACCOUNTING
 from qnib.domains.slurm.show import parse_show
 from qnib.domains.slurm.values import ENDED, code, duration, iso, moment, octets, whole, word
 from qnib.model import Capture, Entity, Metric, Reading, Ref, Relation, Scalar, Snapshot
@@ -209,5 +210,6 @@ CAPTURES = (
         "config", ("cat", SLURM_CONF), configs.parser("slurm.conf", configs.equals), 3600, "controller",
         watch=(SLURM_CONF,), of_host=True, events=configs.events,
     ),
+    *ACCOUNTING,
     *FILES,
 )
