@@ -282,13 +282,15 @@ class Capture:
     start: Callable[[str], Callable[[], str | None]] | None = None
     """Where no command says it: ``start(host)`` returns the function the agent calls in place of `command` (which then
     says in words what is read). It gives the text, or None when there is nothing new to tell."""
+    first_is_news: bool = False
+    """Its first word is of something that only just began (a container tells of itself): events are told of it, too."""
     numbers: Callable[[str, Known], Sequence[tuple[str, float]]] | None = None
     """Pure: carbon paths and values of a file that holds numbers; its `parse` gives an empty snapshot or raises."""
     settle: Callable[[Snapshot, Known, datetime], Snapshot] | None = None
     """Pure: what one look cannot know (is it the same cable, the same job?), told from what the record knows."""
     events: Callable[[Sequence[Change], Known, datetime], Sequence[Event]] | None = None
     """Pure: the changes worth a line of their own. `Known` is the record before them; never called for the first
-    snapshot of a source, which is no change of the world."""
+    snapshot of a source, which is no change of the world, unless `first_is_news`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from typing import Any
 import uvicorn
 
 from qnib import clusters
-from qnib.alerting import Watch
+from qnib.alerting import Disagreements, Watch
 from qnib.api import create_app
 from qnib.api.collect import edge_app
 from qnib.api.live import Live
@@ -29,6 +29,7 @@ from qnib.cli.client import running, start_ticks
 from qnib.clock import Clock, SystemClock
 from qnib.context.latest import values_of_entities
 from qnib.discovery import apply_capture
+from qnib.discovery.own import tell_settings
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
 from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
@@ -171,6 +172,8 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
     async with contextlib.AsyncExitStack() as cleanup:
         engine = open_engine(settings, clock)
         cleanup.callback(engine.close)
+        if told := tell_settings(engine, settings, clock.now()):
+            log.info("settings that changed since the last start: %s", "; ".join(told))
         facts = Facts(engine, clock)
         graph = open_graph(settings, facts, clock, lambda at: values_of_entities(engine, facts, at))
         cleanup.callback(graph.close)
@@ -207,9 +210,9 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
             # One cluster's address must not keep the others from being served; /api/health says what is missing.
             log.warning("%s", error)
 
-        watch = Watch(parts, live.publish)
-        watch.start()
-        cleanup.callback(watch.stop)
+        for watch in (Watch(parts, live.publish), Disagreements(parts, live.publish)):
+            watch.start()
+            cleanup.callback(watch.stop)
 
         server = uvicorn.Server(_config(create_app(parts)))
         serving = asyncio.create_task(_serve(server, listening))

@@ -67,7 +67,7 @@ def test_from_unknown_lines_to_a_rule_of_the_site_and_back_in_time(served: World
     rows = list(csv.DictReader(io.StringIO(served.qnib("events", "patterns", "--csv").stdout)))
     assert [row["count"] for row in rows] == ["5", "1"]
     number = told["patterns"][0]["pattern"]
-    found = json.loads(served.qnib("events", "search", "--pattern", number, "--json").stdout)
+    found = json.loads(served.qnib("events", "search", f"pattern:{number}", "--json").stdout)
     assert len(found) == 5
 
     (served.home / "rules").mkdir()

@@ -18,6 +18,7 @@ from qnib.api import graphite as api
 from qnib.api import graphite_tags
 from qnib.api.errors import show_errors
 from qnib.errors import WrongUse
+from qnib.inventory.facts import Facts
 from qnib.monitoring.graphite.find import glob_pattern, tag_conditions
 from qnib.monitoring.graphite.functions import FUNCTIONS, Line, Window, call, consolidated
 from qnib.monitoring.graphite.targets import Call, Path, first_path, parse
@@ -250,7 +251,10 @@ def client(plant: Plant) -> Iterator[TestClient]:
     app = FastAPI()
     app.include_router(api.router)
     app.include_router(graphite_tags.router)
-    app.state.qnib = SimpleNamespace(engine=plant.engine, clock=plant.clock, settings=plant.settings, token="secret")
+    app.state.qnib = SimpleNamespace(
+        engine=plant.engine, clock=plant.clock, settings=plant.settings, token="secret",
+        facts=Facts(plant.engine, plant.clock),
+    )  # fmt: skip
     show_errors(app)
     with TestClient(app, headers={"Authorization": "Bearer secret"}) as client:
         yield client

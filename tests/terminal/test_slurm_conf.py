@@ -39,7 +39,7 @@ def test_the_rung_decides_how_jobs_are_held() -> None:
     assert held["TaskProlog"].endswith("inside/task_prolog.sh") and held["Epilog"].endswith("inside/epilog.sh")
     for rung in (V1_JOINED, NODES_ONLY):
         told = settings(slurm_conf(PLAN, rung))
-        assert "Prolog" not in told and "TaskProlog" not in told and told["Epilog"] == "/bin/true"
+        assert "Prolog" not in told and "TaskProlog" not in told and told["Epilog"].endswith("inside/epilog.sh")
     assert cgroup_conf(PLAN, NODES_ONLY) == "CgroupPlugin=disabled\n"
 
 
@@ -50,7 +50,7 @@ def test_jobs_may_ask_for_images_only_where_there_are_some() -> None:
     assert "TaskProlog" not in told
     old = settings(slurm_conf(plan(images=[Image(name="old", system="debian12")]), V1))
     assert old["Prolog"].endswith("begin.sh") and old["TaskProlog"].endswith("task_prolog.sh")
-    assert settings(slurm_conf(PLAN, V2))["Epilog"] == "/bin/true"
+    assert settings(slurm_conf(PLAN, V2))["Epilog"].endswith("inside/epilog.sh")
 
 
 def test_half_of_a_nodes_memory_is_left_when_every_cpu_of_half_of_them_is_taken() -> None:

@@ -225,6 +225,22 @@ export class Answers {
     return { columns: ['a', 'b', 'cable', 'since', 'until'], rows: rows.reverse(), at: iso(now), truncated: false, elapsed_ms: 1.2 }
   }
 
+  /** The search of events, by plain words alone: the language wants a real server. */
+  searched(key, q, now) {
+    if (key === 'language') return { fields: [{ name: 'host', about: 'the machine it came from', example: 'host:compute[0-7]', sort: 'host' }] }
+    const whose = (e) => ({ ...e, around: { host: e.host, switches: e.host.startsWith('compute') ? [leaf(e.host)] : [], jobs: [] } })
+    if (key === 'around') {
+      const at = Date.parse(q.time) / 1000, near = this.events({ from: iso(at - 60 * q.minutes), until: iso(at + 60 * q.minutes), limit: 40 }, now).events
+      const event = near.find((e) => e.id === q.id) ?? near[0]
+      return event && { event: whose(event), sentence: `No job on ${event.host || 'any host'} then`, minutes: Number(q.minutes), hosts: event.host, jobs: [], switches: [], failing: null, groups: [{ near: 'time', title: 'Elsewhere, of what matters', events: near.filter((e) => e.id !== event.id) }] }
+    }
+    const found = this.events({ ...q, q: (q.q ?? '').split(' ').filter((w) => !/[:=<>"]/.test(w)).join(' ') }, now), events = found.events.map(whose)
+    const until = q.until ? Date.parse(q.until) / 1000 : now, from = q.from ? Date.parse(q.from) / 1000 : until - 3600, n = Number(q.histogram ?? 60), width = (until - from) / n
+    const t = Array.from({ length: n }, (_, i) => from + i * width), none = t.map(() => 0), count = t.map((s) => events.filter((e) => Date.parse(e.time) / 1000 >= s && Date.parse(e.time) / 1000 < s + width).length)
+    const facet = (name) => ({ values: Object.entries(events.reduce((n, e) => ({ ...n, [e[name]]: (n[e[name]] ?? 0) + 1 }), {})).filter(([v]) => v).map(([value, count]) => ({ value, count })).sort((a, b) => b.count - a.count), more: 0 })
+    return { query: q.q ?? '', events: events.slice(0, Number(q.limit ?? 200)), total: found.total, histogram: { t, width, count, critical: none, warn: none, fine: count }, facets: { host: facet('host'), severity: facet('severity'), kind: facet('kind') } }
+  }
+
   jump(q, now) {
     const t = (q.q ?? '').toLowerCase()
     const all = [

@@ -3,6 +3,7 @@
 >>> Watch(sources, publish).look("demo")      # doctest: +SKIP
 """
 
+from qnib.alerting.disagreements import Disagreements
 from qnib.alerting.watch import Watch
 
-__all__ = ["Watch"]
+__all__ = ["Disagreements", "Watch"]

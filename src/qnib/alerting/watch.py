@@ -51,6 +51,9 @@ def everything(sources: Sources, cluster: str) -> list[dict[str, Any]]:
 class Watch:
     """`look` may be called by hand; `start` has it called by a thread of its own."""
 
+    kinds, over = "finding.%", "finding.over"
+    """Of the events it writes: of all as a LIKE pattern, and of the end of one."""
+
     def __init__(
         self, sources: Sources, publish: Publish | None = None,
         find: Callable[[Sources, str], list[dict[str, Any]]] = everything,
@@ -59,7 +62,7 @@ class Watch:
         self._open: dict[str, dict[Key, int]] = {}
         """Of each cluster: open findings, and for how many looks they have been missing."""
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="findings", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=type(self).__name__.lower(), daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -107,9 +110,12 @@ class Watch:
         """Findings that an earlier run of the server told of and did not call over."""
         rows = self._sources.engine.rows(
             f"SELECT fields['finding'] AS name, fields['about'] AS about, argMax(kind, time) AS last"
-            f" FROM {DATABASE}.events WHERE cluster = {{cluster:String}} AND app = 'qnib' AND kind LIKE 'finding.%'"
-            " AND time >= {since:DateTime64(6, 'UTC')} GROUP BY name, about HAVING last != 'finding.over'",
-            {"cluster": cluster, "since": self._sources.clock.now() - BEFORE},
+            f" FROM {DATABASE}.events WHERE cluster = {{cluster:String}} AND app = 'qnib'"
+            " AND kind LIKE {kinds:String} AND time >= {since:DateTime64(6, 'UTC')}"
+            " GROUP BY name, about HAVING last != {over:String}",
+            {
+                "cluster": cluster, "since": self._sources.clock.now() - BEFORE, "kinds": self.kinds, "over": self.over,
+            },
         )
         return [(row["name"], row["about"]) for row in rows]
 

@@ -26,6 +26,7 @@ def create_app(parts: Any) -> FastAPI:
         load,
         load_logs,
         read,
+        rules,
         senders,
     )
     from qnib.api.errors import show_errors
@@ -36,6 +37,7 @@ def create_app(parts: Any) -> FastAPI:
     app.state.qnib = parts
     for part in (
         read, events, differs, graph, fabric, live, collect, load, load_logs, senders, admin, graphite, graphite_tags,
+        rules,
     ):  # fmt: skip
         app.include_router(part.router)
     ingest.include(app, root=False)

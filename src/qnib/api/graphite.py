@@ -18,8 +18,8 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from qnib.api.viewer import Seeing, must_see
+from qnib.context.search import Search
 from qnib.errors import TooMuch, WrongUse
-from qnib.monitoring import events as event_store
 from qnib.monitoring.graphite import find
 from qnib.monitoring.graphite.functions import FUNCTIONS
 from qnib.monitoring.graphite.functions.described import described
@@ -209,18 +209,32 @@ async def one_function(name: str, viewer: Seeing) -> dict[str, Any]:
 
 
 @router.get("/events/get_data")
+@router.get("/events/get_data/", include_in_schema=False)
 async def events(question: Question) -> list[dict[str, Any]]:
-    """What happened, for annotations: events whose tags (kind, lane, host, app) include all that are asked for."""
+    """What happened, for annotations: the events of a query of the event search (`query`), and, as Graphite has it,
+    those whose tags (kind, lane, host, app) include all that are asked for; set=union: any of them.
+
+    Without a query only what a rule knows the meaning of.
+    """
     start = moment(question.one("from") or "-24h", question.now)
     end = moment(question.one("until") or "now", question.now) + timedelta(microseconds=1)
-    wanted = set(" ".join(question.all("tags")).split())
-    search = partial(event_store.search, known=True, tags=sorted(wanted), limit=_MOST_EVENTS)
-    found = await run_in_threadpool(search, question.parts.engine, question.cluster, start, end)
+    wanted = sorted(set(" ".join(question.all("tags")).split()))
+    found = await run_in_threadpool(_annotations, question, wanted, start, end)
     return [
         {
-            "id": int(row["id"]), "what": row["kind"], "data": row["message"],
+            "id": int(row["id"]), "what": row["kind"] or row["app"] or "event", "data": row["message"],
             "when": int(datetime.fromisoformat(row["time"]).timestamp()),
             "tags": list(filter(None, (row["kind"], row["lane"], row["host"], row["app"], *row["tags"]))),
         }
-        for row in found["events"]
+        for row in found
     ]  # fmt: skip
+
+
+def _annotations(question: Asked, tags: list[str], start: datetime, end: datetime) -> list[dict[str, Any]]:
+    has = "hasAny" if question.one("set") == "union" else "hasAll"
+    more = f"{has}([kind, lane, host, app], {{tags:Array(String)}})" if tags else "1"
+    found = Search(
+        question.parts, question.cluster, question.one("query") or "kind:*", start, end,
+        lambda text: moment(text, question.now),
+    )  # fmt: skip
+    return found.events(_MOST_EVENTS, more=more, **({"tags": tags} if tags else {}))

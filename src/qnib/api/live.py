@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -59,6 +60,16 @@ class Live:
             reader.changes[topic] = newest.isoformat() if newest else ""
             reader.events = (reader.events + events)[-MOST_EVENTS:]
             reader.awake.set()
+
+    @contextmanager
+    def changed(self, cluster: str, topic: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever `topic` of `cluster` changes; whoever waits for it clears it."""
+        reader = _Reader(cluster, frozenset({topic}))
+        self._readers.add(reader)
+        try:
+            yield reader.awake
+        finally:
+            self._readers.discard(reader)
 
     async def stream(self, cluster: str, topics: frozenset[str], request: Request) -> AsyncIterator[str]:
         reader = _Reader(cluster, topics)

@@ -55,7 +55,8 @@ def window(parts: Any, start: str, until: str) -> tuple[datetime, datetime]:
     return first, last
 
 
-def _scope(request: Request, viewer: Any, cluster: str, about: Ref | None = None) -> tuple[Any, str]:
+def scope(request: Request, viewer: Any, cluster: str, about: Ref | None = None) -> tuple[Any, str]:
+    """The running parts, and the cluster that is meant, which the viewer must be allowed to see."""
     parts = request.app.state.qnib
     name = cluster or parts.settings.cluster
     must_see(viewer, name, about)
@@ -100,13 +101,13 @@ def known_clusters(parts: Any) -> list[dict[str, Any]]:
 
 @router.get("/api/clusters")
 def list_clusters(request: Request, viewer: Seeing) -> dict[str, Any]:
-    parts, default = _scope(request, viewer, "")
+    parts, default = scope(request, viewer, "")
     return {"clusters": known_clusters(parts), "default": default}
 
 
 @router.get("/api/now")
 def now_page(request: Request, viewer: Seeing, cluster: str = "") -> dict[str, Any]:
-    parts, name = _scope(request, viewer, cluster)
+    parts, name = scope(request, viewer, cluster)
     return now.now_page(parts, viewer, name)
 
 
@@ -125,7 +126,7 @@ def list_jobs(
         raise WrongUse(
             f"{state!r} is no group of jobs.", where="state", try_next="use running, pending, finished or all."
         )
-    parts, name = _scope(request, viewer, cluster)
+    parts, name = scope(request, viewer, cluster)
     present = parts.clock.now()
     found = jobs.job_rows(
         parts,
@@ -142,19 +143,19 @@ def list_jobs(
 
 @router.get("/api/jobs/{job}")
 def one_job(request: Request, viewer: Seeing, job: str, cluster: str = "") -> dict[str, Any]:
-    parts, name = _scope(request, viewer, cluster)
+    parts, name = scope(request, viewer, cluster)
     return jobs.job_page(parts, viewer, name, job)
 
 
 @router.get("/api/nodes")
 def list_nodes(request: Request, viewer: Seeing, cluster: str = "") -> dict[str, Any]:
-    parts, name = _scope(request, viewer, cluster)
+    parts, name = scope(request, viewer, cluster)
     return {"nodes": nodes.node_rows(parts, viewer, name), "others": nodes.others(parts, viewer, name)}
 
 
 @router.get("/api/nodes/{node}")
 def one_node(request: Request, viewer: Seeing, node: str, cluster: str = "") -> dict[str, Any]:
-    parts, name = _scope(request, viewer, cluster)
+    parts, name = scope(request, viewer, cluster)
     return nodes.node_page(parts, viewer, name, node)
 
 
@@ -172,7 +173,7 @@ def one_series(
     points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = 600,
 ) -> dict[str, Any]:
     """A metric over a window, reduced in the engine to `points` buckets of min, mean and max."""
-    parts, name = _scope(request, viewer, cluster)
+    parts, name = scope(request, viewer, cluster)
     if not metric.strip(","):
         raise WrongUse("No metric is named.", where="metric", try_next="name one, as cpu.used, or several with commas.")
     first, last = window(parts, start, until)
@@ -215,7 +216,7 @@ def list_events(
 
     Of a job or host also what happened around it: on its hosts, to its adapters and their cables; not so with `own`.
     """
-    parts, name = _scope(request, viewer, cluster)
+    parts, name = scope(request, viewer, cluster)
     first, last = window(parts, start, until)
     fact = jobs.find_job(parts, name, job) if job else None
     hosts = unfold(host or (str(fact.properties.get("nodes") or "") if fact and not own else ""))
@@ -242,5 +243,5 @@ def list_events(
 
 @router.get("/api/jump")
 def jump_to(request: Request, viewer: Seeing, cluster: str = "", q: str = "") -> dict[str, Any]:
-    parts, name = _scope(request, viewer, cluster)
+    parts, name = scope(request, viewer, cluster)
     return {"hits": jump.hits(parts, viewer, name, q)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -77,6 +79,19 @@ class Client:
         wanted = {name: value for name, value in params.items() if value not in (None, "")}
         return self._answer("GET", path, params=wanted)
 
+    @contextmanager
+    def stream(self, path: str, **params: Any) -> Iterator[httpx.Response]:
+        """An answer that is read line by line, however long it takes to come."""
+        wanted = {name: value for name, value in params.items() if value not in (None, "")}
+        try:
+            with self._http.stream("GET", path, params=wanted, timeout=httpx.Timeout(60, read=None)) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _told(answer, path)
+                yield answer
+        except httpx.HTTPError as error:
+            raise self._silent(error) from error
+
     def post(self, path: str, body: Any = None) -> Any:
         return self._answer("POST", path, json=body)
 
@@ -92,16 +107,24 @@ class Client:
         try:
             answer = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise errors.Unavailable(
-                f"The QNIB server does not answer ({type(error).__name__}).",
-                where=self.url,
-                try_next="look at its log, or restart it: `qnib stop`, `qnib serve --background`.",
-            ) from error
+            raise self._silent(error) from error
         if answer.is_success:
             return answer
-        try:
-            told = answer.json()
-            what, where, try_next = told["what"], told["where"], told["try_next"]
-        except (ValueError, KeyError, TypeError):
-            what, where, try_next = f"The server answered {answer.status_code}.", path, "look at the server's log."
-        raise _BY_STATUS.get(answer.status_code, errors.QnibError)(what, where=where, try_next=try_next)
+        raise _told(answer, path)
+
+    def _silent(self, error: httpx.HTTPError) -> errors.Unavailable:
+        return errors.Unavailable(
+            f"The QNIB server does not answer ({type(error).__name__}).",
+            where=self.url,
+            try_next="look at its log, or restart it: `qnib stop`, `qnib serve --background`.",
+        )
+
+
+def _told(answer: httpx.Response, path: str) -> errors.QnibError:
+    """What an answer says went wrong."""
+    try:
+        told = answer.json()
+        what, where, try_next = told["what"], told["where"], told["try_next"]
+    except (ValueError, KeyError, TypeError):
+        what, where, try_next = f"The server answered {answer.status_code}.", path, "look at the server's log."
+    return _BY_STATUS.get(answer.status_code, errors.QnibError)(what, where=where, try_next=try_next)

@@ -1,17 +1,18 @@
-"""`qnib events patterns`, `rules`, `jobs`, `reclassify`: what the rules make of lines."""
+"""Log events on the command line: search them, follow them, look around one; in the language of the UI's search."""
 
 from __future__ import annotations
 
-import time
+import json
+import sys
 from typing import Annotated, Any
 
 import typer
 
-from qnib.cli.output import ClusterName, Csv, Json, duration, show_rows
+from qnib.cli import rules, senders
+from qnib.cli.output import ClusterName, Csv, Json, plain, show_rows
 
-From = Annotated[str, typer.Option("--from", "--since", help="Start: -1h, -7d, or a time in ISO 8601.")]
-Until = Annotated[str, typer.Option(help="End.")]
-_LOOK_SECONDS = 0.5
+COLUMNS = ("time", "host", "jobs", "app", "severity", "kind", "message")
+_BARS = " ▁▂▃▄▅▆▇█"
 
 
 def _client() -> Any:
@@ -21,122 +22,146 @@ def _client() -> Any:
     return Client(load())
 
 
-def add_to(group: typer.Typer) -> None:
-    """The commands of this file, into `qnib events`."""
-    _patterns(group)
-    _rules(group)
-    _jobs(group)
-    _reclassify(group)
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, help="Log events: search, follow, look around one.")
+    app.add_typer(group, name="events")
+    rules.add_to(group)
+    senders.add_to(group)
 
+    @group.command("search")
+    def search(
+        query: Annotated[list[str] | None, typer.Argument(help='As host:compute[0-7] severity>=warning "out of memory". `qnib events fields` lists what can be asked.')] = None,  # noqa: E501
+        since: Annotated[str, typer.Option("--since", "--from", help="Start: 1h, -1h, or a time in ISO 8601.")] = "1h",
+        until: Annotated[str, typer.Option(help="End.")] = "now",
+        limit: Annotated[int | None, typer.Option(help="Most events, the newest: 100; as JSON or CSV 100000.")] = None,
+        facets: Annotated[str, typer.Option(help="Count by these instead: host,app,severity,kind,lane,user,partition.")] = "",  # noqa: E501
+        cluster: ClusterName = "",
+        as_json: Json = False,
+        as_lines: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a line.")] = False,
+        as_csv: Csv = False,
+    ) -> None:
+        """Events that match, newest first, each with the jobs of its host at that moment."""
+        asked = {"q": _query(query), "cluster": cluster, "from": _start(since), "until": until}
+        if facets:
+            _facets(_client().get("/api/events/search", **asked, limit=0, facets=facets), as_json, as_csv)
+        elif as_csv or as_lines or as_json:
+            _export(asked, limit, "csv" if as_csv else "jsonl", as_array=as_json)
+        else:
+            answer = _client().get("/api/events/search", **asked, limit=limit or 100, histogram=60)
+            shown = [_row(event) for event in answer["events"]]
+            show_rows(shown, COLUMNS, as_json=False, as_csv=False, empty="No events.")
+            if answer["total"] > len(shown):
+                more = f"The newest {len(shown)} of {answer['total']}; --limit shows more."
+                print(f"{more}  {_spark(answer['histogram']['count'])}", file=sys.stderr)
 
-def _patterns(group: typer.Typer) -> None:
-    @group.command("patterns")
-    def patterns(
-        since: From = "-1d",
-        until: Until = "now",
-        host: Annotated[str, typer.Option(help="Node set: compute[0-3].")] = "",
-        app: Annotated[str, typer.Option(help="Program.")] = "",
-        known: Annotated[bool, typer.Option("--known", help="Lines that rules know, too.")] = False,
-        new: Annotated[bool, typer.Option("--new", help="Only those first heard within the last day.")] = False,
-        limit: Annotated[int, typer.Option(help="Most patterns.")] = 100,
+    @group.command("tail")
+    def tail(
+        query: Annotated[list[str] | None, typer.Argument(help="As in `qnib events search`.")] = None,
+        cluster: ClusterName = "",
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    ) -> None:
+        """Events that match, as they come in, until Ctrl-C."""
+        kind = ""
+        with _client().stream("/api/events/tail", q=_query(query), cluster=cluster) as answer:
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data":
+                    _news(kind, json.loads(value), as_json)
+
+    @group.command("around")
+    def around(
+        event: Annotated[str, typer.Argument(help="The event's id, as `qnib events search --json` shows it.")],
+        time: Annotated[str, typer.Option(help="About when it was: found quicker.")] = "",
+        minutes: Annotated[float, typer.Option(help="How long before and after it to look.")] = 2,
         cluster: ClusterName = "",
         as_json: Json = False,
         as_csv: Csv = False,
     ) -> None:
-        """Lines no rule knows, by template, the most frequent first; * marks those that are new since yesterday."""
-        answer = _client().get(
-            "/api/events/patterns", cluster=cluster, until=until, host=host, app=app, known=known or None, limit=limit,
-            **{"from": since},
-        )  # fmt: skip
-        rows = [row for row in answer["patterns"] if row["new"] or not new]
-        if not (as_json or as_csv):
-            rows = [
-                row | {"": "*" if row["new"] else "", "share": f"{row['share']:.1%}", "since": row["seen_since"][:16]}
-                for row in rows
-            ]
-        show_rows(
-            rows, ["", "count", "share", "hosts", "since", "app", "kind", "template"], as_json=as_json, as_csv=as_csv,
-            empty="No such lines: every line of this time is known to a rule, or there is none.",
-        )  # fmt: skip
-        if not (as_json or as_csv) and rows:
-            print(
-                f"{answer['unknown']} of {answer['lines']} lines are known to no rule: {answer['kinds']} patterns,"
-                f" {answer['new']} of them new."
-            )
-
-
-def _rules(group: typer.Typer) -> None:
-    @group.command("rules")
-    def rules(as_json: Json = False, as_csv: Csv = False) -> None:
-        """The rules in force, in the order in which they are tried, and what is wrong with a file of them."""
-        import sys
-
-        answer = _client().get("/api/events/rules")
-        show_rows(
-            answer["rules"], ["name", "kind", "app", "severity", "tags", "hint"], as_json=as_json, as_csv=as_csv,
-            empty="No rules.",
-        )  # fmt: skip
-        if answer["trouble"]:
-            print(f"Not in force: {answer['trouble']}", file=sys.stderr)
-            raise typer.Exit(1)
-        if not (as_json or as_csv):
-            print(f"{len(answer['rules'])} rules, {answer['site']} of the site's own in {answer['folder']}.")
-
-
-def _jobs(group: typer.Typer) -> None:
-    @group.command("jobs")
-    def jobs(
-        since: From = "-1d", until: Until = "now", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False
-    ) -> None:
-        """Jobs as slurmctld's log alone tells them: submit, start, end, state."""
-        rows = _client().get("/api/events/jobs", cluster=cluster, until=until, **{"from": since})["jobs"]
-        show_rows(
-            rows, ["job", "state", "submit", "start", "end", "partition", "nodes", "exit_code", "signal", "attempts"],
-            as_json=as_json, as_csv=as_csv, empty="The log tells of no jobs.",
-        )  # fmt: skip
-
-
-def _reclassify(group: typer.Typer) -> None:
-    @group.command("reclassify")
-    def reclassify(
-        since: Annotated[str, typer.Option("--from", "--since", help="Start of the period: -7d, ISO 8601.")] = "",
-        until: Until = "now",
-        status: Annotated[bool, typer.Option("--status", help="Only say how far one is that runs.")] = False,
-        cluster: ClusterName = "",
-        as_json: Json = False,
-    ) -> None:
-        """Apply the rules in force to stored events, while new ones come in; waits, and says how far it is."""
-        import json
-
-        from qnib.errors import Unavailable, WrongUse
-
-        client = _client()
-        if status:
-            now = client.get("/api/events/reclassify")
-        else:
-            if not since:
-                raise WrongUse("From when on?", where="--from", try_next="qnib events reclassify --from -7d.")
-            now = client.post("/api/events/reclassify", {"cluster": cluster, "start": since, "until": until})
-            begun = time.monotonic()
-            while now["state"] == "running":
-                if not as_json:
-                    _say(now, time.monotonic() - begun, end="\r")
-                time.sleep(_LOOK_SECONDS)  # the server has nothing to wait on; a person wants to see it move
-                now = client.get("/api/events/reclassify")
+        """Whose an event is, and what else happened near it in time and in the graph."""
+        found = _client().get("/api/events/around", id=event, time=time, minutes=minutes, cluster=cluster)
         if as_json:
-            print(json.dumps(now, indent=1))
-        elif now["state"] == "idle":
-            print("Nothing was reclassified since the server started.")
+            print(json.dumps(found, indent=1))
+            return
+        rows = [{"near": one["title"], **_row(row)} for one in found["groups"] for row in one["events"]]
+        if as_csv:
+            show_rows(rows, ("near", *COLUMNS), as_json=False, as_csv=True, empty="")
+            return
+        print(f"{plain(found['event']['message'])}\n{plain(found['sentence'])}.\n")
+        show_rows(
+            rows, ("near", "time", "host", "severity", "message"), as_json=False, as_csv=False,
+            empty=f"Nothing else happened within {minutes:g} minutes.",
+        )  # fmt: skip
+
+    @group.command("fields")
+    def fields(as_json: Json = False, as_csv: Csv = False) -> None:
+        """What a query can ask for."""
+        from qnib.monitoring.query import explained
+
+        show_rows(explained(), ("name", "about", "example"), as_json=as_json, as_csv=as_csv, empty="")
+
+
+def _query(words: list[str] | None) -> str:
+    """The words as one query: what the shell took out of its quotes is quoted again."""
+    told = words or []
+    if len(told) == 1:
+        return told[0]
+    return " ".join(f'"{one}"' if " " in one and ":" not in one and '"' not in one else one for one in told)
+
+
+def _start(text: str) -> str:
+    return f"-{text}" if text[:1].isdigit() and text[-1:] in "smhdw" and text[:-1].isdigit() else text
+
+
+def _row(event: dict[str, Any]) -> dict[str, Any]:
+    around = event.get("around") or {"jobs": [], "switches": []}
+    told = event["fields"].get("sent_by")  # who spoke for it, when its address is known as another's
+    return {
+        **event, "message": plain(event["message"]), "host": f"{event['host']}{f' (by {told})' if told else ''}",
+        "jobs": " ".join(f"{job['id']} ({job['user']})" for job in around["jobs"]),
+        "switches": " ".join(around["switches"]),
+    }  # fmt: skip
+
+
+def _spark(counts: list[int]) -> str:
+    most = max(counts, default=0) or 1
+    return "".join(_BARS[0 if not n else 1 + (n * 7) // most] for n in counts)
+
+
+def _news(kind: str, told: Any, as_json: bool) -> None:
+    if kind == "error":
+        from qnib.errors import QnibError
+
+        raise QnibError(told["what"], where=told["where"], try_next=told["try_next"])
+    if kind == "more":
+        print(f"… and {told['count']} more that came at once", file=sys.stderr, flush=True)
+        return
+    for event in told:
+        if as_json:
+            print(json.dumps(event), flush=True)
         else:
-            _say(now, None, end="\n")
-        if now["state"] == "failed":
-            raise Unavailable(now["problem"], where="reclassify", try_next="the same command begins again.")
+            row = _row(event)
+            print(plain("  ".join(str(row[name]) for name in COLUMNS if row[name])), flush=True)
 
 
-def _say(now: dict[str, Any], seconds: float | None, end: str) -> None:
-    took = f", {duration(seconds)}" if seconds is not None else ""
-    print(
-        f"{now['state']}: {now['looked_at']} of {now['total']} events looked at by {now['rules']} rules,"
-        f" {now['changed']} changed{took}   ",
-        end=end, flush=True,
-    )  # fmt: skip
+def _export(asked: dict[str, Any], limit: int | None, form: str, *, as_array: bool) -> None:
+    with _client().stream("/api/events/export", **asked, format=form, limit=limit) as answer:
+        if as_array:
+            rows = [json.loads(line) for line in answer.iter_lines()]
+            print(json.dumps(rows, indent=1))
+        else:
+            for line in answer.iter_lines():
+                print(line)
+        if (cut := int(answer.headers.get("x-qnib-cut", "0"))) > 0:
+            print(f"{cut} older events that match are left out; choose a shorter time.", file=sys.stderr)
+
+
+def _facets(answer: dict[str, Any], as_json: bool, as_csv: bool) -> None:
+    rows = [
+        {"facet": name, "value": one["value"], "count": one["count"]}
+        for name, facet in answer["facets"].items() for one in facet["values"]
+    ]  # fmt: skip
+    show_rows(rows, ("facet", "value", "count"), as_json=as_json, as_csv=as_csv, empty="No events.")
+    if not as_json and not as_csv and (folded := answer["facets"].get("host", {}).get("folded")):
+        print(f"hosts: {folded}")

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli import differs
-from qnib.cli import events as event_commands
 from qnib.cli.output import ClusterName, Csv, Json, duration, plain, show_rows
 
 
@@ -21,7 +20,6 @@ def _client() -> Any:
 def register(app: typer.Typer) -> None:
     _jobs(app)
     _nodes(app)
-    _events(app)
 
     @app.command()
     def tour() -> None:
@@ -135,91 +133,6 @@ def _nodes(app: typer.Typer) -> None:
             print(f"  job {job['id']}  {job['name']}  {job['state']}  {entry['since']} until {entry['until'] or 'now'}")
         for finding in page["findings"]:
             print(f"{finding['severity']}: {finding['sentence']} {finding['advice']}")
-
-
-def _events(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Log events.")
-    app.add_typer(group, name="events")
-    event_commands.add_to(group)
-
-    @group.command("search")
-    def search(
-        text: Annotated[str, typer.Argument(help="Words of the message.")] = "",
-        host: Annotated[str, typer.Option(help="Node set: compute[0-3].")] = "",
-        job: Annotated[str, typer.Option(help="Job id or key.")] = "",
-        kind: Annotated[str, typer.Option(help="What happened: link.down, job.start …")] = "",
-        severity: Annotated[str, typer.Option(help="This severity or worse: warning, err …")] = "",
-        pattern: Annotated[str, typer.Option(help="Lines of this pattern: its number of `patterns --json`.")] = "",
-        rule: Annotated[str, typer.Option(help="Lines this rule knows.")] = "",
-        since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
-        until: Annotated[str, typer.Option(help="End.")] = "now",
-        limit: int = 100,
-        cluster: ClusterName = "",
-        as_json: Json = False,
-        as_csv: Csv = False,
-    ) -> None:
-        """Events that match, newest first."""
-        from typing import cast
-
-        found = cast(
-            list[dict[str, Any]],
-            _client().get(
-                "/api/events",
-                cluster=cluster,
-                q=text,
-                host=host,
-                job=job,
-                kind=kind,
-                severity=severity,
-                pattern=pattern,
-                rule=rule,
-                until=until,
-                limit=limit,
-                **{"from": since},
-            )["events"],
-        )
-        rows = found if as_json or as_csv else [row | {"host": _whose(row)} for row in found]
-        show_rows(
-            rows,
-            ["time", "host", "app", "severity", "kind", "message"],
-            as_json=as_json,
-            as_csv=as_csv,
-            empty="No events.",
-        )
-
-    @group.command("mirror")
-    def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
-        """Where events are sent on to: how many, how far behind, and what is wrong."""
-        show_rows(
-            _client().get("/api/health")["mirror"],
-            ["to", "sent", "refused", "dropped", "waiting", "lag", "trouble"],
-            as_json=as_json,
-            as_csv=as_csv,
-            empty="Nowhere: [[mirror.events]] in qnib.toml names targets.",
-        )
-
-    @group.command("senders")
-    def senders(
-        since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
-        until: Annotated[str, typer.Option(help="End.")] = "now",
-        cluster: ClusterName = "",
-        as_json: Json = False,
-        as_csv: Csv = False,
-    ) -> None:
-        """Who sends events: how many, by how many seconds its clock is ahead, what was refused or dropped."""
-        show_rows(
-            _client().get("/api/senders", cluster=cluster, until=until, **{"from": since})["senders"],
-            ["sender", "host", "listener", "events", "last", "skew", "wrong_clock", "sent_by", "rejects", "dropped"],
-            as_json=as_json,
-            as_csv=as_csv,
-            empty="Nobody sent any.",
-        )
-
-
-def _whose(row: dict[str, Any]) -> str:
-    """The host, and who spoke for it when its address is known as another's."""
-    told: str = row["fields"].get("sent_by", "")
-    return f"{row['host']} (by {told})" if told else str(row["host"])
 
 
 def _tour() -> None:

@@ -81,7 +81,7 @@ def _apply(
     told: list[Event] = []
 
     def tell(changes: Changes) -> None:
-        if source.capture.events is not None and not changes.first:
+        if source.capture.events is not None and (not changes.first or source.capture.first_is_news):
             told.extend(source.capture.events(changes.told(), known, source.at))
         rows = [_row(event) for event in told]
         events.record(engine, cluster, rows, token=f"{source.told_by}:{source.at.isoformat()}")

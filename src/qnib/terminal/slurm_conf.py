@@ -180,7 +180,7 @@ def slurm_conf(plan: Plan, rung: Rung, jobs_url: str = "", *, accounting: bool =
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
         jobcomp=f"JobCompType=jobcomp/elasticsearch\nJobCompLoc={jobs_url}" if jobs_url else "JobCompType=jobcomp/none",
         prolog=_prolog(plan, rung),
-        epilog=_epilog(plan, rung),
+        epilog=_epilog(plan),
         spool="/var/spool/slurmd/%n" if plan.dense else "/var/spool/slurmd",
         pid="/run/slurmd-%n.pid" if plan.dense else "/run/slurmd.pid",
         # A thousand daemons on a few cores are asked more seldom whether they live.
@@ -215,10 +215,8 @@ def _prolog(plan: Plan, rung: Rung) -> str:
     return begin + (TASK_PROLOG if rung is V1 else "")
 
 
-def _epilog(plan: Plan, rung: Rung) -> str:
-    if plan.blueprint.images:
-        return f"{_SCRIPTS}/end.sh"
-    return f"{_SCRIPTS}/epilog.sh" if rung is V1 else "/bin/true"
+def _epilog(plan: Plan) -> str:
+    return f"{_SCRIPTS}/{'end' if plan.blueprint.images else 'epilog'}.sh"
 
 
 def _dense_nodes(plan: Plan) -> str:

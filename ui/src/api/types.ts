@@ -351,3 +351,22 @@ export interface Loaded {
   began: number; changed: number; ended: number; tables_changed: number; events: number; first: boolean; late: boolean
   changes: { what: 'began' | 'changed' | 'ended'; kind: string; key: string }[] // at most 500
 }
+
+// ── events searched ──
+
+/** Whose and where an event was, at its own moment. */
+export interface JobOf { key: string; id: number | string; name: string; user: string; group: string; account: string; partition: string; nodes: string }
+export interface Whose { host: string; switches: string[]; jobs: JobOf[] }
+export interface FoundEvent extends EventRow { around: Whose }
+export interface Histogram { t: number[]; width: number; count: number[]; critical: number[]; warn: number[]; fine: number[] }
+export interface Facet { values: { value: string; count: number }[]; more: number; folded?: string }
+/** GET /api/events/search?cluster=&q=&from=&until=&limit=&histogram=60&facets=host,app,… */
+export interface Found { query: string; events: FoundEvent[]; total?: number; histogram?: Histogram; facets?: Record<string, Facet> }
+/** GET /api/events/language */
+export interface QueryField { name: string; about: string; example: string; sort: string }
+/** GET /api/events/around?cluster=&id=&time=&minutes=2 */
+export interface AroundEvent {
+  event: FoundEvent; sentence: string; minutes: number; hosts: string; jobs: JobOf[]; switches: { name: string; hosts: string }[]
+  failing: { switch: string; hops: number; ports: string[] } | null
+  groups: { near: 'host' | 'job' | 'switch' | 'further' | 'time'; title: string; events: EventRow[] }[]
+}

@@ -14,7 +14,7 @@ _ALL = f'{_PS} --format "$1" && {_PS} --quiet | xargs -r {{0}} inspect'
 CAPTURES = (
     Capture(
         "inside", ("cat", "/proc/self/mountinfo"), parse_inside, EVERY, "node", of_host=True, start=start_inside,
-        events=events,
+        events=events, first_is_news=True,
     ),
     Capture(
         "podman", ("sh", "-c", _ALL.format("podman"), "podman", "json"), parse_podman, 300, "node", of_host=True,

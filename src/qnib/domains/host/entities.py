@@ -13,6 +13,10 @@ ENTITIES = (
         "Alias", "One of the names a host goes by: NodeName, FQDN, address, an HCA's NodeDescription",
         key="kind:name", properties={"name": "string", "kind": "string"},
     ),
+    EntityKind(
+        "Config", "A file of settings that a daemon reads; secrets are left out", key="host / file",
+        properties={"file": "string", "host": "string", "settings": "string", "count": "int"},
+    ),
 )
 
 RELATIONS = (

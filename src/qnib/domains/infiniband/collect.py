@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from qnib.domains import configs
 from qnib.domains.infiniband.cables import parse_cables, settle_cables
 from qnib.domains.infiniband.counters import (
     ERRORS,
@@ -60,6 +61,8 @@ READINGS = (Reading("counters", 4, "fabric", start_counters),)
 _ROUTED = r"tables configured on all switches"
 """OpenSM's word that it has computed the routes anew: min-hop, up/down or fat-tree."""
 
+OPENSM_CONF = "/etc/opensm/opensm.conf"
+
 CAPTURES = (
     Capture(
         "topology", ("ibnetdiscover",), parse_topology, 60, "fabric",
@@ -79,6 +82,10 @@ CAPTURES = (
     Capture(
         "capability", ("iblinkinfo", "-l"), parse_capability, 900, "fabric", (r"Discovered new port",),
         settle=settle_capability,
+    ),
+    Capture(
+        "opensm-options", ("cat", OPENSM_CONF), configs.parser("opensm.conf", configs.words), 3600, "fabric",
+        watch=(OPENSM_CONF,), of_host=True, events=configs.events,
     ),
     Capture("cables", ("cat", "ibdiagnet2.db_csv"), parse_cables, 3600, "file", settle=settle_cables),
     Capture(

@@ -16,10 +16,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
 
+from qnib.domains import configs
 from qnib.domains.slurm import jobs, nodes
 from qnib.domains.slurm.accounting import start_jobs
 from qnib.domains.slurm.files import FILES
-from qnib.domains.slurm.happened import job_events, node_events
+from qnib.domains.slurm.happened import job_events, node_events, partition_events
 from qnib.domains.slurm.identity import settle
 from qnib.domains.slurm.jobs import Job, Run
 from qnib.domains.slurm.nodes import Node
@@ -182,6 +183,11 @@ _NODE_CHANGES = (
     r"dynamic (norm )?node", r"[Dd]eleted? node",
 )
 
+_RECONFIGURED = (
+    r"Processing Reconfiguration Request", r"_slurm_rpc_reconfigure_controller", r"_slurm_rpc_update_partition",
+)
+SLURM_CONF = "/etc/slurm/slurm.conf"
+
 CAPTURES = (
     Capture(
         "jobs",
@@ -197,7 +203,12 @@ CAPTURES = (
         parse_nodes, 60, "controller", (*_NODE_CHANGES, *_JOB_CHANGES), events=node_events,
     ),
     Capture(
-        "partitions", ("scontrol", "-a", "show", "partition"), parse_partitions, 300, "controller", _NODE_CHANGES,
+        "partitions", ("scontrol", "-a", "show", "partition"), parse_partitions, 300, "controller",
+        (*_NODE_CHANGES, *_RECONFIGURED), events=partition_events,
+    ),
+    Capture(
+        "config", ("cat", SLURM_CONF), configs.parser("slurm.conf", configs.equals), 3600, "controller",
+        watch=(SLURM_CONF,), of_host=True, events=configs.events,
     ),
     *ACCOUNTING,
     *FILES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from qnib.domains.slurm.values import moment
 from qnib.model import Change, Entity, Event, Known, Ref, Relation
 
 FAILED = {
@@ -18,12 +19,74 @@ _DRAIN = ("DRAIN", "MAINT")
 
 
 def job_events(changes: Sequence[Change], known: Known, at: datetime) -> list[Event]:
-    """``job.failed`` for every job that ended badly."""
-    return [
-        _failed(change.after, at) for change in changes
-        if change.what == "ended" and isinstance(change.after, Entity) and change.after.kind == "Job"
-        and change.after.properties.get("state") in FAILED
-    ]
+    """``job.began`` for every run that began, ``job.ended`` for every job that ended well or was cancelled, and
+    ``job.failed`` for one that ended badly: with all whom it concerns, which the scheduler's own lines name in part."""
+    found = []
+    for change in changes:
+        job = change.after
+        if not isinstance(job, Entity) or job.kind != "Job":
+            continue
+        before = change.before.properties if isinstance(change.before, Entity) else {}
+        start = moment(str(job.properties.get("start") or ""))
+        if start is not None and before.get("start") != job.properties.get("start"):
+            found.append(_told(job, "began", start, f"began{_on(job)}"))
+        if change.what == "ended":
+            bad = job.properties.get("state") in FAILED
+            found.append(_failed(job, at) if bad else _told(job, "ended", job.until or at, _ending(job)))
+    return found
+
+
+def _ending(job: Entity) -> str:
+    state = str(job.properties.get("state") or "")
+    return f"{'ended well' if state == 'COMPLETED' else f'ended: {state.lower()}'}{_on(job)}"
+
+
+def _on(job: Entity) -> str:
+    nodes = str(job.properties.get("nodes") or "")
+    return f" on {nodes}" if nodes else ""
+
+
+def _told(job: Entity, what: str, when: datetime, how: str) -> Event:
+    told = job.properties
+    user, partition = str(told.get("user") or ""), str(told.get("partition") or "")
+    refs = [job.ref, *([Ref("User", user)] if user else []), *([Ref("Partition", partition)] if partition else [])]
+    return Event(
+        time=when, kind=f"job.{what}", entities=refs,
+        message=f"job {told.get('id')} ({told.get('name')}) of {user or 'unknown'} {how}",
+        fields={"job": str(told.get("id")), "state": str(told.get("state") or ""), "user": user,
+                "nodes": str(told.get("nodes") or "")},
+    )  # fmt: skip
+
+
+def partition_events(changes: Sequence[Change], known: Known, at: datetime) -> list[Event]:
+    """``config.partition`` where a partition was made, changed or taken away."""
+    found = []
+    for change in changes:
+        part = change.after
+        if not isinstance(part, Entity) or part.kind != "Partition":
+            continue
+        if change.what == "changed" and change.before is not None:
+            before = change.before.properties if isinstance(change.before, Entity) else {}
+            told = ", ".join(
+                f"{word} {_plain(before.get(name))} → {_plain(part.properties.get(name))}"
+                for name, word in _SETTINGS.items() if before.get(name) != part.properties.get(name)
+            )
+            sentence = f"partition {part.key} changed: {told}" if told else ""
+        else:
+            sentence = f"partition {part.key} {'is new' if change.what == 'began' else 'is gone'}"
+        if sentence:
+            found.append(Event(
+                time=at, kind="config.partition", message=sentence, entities=[part.ref],
+                fields={"partition": part.key},
+            ))  # fmt: skip
+    return found
+
+
+_SETTINGS = {"state": "state", "limit": "time limit", "nodes": "nodes", "default": "default"}
+
+
+def _plain(value: object) -> str:
+    return "none" if value in (None, "") else str(value)
 
 
 def _failed(job: Entity, at: datetime) -> Event:

@@ -53,3 +53,5 @@ else
     [ -d "$job" ] || mkdir "$job" || exit 1
     echo "$((cpus * 100000)) 100000" >"$job/cpu.max" || exit 1
 fi
+# In the background: the job does not wait for what its log says.
+logger -t prolog "prolog of job $SLURM_JOB_ID done" 2>/dev/null &

@@ -1,0 +1,48 @@
+"""`qnib events mirror` and `senders`: where events go, and who sends them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from qnib.cli.output import ClusterName, Csv, Json, show_rows
+
+
+def _client() -> Any:
+    from qnib.cli.client import Client
+    from qnib.settings import load
+
+    return Client(load())
+
+
+def add_to(group: typer.Typer) -> None:
+    """The commands of this file, into `qnib events`."""
+
+    @group.command("mirror")
+    def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
+        """Where events are sent on to: how many, how far behind, and what is wrong."""
+        show_rows(
+            _client().get("/api/health")["mirror"],
+            ["to", "sent", "refused", "dropped", "waiting", "lag", "trouble"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="Nowhere: [[mirror.events]] in qnib.toml names targets.",
+        )
+
+    @group.command("senders")
+    def senders(
+        since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
+        until: Annotated[str, typer.Option(help="End.")] = "now",
+        cluster: ClusterName = "",
+        as_json: Json = False,
+        as_csv: Csv = False,
+    ) -> None:
+        """Who sends events: how many, by how many seconds its clock is ahead, what was refused or dropped."""
+        show_rows(
+            _client().get("/api/senders", cluster=cluster, until=until, **{"from": since})["senders"],
+            ["sender", "host", "listener", "events", "last", "skew", "wrong_clock", "sent_by", "rejects", "dropped"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="Nobody sent any.",
+        )
