@@ -1,7 +1,8 @@
-"""Machines for tests of several hosts: each a real dockerd in namespaces of its own (network, mounts, processes), with its
-own /run and /var/lib/docker, on one switch with this machine. One is reached over SSH, the other over TLS.
+"""Machines for tests of several hosts: each a real dockerd in namespaces of its own (network, mounts, processes), with
+its own /run and /var/lib/docker, on one switch with this machine. All answer over SSH and over TLS.
 
-The folder the tests keep their state in is not on them: a path of this machine means nothing there, as between real hosts.
+The folder the tests keep their state in is empty on them: a path of this machine means nothing there, as between real
+hosts. A machine whose plug is pulled loses its link and every process at once.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Machine:
         """A command on this machine; what it printed."""
         enter = ["nsenter", "--target", str(self.pid), "--net", "--mount", "--pid"]
         done = subprocess.run(
-            [*enter, *command], capture_output=True, text=True, check=False, env={**os.environ, "PATH": PATH, **(env or {})},
+            [*enter, *command], capture_output=True, text=True, check=False,
+            env={**os.environ, "PATH": PATH, **(env or {})},
         )
         assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -158,9 +160,9 @@ class Machines:
         for machine in self.machines:
             self.halt(machine)
             _ip("netns", "delete", machine.namespace, check=False)
-            _prune(f"/sys/fs/cgroup", machine.name)
-        _ip("netns", "delete", self._switch, check=False)
+            _prune("/sys/fs/cgroup", machine.name)
         _ip("link", "delete", f"qt{self.token}", check=False)
+        _ip("netns", "delete", self._switch, check=False)
         for machine in self.machines:
             shutil.rmtree(machine.folder)
 
@@ -170,19 +172,14 @@ class Machines:
 
     def _plug(self, device: str, port: str, namespace: str | None) -> None:
         """A cable from the switch's port to a device of a namespace (None: this machine's)."""
-        peer = ["netns", namespace] if namespace else []
-        made = [device, *(["netns", namespace] if namespace else ["netns", "1"])]
-        del peer
-        _ip("-n", self._switch, "link", "add", port, "type", "veth", "peer", "name", *made)
+        _ip("-n", self._switch, "link", "add", port, "type", "veth", "peer", "name", device, "netns", namespace or "1")
         _ip("-n", self._switch, "link", "set", port, "master", "switch", "up")
 
     def _await(self, machine: Machine, seconds: float = 40) -> None:
         deadline = time.monotonic() + seconds
-        while subprocess.run(
-            ["docker", "-H", f"tcp://{machine.address}:2376", "--tlsverify", "--tlscacert", self.certificates / "ca.pem",
-             "--tlscert", self.certificates / "cert.pem", "--tlskey", self.certificates / "key.pem", "version"],
-            capture_output=True, check=False, env={"PATH": PATH},
-        ).returncode:
+        ask = ["docker", "-H", f"tcp://{machine.address}:2376", "--tlsverify", "version"]
+        env = {"PATH": PATH, "DOCKER_CERT_PATH": str(self.certificates), "HOME": "/root"}
+        while subprocess.run(ask, capture_output=True, check=False, env=env).returncode:
             assert machine.process and machine.process.poll() is None, (machine.folder / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, (machine.folder / "log").read_text()[-2000:]
             time.sleep(0.1)

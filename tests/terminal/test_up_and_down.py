@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -16,9 +15,8 @@ from qnib import clusters, terminal
 from qnib.clock import FrozenClock
 from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import access, attendant, engines, image, package, record, scaling, starting, stopping
+from qnib.terminal import attendant, engines, hosts, image, package, record, starting, stopping
 from qnib.terminal.blueprint import Blueprint, Coming, Fabric
-from qnib.terminal.faults import scene
 from qnib.terminal.faults.inject import due
 from tests.terminal.fake import FakeEngine
 
@@ -38,9 +36,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     made = FakeEngine()
     made.images_there.add(image.tag(Blueprint()))
     made.answer = lambda name, command: (0, READY if "ready.sh" in " ".join(command) else "")
-    # The package gives out the function `status`, which hides the module of that name.
-    status = importlib.import_module("qnib.terminal.status")
-    for module in (starting, stopping, scaling, scene, status, access):
+    for module in (starting, stopping, hosts):
         monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
     monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
     monkeypatch.setattr(attendant, "start", lambda settings, name: None)

@@ -59,8 +59,11 @@ def up(
     ] = None,
     engine: Annotated[Engine | None, typer.Option(help="Container engine; default: the setting's.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Keep jobs of several users running.")] = False,
+    hosts: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Docker engines to spread it over: local, ssh://USER@HOST, tcp://HOST.")
+    ] = "",
 ) -> None:
-    """Start a SLURM cluster with a fabric on this machine; return when jobs start on it at once."""
+    """Start a SLURM cluster with a fabric on this machine, or over several; return when jobs start on it at once."""
     from qnib import terminal
     from qnib.errors import WrongUse
     from qnib.settings import load
@@ -75,7 +78,7 @@ def up(
     with _Steps() as steps:
         cluster = terminal.up(
             load(), wanted, name=name, nodes=4 if nodes is None else nodes, engine=engine.value if engine else None,
-            demo=demo, say=steps.say,
+            demo=demo, over=[one.strip() for one in hosts.split(",") if one.strip()], say=steps.say,
         )
     count = cluster.details["nodes"]
     named = "" if cluster.name == load().cluster else f"--name {cluster.name} "
@@ -91,7 +94,7 @@ def down(
     from qnib import terminal
     from qnib.settings import load
 
-    removed = terminal.down(load(), name=name, every=every)
+    removed = terminal.down(load(), name=name, every=every, say=lambda told: print(f"  {told}"))
     print(f"Removed {', '.join(removed)}." if removed else "There was no cluster to remove.")
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.errors import NotFound
 from qnib.settings import Settings
-from qnib.terminal import record
-from qnib.terminal.engines import command_line, open_engine
+from qnib.terminal import hosts, record
+from qnib.terminal.engines import command_line
 from qnib.terminal.plan import LABEL, Plan, node_names
 
 _ENGINE_FAILED = {"podman": (125, 255), "docker": (1, 125)}
@@ -42,8 +43,8 @@ def execute(
     if user:
         arguments += ["--user", user]
     container = plan.container(host)
-    line = command_line(settings, cluster.engine)
-    status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
+    with _command_line(settings, cluster, host) as line:
+        status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
     if status in _ENGINE_FAILED[cluster.engine]:
         # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
         _check_running(settings, cluster, host)
@@ -53,6 +54,19 @@ def execute(
 def shell(settings: Settings, host: str, *, name: str | None = None, user: str = "") -> int:
     """An interactive login shell on a host; its exit status."""
     return execute(settings, host, ["/bin/bash", "-l"], name=name, user=user, terminal=sys.stdin.isatty())
+
+
+@contextmanager
+def _command_line(settings: Settings, cluster: Cluster, host: str) -> Iterator[list[str]]:
+    if not cluster.details.get("hosts"):
+        yield command_line(settings, cluster.engine)
+        return
+    opened = hosts.reach(settings, hosts.address_of(cluster, host))
+    try:
+        yield opened.there.command_line
+    finally:
+        if opened.engine is not None:
+            opened.engine.close()
 
 
 def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
@@ -66,7 +80,7 @@ def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
 
 def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
     container = record.plan_of(cluster).container(host)
-    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    engine = hosts.engine_of(settings, cluster)
     try:
         state = next((c.state for c in engine.containers(f"{LABEL}={cluster.name}") if c.name == container), "absent")
     finally:

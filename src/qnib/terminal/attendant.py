@@ -7,20 +7,17 @@ sees to faults that begin or end by themselves. One small process per cluster, s
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import logging
 import os
 import random
 import signal
-import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, TextIO
 
 from qnib import clusters
@@ -32,7 +29,9 @@ from qnib.settings import load as load_settings
 from qnib.terminal import carrier, counting, record, wiring
 from qnib.terminal.carrier import Grown, Routes
 from qnib.terminal.counting import Sent
+from qnib.terminal.exchange import exchange
 from qnib.terminal.faults import written
+from qnib.terminal.plan import Plan
 
 log = logging.getLogger("qnib.attendant")
 
@@ -48,12 +47,16 @@ RECOVERY = 20
 class Attendant:
     def __init__(self, settings: Settings, name: str, clock: Clock) -> None:
         self._settings, self._name, self._clock = settings, name, clock
+        self._exchange = exchange(settings, name)
         self._before: dict[tuple[str, str], Sent] = {}
         self._at = self._counted = time.monotonic()
         self._waiting: Grown = {}
         self._dice = random.Random(name)  # noqa: S311 - which octet breaks is no secret
         self._owed: dict[str, float] = {}
         self.told: dict[str, Any] = {"carried": 0, "lost": 0, "trouble": ""}
+
+    def close(self) -> None:
+        self._exchange.close()
 
     def beat(self) -> bool:
         """Do what is due; False when the cluster is gone."""
@@ -72,7 +75,7 @@ class Attendant:
             with self._noting("traffic"):
                 self._carry(cluster, wired)
             with self._noting("counters"):
-                self._hand_over(record.fabric_folder(self._settings, self._name))
+                self._hand_over(record.plan_of(cluster))
         return True
 
     @contextlib.contextmanager
@@ -120,25 +123,27 @@ class Attendant:
 
     def _carry(self, cluster: Cluster, wired: list[wiring.Cable]) -> None:
         plan, nodes = record.plan_of(cluster), cluster.details["nodes"]
-        now, total = time.monotonic(), counting.read(plan)
+        now, total = time.monotonic(), self._exchange.counted(plan)
+        self.told["traffic"] = dict(self._exchange.traffic)
         names = {plan.address(host): host for host in [f"compute{number}" for number in range(nodes)]}
         sent = {}
         for (source, target), there in total.items():
             before = self._before.get((source, target), Sent(0, 0))
+            if there.octets < before.octets:  # a host that came back counts from 0
+                before = Sent(0, 0)
             if there.octets > before.octets and source in names and target in names:
                 sent[names[source], names[target]] = Sent(there.octets - before.octets, there.packets - before.packets)
-        folder = record.fabric_folder(self._settings, self._name)
         if sent:
             capacity = plan.blueprint.fabric.capacity
             span = max(now - self._counted, 0.1)
-            load = carrier.carry(sent, self._routes(folder), wired, capacity=capacity, seconds=span)
+            load = carrier.carry(sent, self._routes(plan), wired, capacity=capacity, seconds=span)
             self.told["carried"] += sum(flow.octets for flow in sent.values()) - load.lost
             self.told["lost"] += load.lost
             self._add(load.grown)
         self._before, self._counted = total, now  # only now: what could not be carried is carried at the next beat
 
-    def _routes(self, folder: Path) -> Routes:
-        return carrier.parse_routes(_read(folder / "opensm-lfts.dump"))
+    def _routes(self, plan: Plan) -> Routes:
+        return carrier.parse_routes(self._exchange.routes(plan))
 
     def _errors(self, faults: list[written.Fault], wired: list[wiring.Cable], span: float) -> Grown:
         """What bad cables and ports damaged in `span` seconds."""
@@ -169,42 +174,18 @@ class Attendant:
             for counter, amount in counters.items():
                 mine[counter] = mine.get(counter, 0) + amount
 
-    def _hand_over(self, folder: Path) -> None:
+    def _hand_over(self, plan: Plan) -> None:
         """Leave what has grown for the fabric's container, once it has taken the last."""
         told = {
             port: counters for port, counters in self._waiting.items()
             if counters.keys() - _DATA or sum(counters.get(name, 0) for name in ("xmit_data", "rcv_data")) >= LEAST
         }
-        target = folder / "traffic.json"
-        if not told or target.exists():
-            return
-        part = folder / "traffic.part"
-        part.unlink(missing_ok=True)  # whatever it was made into inside
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            json.dump(told, out)
-        part.rename(target)
-        for port in told:
-            del self._waiting[port]
+        if told and self._exchange.leave(plan, told):
+            for port in told:
+                del self._waiting[port]
 
 
-_LARGEST = 64 << 20
-"""Octets of a file of the container's that are read; the tables of 240 hosts are below one."""
 _DATA = frozenset(("xmit_data", "rcv_data", "xmit_packets", "rcv_packets"))
-
-
-def _read(file: Path) -> str:
-    """A file of the container's, whatever it was made into: only an ordinary one is read."""
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            raise ValueError("OpenSM has not told its routes yet") from error
-        raise
-    with os.fdopen(descriptor) as told:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{file.name} is no ordinary file")
-        return told.read(_LARGEST)
 
 
 # ── its life ──────────────────────────────────────────────────────────────────────────────────
@@ -214,7 +195,7 @@ def start(settings: Settings, name: str) -> None:
     """Start it, and the count. Raises Unavailable when this machine cannot count; the rest works all the same."""
     plan = record.plan_of(clusters.load(settings.clusters, name))
     trouble: Unavailable | None = None
-    if plan.has_fabric:
+    if plan.has_fabric and not plan.blueprint.hosts:  # there it begins the count itself
         counting.end(name)
         try:
             counting.start(plan)
@@ -251,7 +232,8 @@ def end(settings: Settings, name: str, *, count: bool = True) -> None:
 
 
 def state(settings: Settings, name: str) -> dict[str, Any]:
-    """What it last told: ``running``, ``carried`` and ``lost`` octets, ``trouble`` (a sentence, or empty)."""
+    """What it last told: ``running``, ``carried`` and ``lost`` octets, ``trouble`` (a sentence, or empty), and of a
+    cluster over several hosts ``traffic``: by host ``counted``, or why not."""
     file = record.folder(settings, name) / "attendant.json"
     told = json.loads(file.read_text()) if file.is_file() else {}
     return {"running": _running(settings, name) is not None, **told}
@@ -297,8 +279,11 @@ def main() -> None:
         lock.flush()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         attendant = Attendant(settings, name, SystemClock())
-        while attendant.beat() and folder.is_dir():
-            part = folder / "attendant.part"
-            part.write_text(json.dumps(attendant.told))
-            part.replace(folder / "attendant.json")
-            time.sleep(BEAT)
+        try:
+            while attendant.beat() and folder.is_dir():
+                part = folder / "attendant.part"
+                part.write_text(json.dumps(attendant.told))
+                part.replace(folder / "attendant.json")
+                time.sleep(BEAT)
+        finally:
+            attendant.close()

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import PydanticCustomError
 
 from qnib.errors import WrongUse
+from qnib.terminal.addresses import parse
 from qnib.terminal.faults.kinds import KINDS
 from qnib.terminal.units import Rate, Size, Span
 
@@ -127,6 +128,23 @@ class Coming(Part):
     lasts: Span | None = Field(None, gt=0, description="Undone after this long; empty: until it is cleared")
 
 
+MOST_HOSTS, MOST_NODES_OVER_HOSTS = 14, 230
+"""The swarm takes an address of the subnet for each host; these lie above the nodes'."""
+
+
+class Host(Part):
+    """One of several hosts; nodes are spread over them by their shares."""
+
+    address: str = Field(description='Its engine: "local", "ssh://USER@HOST", "tcp://HOST:2376"')
+    share: int = Field(1, ge=1, le=1000, description="Nodes it gets, in proportion to the other hosts' shares")
+    advertise: str = Field("", description="Where the other hosts reach it; empty: the host of its address")
+
+    @field_validator("address")
+    @classmethod
+    def _an_address(cls, address: str) -> str:
+        return parse(address).text
+
+
 class Blueprint(Part):
     """One cluster. What is left out has the defaults of `qnib up`."""
 
@@ -147,6 +165,9 @@ class Blueprint(Part):
         "none", description="demo: a few users keep a few jobs running; people: all users by their habits"
     )
     faults: list[Coming] = Field(default_factory=list, description="Faults to come")
+    hosts: list[Host] = Field(
+        default_factory=list, max_length=MOST_HOSTS, description="Docker engines to spread it over; empty: this machine"
+    )
 
     @property
     def count(self) -> int:
@@ -156,6 +177,8 @@ class Blueprint(Part):
     def capacity(self) -> int:
         """Nodes it may grow to: names, addresses and cables are laid out for so many."""
         wanted = self.grow_to or max(64, self.count)
+        if self.hosts:
+            wanted = min(wanted, MOST_NODES_OVER_HOSTS)
         return min(wanted, ports_for_hosts(self.fabric) or wanted)
 
     def group_of(self, number: int) -> Nodes:
@@ -191,6 +214,14 @@ class Blueprint(Part):
                 raise _at(["faults", place, "value"], error.what) from error
         return faults
 
+    @field_validator("hosts")
+    @classmethod
+    def _each_once(cls, hosts: list[Host]) -> list[Host]:
+        for place, host in enumerate(hosts):
+            if host.address in [other.address for other in hosts[:place]]:
+                raise _at(["hosts", place, "address"], f"{host.address} is named already")
+        return hosts
+
     @field_validator("software")
     @classmethod
     def _packages(cls, names: list[str]) -> list[str]:
@@ -205,9 +236,10 @@ class Blueprint(Part):
 
         if self.jobs != "none" and not any(one.nodes == "all" for one in self.partitions):
             raise _at(["jobs"], 'these jobs need a partition with nodes = "all"')
-        if self.count > MAX_NODES:
-            last = len(self.nodes) - 1
-            raise _at(["nodes", last, "count"], f"a cluster has up to {MAX_NODES} nodes, not {self.count}")
+        most = MOST_NODES_OVER_HOSTS if self.hosts else MAX_NODES
+        if self.count > most:
+            over, last = " over several hosts" if self.hosts else "", len(self.nodes) - 1
+            raise _at(["nodes", last, "count"], f"a cluster{over} has up to {most} nodes, not {self.count}")
         for place, group in enumerate(self.nodes):
             if group.scratch >= group.memory:
                 raise _at(["nodes", place], "the disk is kept in the memory, and has to be smaller")

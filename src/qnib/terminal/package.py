@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import qnib
@@ -21,25 +22,28 @@ from qnib.terminal.engines import ULIMITS, command_line
 INSIDE = "/usr/lib/qnib"
 """Where containers see the folder that holds the package; PYTHONPATH of the agent."""
 
+COMPILE = ("python3", "-m", "compileall", "-q", *(
+    # What only the server imports is not worth the time; what fails to compile there is never imported either.
+    f"{INSIDE}/qnib/{part}" for part in ("__init__.py", "model.py", "agent", "domains")
+))
+
 _LEFT_OUT = ("__pycache__", "static", "samples")
 
 
 def ensure(settings: Settings, engine: str, image: str) -> Path:
     """The folder to mount at INSIDE, made if it is not there yet. Raises Unavailable when it cannot be compiled."""
-    source = Path(qnib.__file__).parent
-    found = [path for path in source.rglob("*") if path.is_file()]
-    files = sorted(path for path in found if not set(_LEFT_OUT) & set(path.relative_to(source).parts))
+    found = list(files())
     told = hashlib.sha256(image.encode())
-    for file in files:
-        told.update(str(file.relative_to(source)).encode() + b"\0" + file.read_bytes())
+    for inside, file in found:
+        told.update(inside.removeprefix("qnib/").encode() + b"\0" + file.read_bytes())
     target = settings.home / "packages" / told.hexdigest()[:16]
     if target.is_dir():
         return target
     part = target.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        for file in files:
-            copy = part / "qnib" / file.relative_to(source)
+        for inside, file in found:
+            copy = part / inside
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
         for path in [part, *part.rglob("*")]:
@@ -54,14 +58,20 @@ def ensure(settings: Settings, engine: str, image: str) -> Path:
     return target
 
 
+def files() -> Iterator[tuple[str, Path]]:
+    """(path below INSIDE, file here) of everything containers run."""
+    source = Path(qnib.__file__).parent
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and not set(_LEFT_OUT) & set(path.relative_to(source).parts):
+            yield f"qnib/{path.relative_to(source)}", path
+
+
 def _compile(settings: Settings, engine: str, image: str, folder: Path) -> None:
     limits = [f"--ulimit={name}={soft}:{hard}" for name, soft, hard in ULIMITS]
-    # What only the server imports is not worth the time; what fails to compile there is never imported either.
-    wanted = [f"{INSIDE}/qnib/{part}" for part in ("__init__.py", "model.py", "agent", "domains")]
     done = subprocess.run(
         [
             *command_line(settings, engine), "run", "--rm", "--network=none", "--cap-drop=ALL", *limits,
-            f"--volume={folder}:{INSIDE}:rw", image, "python3", "-m", "compileall", "-q", *wanted,
+            f"--volume={folder}:{INSIDE}:rw", image, *COMPILE,
         ],
         capture_output=True, text=True, check=False,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from qnib.clusters import Cluster
@@ -23,8 +24,9 @@ _CPUS = {"controller": 1.0, "fabric": 1.0}
 
 
 def cpus_of(plan: Plan, host: str) -> float:
-    """Cores a host may use: no more than this machine has."""
-    return min(_CPUS[host] if host in _CPUS else plan.group(host).cpus, float(os.cpu_count() or 1))
+    """Cores a host may use: no more than this machine has, if it is to be on it."""
+    wanted = _CPUS[host] if host in _CPUS else plan.group(host).cpus
+    return wanted if plan.blueprint.hosts else min(wanted, float(os.cpu_count() or 1))
 
 
 def role_of(host: str) -> str:
@@ -60,6 +62,10 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
     if role == "node":
         environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
+    files: dict[str, Path] = {}
+    if plan.blueprint.hosts:  # which see nothing of this machine: files are copied, no folder is shared, volumes stay
+        files = {inside: Path(source) for source, inside, _ in binds if Path(source).is_file()}
+        binds = [bind for bind in binds if not bind[0].startswith("/")]
     limits: dict[str, float] = {"memory": memory, "cpus": cpus}
     parent = ""
     if rung.jobs_limited:
@@ -72,7 +78,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         name=plan.container(host), image=image, hostname=host, network=plan.network, address=plan.address(host),
         command=["/usr/bin/tini", "-g", "--", "/bin/bash", f"{INSIDE}/qnib/terminal/inside/{role}.sh"],
         labels={**record.labels(settings, plan.name), "qnib.role": role, "qnib.host": host},
-        binds=binds, hosts=plan.hosts(),
+        binds=binds, files=files, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
         scratch=plan.group(host).scratch << 20 if role == "node" else 0,

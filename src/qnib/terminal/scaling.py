@@ -8,10 +8,12 @@ from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.errors import Conflict
 from qnib.settings import Settings
-from qnib.terminal import cgroups, fabric, parts, record, topology
-from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal import cgroups, fabric, parts, placing, record, topology
+from qnib.terminal.engines import ContainerEngine
+from qnib.terminal.engines.several import Several
 from qnib.terminal.faults import written
 from qnib.terminal.faults.inject import PATIENCE
+from qnib.terminal.hosts import engine_of
 from qnib.terminal.plan import LABEL, Plan, node_names
 from qnib.terminal.shapes import Link
 from qnib.terminal.starting import await_nodes
@@ -31,7 +33,7 @@ def scale(
     with record.locked(settings, wanted, PATIENCE):
         cluster = clusters.load(settings.clusters, wanted)
         record.plan_of(cluster).check_count(nodes)
-        engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+        engine = engine_of(settings, cluster)
         try:
             before = cluster.details["nodes"]
             if nodes > before:
@@ -50,6 +52,8 @@ def _grow(
     added = node_names(nodes)[before:]
     say(f"starting {len(added)} nodes")
     try:
+        if isinstance(engine, Several):
+            _place(settings, engine, cluster, nodes)
         parts.create_and_start(engine, parts.build(settings, cluster, added, cluster.details["image"]))
         fabric.command(engine, plan, topology.plug(_difference(plan, nodes, before)))
         say("waiting for the new nodes to take work")
@@ -119,6 +123,7 @@ def _difference(plan: Plan, more: int, fewer: int) -> list[Link]:
 
 def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
     present = {c.name for c in engine.containers(f"{LABEL}={plan.name}")}
+    # What was on a host that is away is not listed: `down` removes it when the host is back.
     parts.at_once(engine.remove_container, [plan.container(h) for h in hosts if plan.container(h) in present])
     # A record that stays would make SLURM wait for the node, and keep its old address for a new one.
     for host in hosts:
@@ -126,8 +131,19 @@ def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
         cgroups.remove(plan.name, host)
 
 
+def _place(settings: Settings, engine: Several, cluster: Cluster, nodes: int) -> None:
+    """Hosts for the new nodes, of those that are there; written down before anything is started on them."""
+    shares = [note["share"] for note in cluster.details["hosts"]]
+    here = {place for place, host in enumerate(engine.hosts) if host.engine is not None}
+    before = cluster.details["places"][: cluster.details["nodes"]]
+    engine.places = cluster.details["places"] = placing.more(before, nodes - len(before), shares, here)
+    clusters.save(settings.clusters, cluster)
+
+
 def _keep(settings: Settings, cluster: Cluster, nodes: int) -> None:
     for host in node_names(cluster.details["nodes"])[nodes:]:
         (record.folder(settings, cluster.name) / "etc" / f"agent-{host}.json").unlink(missing_ok=True)
     cluster.details["nodes"] = nodes
+    if "places" in cluster.details:
+        cluster.details["places"] = cluster.details["places"][:nodes]
     clusters.save(settings.clusters, cluster)

@@ -8,6 +8,9 @@ from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import Plan, node_names
 from qnib.terminal.systems import SYSTEMS
 
+SECONDS, SECONDS_OVER_HOSTS = 60, 20
+"""Until SLURM calls a silent node down. Machines vanish whole, so that one is not waited for as long."""
+
 SLURM_CONF = """\
 ClusterName={name}
 # The address is part of the name: nobody ever asks a DNS server for the controller.
@@ -26,8 +29,8 @@ SlurmctldParameters=enable_configless
 SlurmdParameters=config_overrides
 MaxNodeCount={max_nodes}
 ReturnToService=2
-# A node that died is noticed within a minute.
-SlurmdTimeout=60
+# A node that died is noticed within {slurmd_timeout} s and the time of a message.
+SlurmdTimeout={slurmd_timeout}
 SlurmctldTimeout=30
 MessageTimeout=10
 # Messages go straight to every node: a fan-out through nodes makes a launch wait for the slowest relay.
@@ -104,7 +107,8 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
     hosts = node_names(plan.blueprint.count)
     old = SYSTEMS[plan.blueprint.system].slurm < (23, 11)
     return SLURM_CONF.format(
-        name=plan.name, controller=plan.address("controller"), max_nodes=plan.capacity + 1,
+        name=plan.name, slurmd_timeout=SECONDS_OVER_HOSTS if plan.blueprint.hosts else SECONDS,
+        controller=plan.address("controller"), max_nodes=plan.capacity + 1,
         # Before 23.11 a relay cannot reach nodes that registered by themselves: this width means "no relays".
         tree_width=65533 if old else plan.capacity + 1,
         default_memory=max(

@@ -5,21 +5,36 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, image, memory, package, parts, record, server
+from qnib.terminal import (
+    attendant,
+    cgroups,
+    hosts,
+    image,
+    memory,
+    package,
+    parts,
+    placing,
+    record,
+    server,
+    spreading,
+)
 from qnib.terminal.blueprint import Blueprint, Nodes
 from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.engines.several import Several
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
-from qnib.terminal.stopping import remove_all
+from qnib.terminal.stopping import remove_all, remove_from_hosts
 
 Say = Callable[[str], None]
 
@@ -31,12 +46,13 @@ _SUBNETS_TRIED = 4
 
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
-    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False,
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, over: Sequence[str] = (),
     say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
-    Without a `blueprint` it has `nodes` alike, as the settings say. Raises Conflict when a cluster of that name is
+    Without a `blueprint` it has `nodes` alike, as the settings say. `over`: addresses of Docker engines to spread it
+    over, instead of those of the blueprint. Raises Conflict when a cluster of that name is
     there, Unavailable or NotAllowed when something it needs is missing. Whatever is raised, Ctrl-C and SIGTERM
     included, nothing of the cluster is left behind.
     """
@@ -51,25 +67,83 @@ def up(
                 try_next='give the blueprint one with nodes = "all".',
             )
         blueprint = blueprint.model_copy(update={"jobs": "demo"})
+    if over:
+        blueprint = _spread(blueprint, over)
+    if blueprint.hosts and engine == "podman":
+        raise WrongUse(
+            "Over several hosts a cluster needs Docker.", where="--engine podman", try_next="leave it out, or --hosts.",
+        )
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
-    for trouble in memory.enough(blueprint):
+    for trouble in [] if blueprint.hosts else memory.enough(blueprint):
         say(trouble)
     with record.locked(settings, wanted), _sigterm_as_interrupt():
-        opened = open_engine(settings, engine)
+        _refuse_other_hosts(settings, wanted, bool(blueprint.hosts), say)
+        opened = _open(settings, engine, blueprint)
         try:
             _refuse_second(settings, opened, wanted)
-            tag = image.ensure(settings, opened, blueprint, say)
+            tag = _image(settings, opened, blueprint, say)
             _refuse_second(settings, opened, wanted)  # building takes a minute, in which somebody else may have come
             try:
                 return _start(settings, opened, wanted, blueprint, tag, say, clock or SystemClock())
             except BaseException:
                 say("removing what was begun")
                 with _uninterrupted():
-                    remove_all(settings, opened, wanted)
+                    _remove(settings, opened, wanted, say)
                     server.refresh(settings)
                 raise
         finally:
             opened.close()
+
+
+def _spread(blueprint: Blueprint, over: Sequence[str]) -> Blueprint:
+    try:
+        return Blueprint.model_validate(
+            blueprint.model_dump(mode="json") | {"hosts": [{"address": address} for address in over]}
+        )
+    except ValidationError as error:
+        raise WrongUse(
+            f"{error.errors()[0]['msg'].removeprefix('Value error, ')}.", where="--hosts",
+            try_next="write the engines' addresses with commas: --hosts ssh://a,tcp://b:2376",
+        ) from error
+
+
+def _open(
+    settings: Settings, engine: Literal["auto", "podman", "docker"] | None, blueprint: Blueprint,
+) -> ContainerEngine:
+    if not blueprint.hosts:
+        return open_engine(settings, engine)
+    places = placing.blocks(blueprint.count, [host.share for host in blueprint.hosts])
+    return hosts.several(settings, [host.address for host in blueprint.hosts], places)
+
+
+def _image(settings: Settings, engine: ContainerEngine, blueprint: Blueprint, say: Say) -> str:
+    if isinstance(engine, Several):
+        engine.check_all_present()
+        return spreading.image_everywhere(settings, engine, blueprint, say)
+    return image.ensure(settings, engine, blueprint, say)
+
+
+def _remove(settings: Settings, engine: ContainerEngine, name: str, say: Say) -> None:
+    if not isinstance(engine, Several):
+        remove_all(settings, engine, name)
+    elif any(cluster.name == name for cluster in clusters.load_all(settings.clusters)):  # else nothing was begun
+        remove_from_hosts(settings, clusters.load(settings.clusters, name), say)
+
+
+def _refuse_other_hosts(settings: Settings, name: str, several: bool, say: Say) -> None:
+    """A cluster of that name over several hosts, or one on this machine where several hosts are wanted, is a conflict;
+    what an `up` over several hosts left behind when it was killed is swept away."""
+    known = next((cluster for cluster in clusters.load_all(settings.clusters) if cluster.name == name), None)
+    if known is None or not (known.details.get("hosts") or several):
+        return
+    if known.details.get("hosts") and known.details.get("state") == "starting":
+        remove_from_hosts(settings, known, say)
+        return
+    raise Conflict(
+        f"Cluster {name!r} is there already{', or part of it' if known.details.get('state') == 'leaving' else ''}.",
+        where=", ".join(one["address"] for one in known.details.get("hosts", [])) or known.engine or known.gateway,
+        try_next=f"`qnib status`, or `qnib down --name {name}` first, or give another --name.",
+    )
 
 
 def _refuse_second(settings: Settings, engine: ContainerEngine, name: str) -> None:
@@ -107,18 +181,28 @@ def _start(
     began = time.monotonic()
     rung = cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
-    plan, nodes = _claim_network(settings, engine, name, blueprint), blueprint.count
+    nodes, there = blueprint.count, engine if isinstance(engine, Several) else None
+    plan = _plan(engine, name, blueprint) if there else _claim_network(settings, engine, name, blueprint)
+    gateway = hosts.this_machine([host.address for host in there.hosts]) if there else plan.gateway
     cluster = Cluster(
-        name=name, gateway=plan.gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
+        name=name, gateway=gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
         created=clock.now().isoformat(),
         details={
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
-            "package": str(package.ensure(settings, engine.name, tag)),
         },
     )
+    if there:
+        spreading.check_listening(settings, name, gateway)
+        cluster.details |= {
+            "package": f"{plan.network}-package", "places": there.places, "hosts": spreading.check(there, blueprint),
+        }
+    else:
+        cluster.details["package"] = str(package.ensure(settings, engine.name, tag))
     record.write_files(settings, plan, rung, nodes)
     clusters.save(settings.clusters, cluster)
+    if there:
+        spreading.prepare(settings, there, cluster, plan, say)
     engine.create_volume(plan.home_volume, record.labels(settings, name))
 
     say("starting the controller")
@@ -151,8 +235,7 @@ def _claim_network(settings: Settings, engine: ContainerEngine, name: str, bluep
     """A plan with a subnet of its own, and the network made. Two clusters starting at once may want the same one."""
     tried: list[str] = []
     while True:
-        taken = [*engine.subnets(), *host_routes(Path("/proc/net/route").read_text()), *tried]
-        plan = Plan(name, free_subnet(taken), blueprint, blueprint.count)
+        plan = _plan(engine, name, blueprint, tried)
         try:
             engine.create_network(plan.network, str(plan.subnet), plan.gateway, record.labels(settings, name))
         except Unavailable:
@@ -161,6 +244,11 @@ def _claim_network(settings: Settings, engine: ContainerEngine, name: str, bluep
                 raise
         else:
             return plan
+
+
+def _plan(engine: ContainerEngine, name: str, blueprint: Blueprint, tried: Sequence[str] = ()) -> Plan:
+    taken = [*engine.subnets(), *host_routes(Path("/proc/net/route").read_text()), *tried]
+    return Plan(name, free_subnet(taken), blueprint, blueprint.count)
 
 
 def _start_jobs(engine: ContainerEngine, plan: Plan) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from qnib import clusters
+from qnib.clusters import Cluster
 from qnib.settings import Settings
 from qnib.terminal import attendant, record
-from qnib.terminal.engines import open_engine
+from qnib.terminal.engines.several import Several
 from qnib.terminal.faults.written import open_ones
+from qnib.terminal.hosts import engine_of
+from qnib.terminal.placing import folded
 from qnib.terminal.plan import LABEL, node_names
 
 
@@ -17,7 +20,8 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
 
     Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
     nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start), ready (milliseconds of
-    its steps), containers (host, role, address, state), faults (open ones), attendant (what carries traffic: its
+    its steps), containers (host, role, address, state), hosts (of a cluster over several: address, state ``here`` or
+    ``away`` or ``done``, why, nodes, traffic), faults (open ones), attendant (what carries traffic: its
     state, and what it last did). Of a real cluster only the first four and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
@@ -27,9 +31,11 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
             "state": "recorded",
         }
     plan, rung, told = record.plan_of(cluster), record.rung_of(cluster), cluster.details
-    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    engine = engine_of(settings, cluster)
+    beside = attendant.state(settings, cluster.name)
     try:
         found = {c.labels.get("qnib.host", ""): c.state for c in engine.containers(f"{LABEL}={cluster.name}")}
+        over = _hosts(engine, cluster, beside) if isinstance(engine, Several) else []
     finally:
         engine.close()
     containers = [
@@ -44,10 +50,23 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
         "state": told["state"] if whole or told["state"] != "ready" else "broken",
         "nodes": told["nodes"], "gateway": cluster.gateway, "subnet": told["subnet"],
         "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": plan.blueprint.jobs == "demo",
-        "seconds": told.get("seconds"), "ready": told.get("ready"), "containers": containers,
+        "seconds": told.get("seconds"), "ready": told.get("ready"), "containers": containers, "hosts": over,
         "faults": [
             {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target, "value": f.value}
             for f in open_ones(settings, cluster.name, cluster.created)
         ],
-        "attendant": attendant.state(settings, cluster.name),
+        "attendant": beside,
     }
+
+
+def _hosts(engine: Several, cluster: Cluster, beside: dict[str, Any]) -> list[dict[str, str]]:
+    found = []
+    for place, (host, note) in enumerate(zip(engine.hosts, cluster.details["hosts"], strict=True)):
+        nodes = [f"compute{number}" for number, there in enumerate(engine.places) if there == place]
+        why = host.trouble.what if host.trouble else ""
+        traffic = beside.get("traffic", {}).get(host.address, "")
+        found.append({
+            "address": host.address, "state": "done" if note.get("done") else "away" if why else "here", "why": why,
+            "nodes": folded(nodes), "traffic": traffic,
+        })
+    return found

@@ -33,6 +33,8 @@ class Container:
     labels: Mapping[str, str]
     binds: Sequence[tuple[str, str, str]] = ()
     """(host path or volume, path inside, ``ro`` or ``rw``)"""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Path inside, to the file here that is copied there before it starts: for engines that do not see our files."""
     hosts: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     memory: int = 0
