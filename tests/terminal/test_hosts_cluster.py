@@ -57,7 +57,7 @@ class Two:
         return f"ssh://root@{self.a.address},tcp://{self.b.address}"
 
     def qnib(self, *words: str, check: bool = True, timeout: float = 200) -> subprocess.CompletedProcess[str]:
-        told = self.settings.terminal
+        told, began = self.settings.terminal, time.monotonic()
         plain = {name: value for name, value in os.environ.items() if not name.startswith("QNIB_")}
         done = subprocess.run(
             [sys.executable, "-m", "qnib", *words], capture_output=True, text=True, timeout=timeout, check=False,
@@ -66,7 +66,7 @@ class Two:
                 "QNIB_TERMINAL__CERTIFICATES": told.certificates, "QNIB_TERMINAL__SSH_CONFIG": told.ssh_config,
             },
         )
-        said = f"qnib {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        said = f"qnib {' '.join(words)}: {done.returncode} after {time.monotonic() - began:.1f} s\n{done.stdout}\n{done.stderr}"
         assert not check or done.returncode == 0, said
         print(said)
         return done
@@ -120,3 +120,93 @@ def test_nodes_are_spread_and_all_said(two: Two) -> None:
 def test_one_mpi_job_spans_both_hosts(two: Two) -> None:
     told = two.run("controller", "srun", "--mpi=pmix", "-N4", "python3", "-c", ALLREDUCE, user="alice").splitlines()
     assert sorted(told) == [f"6.0 compute{number}" for number in range(4)]
+
+
+def test_what_goes_between_hosts_is_in_the_fabrics_counters(two: Two) -> None:
+    """The host reached over SSH counts; what its nodes exchanged with those of the other is seen there."""
+    def carried() -> int:
+        return int(two.status()["attendant"]["carried"])
+
+    before, size = carried(), 8 << 20
+    script = (
+        "from mpi4py import MPI; import numpy as np; w = MPI.COMM_WORLD; a = np.zeros(1 << 20); "
+        "w.Send(a, 1) if w.rank == 0 else w.Recv(a, 0)"
+    )
+    two.run("controller", "srun", "--mpi=pmix", "-w", "compute1,compute2", "-N2", "python3", "-c", script)
+    assert until(lambda: carried() - before > size, 20), f"{carried()} after {before}"
+    assert carried() - before < 1.2 * size + (1 << 20)  # once, though it passes two bridges
+
+
+def test_every_host_has_homes_of_its_own(two: Two) -> None:
+    two.run("compute0", "sh", "-c", "echo here >told", user="bob")
+    assert two.run("controller", "cat", "told", user="bob") == "here\n"
+    told = two.run("controller", "srun", "-w", "compute1,compute3", "-N2", "-l", "sh", "-c", "ls; pwd", user="bob")
+    assert sorted(told.split()) == sorted(["0:", "told", "0:", "/home/bob", "1:", "/home/bob"])
+    two.run("controller", "salloc", "-Q", "-N4", "sbcast", "told", "/var/tmp/carried", user="bob")
+    assert two.run("compute3", "cat", "/var/tmp/carried", user="bob") == "here\n"
+
+
+def test_nothing_of_this_machine_is_mounted(two: Two) -> None:
+    for machine, name in ((two.a, "compute0"), (two.a, "fabric"), (two.b, "compute3")):
+        told = machine.run("docker", "inspect", "-f", "{{json .HostConfig.Binds}}", f"qnib-{two.name}-{name}")
+        assert not [bind for bind in json.loads(told) or [] if bind.startswith("/")]
+    done = two.qnib("exec", "--user", "jane", "compute3", "--", "cat", "/etc/qnib/munge.key", check=False)
+    assert done.returncode != 0 and "denied" in done.stderr
+
+
+def test_a_slow_network_is_held_where_its_host_lets_us(two: Two) -> None:
+    two.qnib("fault", "link-rate", "compute1", "1MB/s")
+    send = "import socket; s = socket.create_connection(('compute1', 7071)); s.sendall(b'x' * (3 << 20)); s.close()"
+    take = (
+        "import socket, time; s = socket.create_server(('', 7071)); c = s.accept()[0]; t = time.time()\n"
+        "while c.recv(1 << 16): pass\nprint(time.time() - t)"
+    )
+    script = f"python3 -c \"{take}\" >/tmp/took & while ! grep -q ':1B9F ' /proc/net/tcp; do sleep 0.1; done"
+    two.run("compute1", "bash", "-c", f"({script}) </dev/null 2>&1")
+    two.run("compute2", "python3", "-c", send)
+    took = float(two.run("compute1", "bash", "-c", "while [ ! -s /tmp/took ]; do sleep 0.1; done; cat /tmp/took"))
+    assert 2 < took < 6
+    two.qnib("fault", "clear")
+    refused = two.qnib("fault", "link-rate", "compute2", check=False)
+    assert refused.returncode != 0 and "TLS" in refused.stderr
+
+
+def test_it_grows_and_shrinks(two: Two) -> None:
+    two.qnib("scale", "--nodes", "6")
+    assert {host["nodes"] for host in two.status()["hosts"]} == {"compute[0-1,4]", "compute[2-3,5]"}
+    assert len(set(two.run("controller", "srun", "-N6", "hostname").split())) == 6
+    two.qnib("scale", "--nodes", "4")
+    assert set(two.nodes()) == {"compute0", "compute1", "compute2", "compute3"}
+
+
+def test_a_host_that_vanishes_takes_its_nodes_and_nothing_else(two: Two) -> None:
+    ssh, tls = two.hosts.split(",")
+    two.run("controller", "sbatch", "-Q", "-J", "stays", "-w", "compute0", "-o", "/dev/null", "--wrap", "sleep 300")
+    assert until(lambda: "RUNNING" in two.run("controller", "squeue", "-h", "-n", "stays", "-o", "%T"))
+    two.machines.pull_plug(two.b)
+    gone = time.monotonic()
+    away = {host["address"]: host["state"] for host in two.status()["hosts"]}
+    assert away == {ssh: "here", tls: "away"}
+    assert until(lambda: [two.nodes().get(f"compute{n}") for n in (2, 3)] == ["down", "down"], NOTICED)
+    print(f"down after {time.monotonic() - gone:.1f} s")
+    assert {state for name, state in two.nodes().items() if name in ("compute0", "compute1")} <= {"mix", "idle"}
+    assert two.run("controller", "squeue", "-h", "-n", "stays", "-o", "%T %M").startswith("RUNNING")
+    assert sorted(two.run("controller", "srun", "-N2", "hostname").split()) == ["compute0", "compute1"]
+
+
+def test_down_does_what_it_can_and_finishes_later(two: Two) -> None:
+    done = two.qnib("down", check=False)
+    _, tls = two.hosts.split(",")
+    assert done.returncode == 1 and tls in done.stderr and "qnib down" in done.stderr
+    left = "docker ps -aq; docker volume ls -q; docker network ls | grep -e overlay -e gwbridge"
+    assert two.a.run("bash", "-c", left, check=False) == ""
+    assert "inactive" in two.a.run("docker", "info", "-f", "{{.Swarm.LocalNodeState}}")
+    (told,) = json.loads(two.qnib("status", "--json").stdout)["clusters"]
+    assert [(host["state"]) for host in told["hosts"]] == ["done", "away"]
+    refused = two.qnib("up", "--hosts", two.hosts, check=False)
+    assert refused.returncode == 1 and "part of it" in refused.stderr
+    two.machines.plug_in(two.b)
+    assert "Removed" in two.qnib("down").stdout
+    assert two.b.run("bash", "-c", left, check=False) == ""
+    assert "inactive" in two.b.run("docker", "info", "-f", "{{.Swarm.LocalNodeState}}")
+    assert [file.name for file in (two.settings.home / "clusters" / two.name).iterdir()] == ["faults.jsonl"]

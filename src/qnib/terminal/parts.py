@@ -62,6 +62,8 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
     if role == "node":
         environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
+        if plan.blueprint.hosts and cluster.details["places"][plan.number(host)]:
+            environment["QNIB_OWN_HOMES"] = "1"
     files: dict[str, Path] = {}
     if plan.blueprint.hosts:  # which see nothing of this machine: files are copied, no folder is shared, volumes stay
         files = {inside: Path(source) for source, inside, _ in binds if Path(source).is_file()}

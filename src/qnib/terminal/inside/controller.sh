@@ -6,10 +6,7 @@
 cp /etc/qnib/slurm.conf /etc/qnib/cgroup.conf /etc/slurm/
 add_users
 start_agent
-for entry in $(getent passwd | awk -F: '$6 ~ "^/home/" { print $1 ":" $4 ":" $6 }'); do
-    IFS=: read -r user group home <<<"$entry"
-    folder 0700 "$user:$group" "$home"
-done
+make_homes
 folder 0755 slurm:slurm /run/slurm
 rm -f /etc/slurm/plugstack.conf # includes a folder in a way SLURM complains about
 start_munge
