@@ -7,6 +7,7 @@ hosts. A machine whose plug is pulled loses its link and every process at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -28,6 +29,7 @@ mount -t tmpfs -o mode=755 machine /run
 mkdir -p /run/sshd /run/keys
 cp "$KEYS"/* /run/keys/ && chmod 600 /run/keys/*
 mount -t tmpfs hidden "$HIDE"
+[ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc  # sshd's shells are of this machine's person else
 ip link set lo up
 cat >/run/sshd.conf <<END
 ListenAddress $ADDRESS
@@ -159,6 +161,7 @@ class Machines:
     def close(self) -> None:
         for machine in self.machines:
             self.halt(machine)
+        for machine in self.machines:
             _ip("netns", "delete", machine.namespace, check=False)
             _prune("/sys/fs/cgroup", machine.name)
         _ip("link", "delete", f"qt{self.token}", check=False)
@@ -224,8 +227,13 @@ def _ip(*words: str, check: bool = True) -> None:
     assert not check or done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
 
 
-def _prune(root: str, name: str) -> None:
-    """cgroups of a machine whose processes are gone."""
+def _prune(root: str, name: str, seconds: float = 10) -> None:
+    """cgroups of a machine whose processes were killed; the last of them may be on their way yet."""
+    deadline = time.monotonic() + seconds
     for top in [Path(root) / name, *(part / name for part in Path(root).iterdir())]:
-        for folder, _, _ in os.walk(top, topdown=False):
-            Path(folder).rmdir()
+        while top.is_dir():
+            with contextlib.suppress(OSError):
+                for folder, _, _ in os.walk(top, topdown=False):
+                    Path(folder).rmdir()
+            assert time.monotonic() < deadline, f"{top} is still in use"
+            time.sleep(0.02)

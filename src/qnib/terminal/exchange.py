@@ -13,16 +13,18 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from qnib import clusters
 from qnib.errors import QnibError
 from qnib.settings import Settings
 from qnib.terminal import counting, hosts, record
 from qnib.terminal.counting import Sent
-from qnib.terminal.engines.remote import Remote, packed_text
 from qnib.terminal.engines.several import Several
 from qnib.terminal.plan import Plan, node_names
+
+if TYPE_CHECKING:
+    from qnib.terminal.engines.remote import Remote
 
 Pairs = dict[tuple[str, str], Sent]
 """By addresses of sender and receiver."""
@@ -149,6 +151,8 @@ class Afar:
         return told
 
     def leave(self, plan: Plan, grown: Grown) -> bool:
+        from qnib.terminal.engines.remote import packed_text
+
         first, container = self._first(), plan.container("fabric")
         path = f"/run/fabric/{_GROWTH}"
         if first.get(container, path) is not None:

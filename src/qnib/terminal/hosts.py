@@ -11,7 +11,6 @@ from qnib.errors import QnibError
 from qnib.settings import Settings
 from qnib.terminal.addresses import parse
 from qnib.terminal.engines import ContainerEngine, open_engine
-from qnib.terminal.engines.remote import Remote
 from qnib.terminal.engines.several import Host, Several
 
 
@@ -35,6 +34,8 @@ def several(settings: Settings, addresses: Sequence[str], places: list[int]) -> 
 
 
 def reach(settings: Settings, address: str) -> Host:
+    from qnib.terminal.engines.remote import Remote  # which needs docker's package: not for `qnib exec` on this machine
+
     try:
         engine = Remote(settings, parse(address))
     except QnibError as error:

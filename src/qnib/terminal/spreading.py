@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnib import clusters
 from qnib.clusters import Cluster
@@ -18,11 +18,12 @@ from qnib.terminal import image, package, parts, record, swarm
 from qnib.terminal.addresses import parse
 from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import open_engine
-from qnib.terminal.engines.remote import Remote, packed
 from qnib.terminal.engines.several import Host, Several
-from qnib.terminal.engines.socket import SocketEngine
 from qnib.terminal.memory import IDLE_NODE, SERVICES
 from qnib.terminal.plan import Plan
+
+if TYPE_CHECKING:
+    from qnib.terminal.engines.remote import Remote
 
 Say = Callable[[str], None]
 
@@ -64,6 +65,8 @@ def check_listening(settings: Settings, name: str, address: str) -> None:
 
 def image_everywhere(settings: Settings, several: Several, blueprint: Blueprint, say: Say) -> str:
     """The image's tag, once every host has it: from one that has it, else from this machine's engine, else built."""
+    from qnib.terminal.engines.socket import SocketEngine
+
     wanted = image.tag(blueprint)
     told = several.on_each(lambda engine: engine.has_image(wanted))
     having = {host.address: there for host, there in zip(several.hosts, told, strict=True)}
@@ -107,6 +110,8 @@ def _told(chunks: Iterable[bytes], size: int, doing: str, say: Say) -> Iterator[
 
 def prepare(settings: Settings, several: Several, cluster: Cluster, plan: Plan, say: Say) -> None:
     """The swarm, the network and the package's volume on each host. Each step is in the record before it is done."""
+    from qnib.terminal.engines.remote import packed
+
     swarm.join(several, cluster.details["hosts"], say, lambda: clusters.save(settings.clusters, cluster))
     labels = record.labels(settings, plan.name)
     several.create_network(plan.network, str(plan.subnet), plan.gateway, labels)

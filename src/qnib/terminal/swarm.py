@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnib.errors import Conflict, QnibError, Unavailable
-from qnib.terminal.engines.remote import Remote
 from qnib.terminal.engines.several import Host, Several
 from qnib.terminal.hosts import advertised
+
+if TYPE_CHECKING:
+    from qnib.terminal.engines.remote import Remote
 
 BRIDGE = "docker_gwbridge"
 """What an engine makes when it joins a swarm, and keeps when it leaves."""

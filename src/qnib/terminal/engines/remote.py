@@ -33,6 +33,7 @@ from qnib.terminal.engines.socket import SocketEngine, client
 
 SECONDS = 5
 """A host that does not answer a connection within this time is away."""
+_PATIENCE = 30
 _CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 
 
@@ -79,7 +80,13 @@ class Remote(SocketEngine):
         command = ["env", f"PATH={SYSTEM_PATH}", *words]
         if self._tunnel is not None:
             command = self._tunnel.command(command)
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(
+                f"{words[0]} did not answer within {_PATIENCE} s.", where=self.address.text,
+                try_next="what the shell there runs when it starts (.bashrc) may be waiting for something.",
+            ) from error
         if done.returncode:
             told = (done.stderr or done.stdout).strip().splitlines()
             raise Unavailable(

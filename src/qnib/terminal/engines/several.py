@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from qnib.errors import QnibError, Unavailable
 from qnib.terminal.engines import Container, Found
-from qnib.terminal.engines.remote import Remote
+
+if TYPE_CHECKING:
+    from qnib.terminal.engines.remote import Remote
 
 T = TypeVar("T")
 
