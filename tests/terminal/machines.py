@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TOOLS = ("dockerd", "containerd", "docker", "sshd", "ssh", "ssh-keygen", "openssl", "ip", "nsenter", "unshare", "runc")
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+UNPACKED = Path(__file__).parents[2] / ".make/unpacked/usr"
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:{UNPACKED}/bin:{UNPACKED}/sbin"
+"""What is not installed, `tools/setup test` has unpacked."""
 
 INSIDE = r"""
 set -e
@@ -40,11 +42,11 @@ UsePAM no
 StrictModes no
 PasswordAuthentication no
 END
-/usr/sbin/sshd -D -e -f /run/sshd.conf >/run/sshd.log 2>&1 &
+"$(command -v sshd)" -D -e -f /run/sshd.conf >/run/sshd.log 2>&1 &
 ulimit -n 4096
 exec dockerd --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$NAME" --default-ulimit nofile=1024:4096 \
     -H unix:///run/docker.sock -H tcp://$ADDRESS:2376 --tlsverify --tlscacert /run/keys/ca.pem \
-    --tlscert /run/keys/server.pem --tlskey /run/keys/server.key --oom-score-adjust 0 --bip 172.30.0.1/24
+    --tlscert /run/keys/server.pem --tlskey /run/keys/server.key --userland-proxy=false --bip 172.30.0.1/24
 """
 
 
@@ -53,7 +55,7 @@ def lacking() -> str:
     if os.geteuid() != 0:
         return "hosts of their own need root"
     if missing := [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]:
-        return f"hosts of their own need {', '.join(missing)} (apt-get install docker.io openssh-server)"
+        return f"hosts of their own need {', '.join(missing)}: tools/setup test"
     tried = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
     return "" if tried.returncode == 0 else f"no namespaces can be made: {tried.stderr.decode().strip()}"
 

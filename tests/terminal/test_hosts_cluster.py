@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pytest import MonkeyPatch
 
 from qnib import clusters, terminal
 from qnib.domains.infiniband.counters import parse_counters
@@ -19,7 +20,7 @@ from qnib.settings import Settings, Terminal
 from qnib.terminal import attendant
 from qnib.terminal.slurm_conf import SECONDS_OVER_HOSTS
 from tests.conftest import skip
-from tests.terminal.machines import Machine, Machines, lacking
+from tests.terminal.machines import PATH, Machine, Machines, lacking
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -103,17 +104,20 @@ class Two:
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
     if reason := lacking():
         skip(reason)
+    patch = MonkeyPatch()
     folder, home = tmp_path_factory.mktemp("machines"), tmp_path_factory.mktemp("home")
     machines = Machines(folder, home)
     told = Terminal(certificates=str(machines.certificates), ssh_config=str(machines.ssh_config))
     found = Two(machines, Settings(home=home, terminal=told), f"two{os.getpid()}")
     try:
+        patch.setenv("PATH", PATH)
         machines.open(2)
         found.qnib("up", "--name", found.name, "--nodes", "4", "--hosts", found.hosts, timeout=300)
         yield found
     finally:
         attendant.end(found.settings, found.name, count=False)
         machines.close()  # and whatever a test that failed left on them
+        patch.undo()
 
 
 def test_nodes_are_spread_and_all_is_said(two: Two) -> None:
@@ -232,3 +236,29 @@ def test_down_does_what_it_can_and_finishes_later(two: Two) -> None:
     assert "inactive" in two.b.run("docker", "info", "-f", "{{.Swarm.LocalNodeState}}")
     kept = [file.name for file in (two.settings.home / "clusters" / two.name).iterdir()]
     assert kept == ["faults.jsonl"]
+
+
+def test_this_machine_is_a_host_and_a_swarm_that_was_there_stays(two: Two) -> None:
+    """From the first machine itself, which has a swarm of its own already; the image is there from before."""
+    a, b = two.a, two.b
+    a.run("docker", "swarm", "init", "--advertise-addr", a.address)
+    before = a.run("docker", "info", "-f", "{{.Swarm.NodeID}}")
+    own = {
+        "QNIB_HOME": "/run/qnib", "QNIB_CLUSTER": "own", "QNIB_TERMINAL__CERTIFICATES": str(two.machines.certificates),
+    }
+
+    def qnib(*words: str) -> str:
+        return a.run(sys.executable, "-m", "qnib", *words, env=own)
+
+    def hosts() -> list[dict[str, str]]:
+        return list(json.loads(qnib("status", "--json"))["clusters"][0]["hosts"])
+
+    qnib("up", "--nodes", "2", "--hosts", f"local,tcp://{b.address}")
+    assert qnib("exec", "controller", "--", "srun", "-N2", "hostname").split() != []
+    assert until(lambda: [host["traffic"][:11] for host in hosts()] == ["counted", "not counted"], 20)
+    assert [host["nodes"] for host in hosts()] == ["compute0", "compute1"]
+    assert "Removed own" in qnib("down")
+    assert a.run("docker", "info", "-f", "{{.Swarm.NodeID}}") == before
+    assert a.run("docker", "node", "ls", "-q").split() == before.split()  # nobody is listed as gone
+    assert "inactive" in b.run("docker", "info", "-f", "{{.Swarm.LocalNodeState}}")
+    assert a.run("docker", "ps", "-aq") + b.run("docker", "ps", "-aq") + a.run("docker", "volume", "ls", "-q") == ""

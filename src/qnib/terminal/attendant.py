@@ -29,7 +29,7 @@ from qnib.settings import load as load_settings
 from qnib.terminal import carrier, counting, record, wiring
 from qnib.terminal.carrier import Grown, Routes
 from qnib.terminal.counting import Sent
-from qnib.terminal.exchange import exchange
+from qnib.terminal.exchange import Exchange, exchange
 from qnib.terminal.faults import written
 from qnib.terminal.plan import Plan
 
@@ -45,9 +45,9 @@ RECOVERY = 20
 
 
 class Attendant:
-    def __init__(self, settings: Settings, name: str, clock: Clock) -> None:
+    def __init__(self, settings: Settings, name: str, clock: Clock, exchanging: Exchange) -> None:
         self._settings, self._name, self._clock = settings, name, clock
-        self._exchange = exchange(settings, name)
+        self._exchange = exchanging
         self._before: dict[tuple[str, str], Sent] = {}
         self._at = self._counted = time.monotonic()
         self._waiting: Grown = {}
@@ -278,7 +278,7 @@ def main() -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        attendant = Attendant(settings, name, SystemClock())
+        attendant = Attendant(settings, name, SystemClock(), exchange(settings, name))
         try:
             while attendant.beat() and folder.is_dir():
                 part = folder / "attendant.part"
