@@ -16,6 +16,7 @@ from pytest import MonkeyPatch
 
 from qnib import clusters, terminal
 from qnib.domains.infiniband.counters import parse_counters
+from qnib.errors import Unavailable
 from qnib.settings import Settings, Terminal
 from qnib.terminal import attendant
 from qnib.terminal.slurm_conf import SECONDS_OVER_HOSTS
@@ -183,7 +184,7 @@ def test_nothing_of_this_machine_is_mounted(two: Two) -> None:
 
 
 def test_a_slow_network_is_held_where_its_host_lets_us(two: Two) -> None:
-    two.qnib("fault", "link-rate", "compute1", "1MB/s")
+    slow = terminal.fault_inject(two.settings, "link-rate", "compute1", "1MB/s", name=two.name)
     send = "import socket; s = socket.create_connection(('compute1', 7071)); s.sendall(b'x' * (3 << 20)); s.close()"
     take = (
         "import socket, time; s = socket.create_server(('', 7071)); c = s.accept()[0]; t = time.time()\n"
@@ -194,16 +195,16 @@ def test_a_slow_network_is_held_where_its_host_lets_us(two: Two) -> None:
     two.run("compute2", "python3", "-c", send)
     took = float(two.run("compute1", "bash", "-c", "while [ ! -s /tmp/took ]; do sleep 0.1; done; cat /tmp/took"))
     assert 2 < took < 6
-    two.qnib("fault", "clear")
-    refused = two.qnib("fault", "link-rate", "compute2", check=False)
-    assert refused.returncode != 0 and "TLS" in refused.stderr
+    terminal.fault_clear(two.settings, slow.id, name=two.name)
+    with pytest.raises(Unavailable, match="TLS"):
+        terminal.fault_inject(two.settings, "link-rate", "compute2", name=two.name)
 
 
 def test_it_grows_and_shrinks(two: Two) -> None:
     two.qnib("scale", "--nodes", "6")
     assert two.hosts_told("nodes") == ["compute[0-1,4]", "compute[2-3,5]"]
     assert len(set(two.run("controller", "srun", "-N6", "hostname").split())) == 6
-    two.qnib("scale", "--nodes", "4")
+    terminal.scale(two.settings, 4, name=two.name)
     assert set(two.nodes()) == {"compute0", "compute1", "compute2", "compute3"}
 
 
@@ -218,6 +219,13 @@ def test_a_host_that_vanishes_takes_its_nodes_and_nothing_else(two: Two) -> None
     assert {state for name, state in two.nodes().items() if name in ("compute0", "compute1")} <= {"mix", "idle"}
     assert two.run("controller", "squeue", "-h", "-n", "stays", "-o", "%T %M").startswith("RUNNING")
     assert sorted(two.run("controller", "srun", "-N2", "hostname").split()) == ["compute0", "compute1"]
+
+
+def test_what_is_lost_is_replaced_on_hosts_that_are_there(two: Two) -> None:
+    terminal.scale(two.settings, 2, name=two.name)
+    terminal.scale(two.settings, 3, name=two.name)
+    assert two.hosts_told("nodes") == ["compute[0-2]", ""]
+    assert "compute2" in two.run("controller", "srun", "-w", "compute2", "hostname")
 
 
 def test_down_does_what_it_can_and_finishes_later(two: Two) -> None:

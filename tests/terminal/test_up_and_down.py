@@ -285,7 +285,7 @@ def test_one_fault_that_cannot_be_undone_does_not_keep_others(engine: FakeEngine
     terminal.fault_inject(settings, "cable-out", "SW1/3", lasts=1, clock=clock)
     engine.answer = lambda name, command: (1, "gone") if name.endswith("compute1") else (0, "")
     clock.advance(2)
-    attending = attendant.Attendant(settings, NAME, clock)
+    attending = attendant.Attendant(settings, NAME, clock, Here(settings.home))
     assert attending.beat()
     assert [bool(fault.cleared) for fault in terminal.fault_list(settings, NAME)] == [False, True]
     assert "compute1" in attending.told["trouble"]
@@ -327,7 +327,7 @@ def test_the_attendant_injects_and_clears_what_the_blueprint_says(engine: FakeEn
     clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
     coming = Coming(after=60, kind="cable-out", target="SW1/3", lasts=30)
     terminal.up(settings, Blueprint(faults=[coming], fabric=Fabric(hosts=2)), clock=clock)
-    attending = attendant.Attendant(settings, NAME, clock)
+    attending = attendant.Attendant(settings, NAME, clock, Here(settings.home))
     for seconds, there in ((30, []), (31, [False]), (29, [False]), (2, [True]), (120, [True])):
         clock.advance(seconds)
         assert attending.beat()

@@ -123,7 +123,7 @@ def _difference(plan: Plan, more: int, fewer: int) -> list[Link]:
 
 def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
     present = {c.name for c in engine.containers(f"{LABEL}={plan.name}")}
-    # What was on a host that is away is not listed: `down` removes it when the host is back.
+    # What is on a host that is away is not listed, and stays until the host is back and the name is needed, or `down`.
     parts.at_once(engine.remove_container, [plan.container(h) for h in hosts if plan.container(h) in present])
     # A record that stays would make SLURM wait for the node, and keep its old address for a new one.
     for host in hosts:
@@ -138,6 +138,8 @@ def _place(settings: Settings, engine: Several, cluster: Cluster, nodes: int) ->
     before = cluster.details["places"][: cluster.details["nodes"]]
     engine.places = cluster.details["places"] = placing.more(before, nodes - len(before), shares, here)
     clusters.save(settings.clusters, cluster)
+    for host in node_names(nodes)[len(before):]:  # remains on a host that was away when its node was removed
+        engine.remove_container(record.plan_of(cluster).container(host))
 
 
 def _keep(settings: Settings, cluster: Cluster, nodes: int) -> None:

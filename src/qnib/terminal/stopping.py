@@ -97,7 +97,7 @@ def remove_from_hosts(settings: Settings, cluster: Cluster, say: Say) -> None:
     try:
         several.on_each(lambda engine: _empty(settings, engine, label))
         first = several.hosts[0] if notes[0] is cluster.details["hosts"][0] else None
-        why = swarm.remove_network(first.engine, plan.network, 2 if left else 10) if first and first.engine else ""
+        why = swarm.remove_network(first.engine, plan.network, 0 if left else 10) if first and first.engine else ""
         swarm.undo(several, notes, plan.network, say)
         if first and first.engine and first.engine.networks(label):  # else it went with the swarm
             left[first.address] = f"network {plan.network}: {why}"
