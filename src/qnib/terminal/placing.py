@@ -6,7 +6,7 @@ is added goes to the host with the fewest for its share.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 
 def blocks(count: int, shares: Sequence[int]) -> list[int]:
@@ -23,15 +23,15 @@ def blocks(count: int, shares: Sequence[int]) -> list[int]:
     return [place for place, here in enumerate(counts) for _ in range(here)]
 
 
-def more(places: Sequence[int], added: int, shares: Sequence[int], here: Collection[int]) -> list[int]:
-    """`places` and those of so many `added` nodes, on the hosts that are `here`.
+def more(places: Sequence[int], added: int, shares: Sequence[int]) -> list[int]:
+    """`places` and those of so many `added` nodes.
 
-    >>> more([0, 0, 1, 1], 3, [1, 1], {0, 1})
+    >>> more([0, 0, 1, 1], 3, [1, 1])
     [0, 0, 1, 1, 0, 1, 0]
     """
     found = list(places)
     for _ in range(added):
-        found.append(min(sorted(here), key=lambda place: (found.count(place) + 1) / shares[place]))
+        found.append(min(range(len(shares)), key=lambda place: (found.count(place) + 1) / shares[place]))
     return found
 
 

@@ -50,10 +50,10 @@ def _grow(
 ) -> None:
     plan = record.plan_of(cluster)
     added = node_names(nodes)[before:]
+    if isinstance(engine, Several):
+        _place(settings, engine, cluster, nodes)
     say(f"starting {len(added)} nodes")
     try:
-        if isinstance(engine, Several):
-            _place(settings, engine, cluster, nodes)
         parts.create_and_start(engine, parts.build(settings, cluster, added, cluster.details["image"]))
         fabric.command(engine, plan, topology.plug(_difference(plan, nodes, before)))
         say("waiting for the new nodes to take work")
@@ -123,7 +123,7 @@ def _difference(plan: Plan, more: int, fewer: int) -> list[Link]:
 
 def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
     present = {c.name for c in engine.containers(f"{LABEL}={plan.name}")}
-    # What is on a host that is away is not listed, and stays until the host is back and the name is needed, or `down`.
+    # What is on a host that is away is not listed, and stays until it is back and the name is needed, or `down`.
     parts.at_once(engine.remove_container, [plan.container(h) for h in hosts if plan.container(h) in present])
     # A record that stays would make SLURM wait for the node, and keep its old address for a new one.
     for host in hosts:
@@ -132,11 +132,12 @@ def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
 
 
 def _place(settings: Settings, engine: Several, cluster: Cluster, nodes: int) -> None:
-    """Hosts for the new nodes, of those that are there; written down before anything is started on them."""
+    """Hosts for the new nodes; written down before anything is started on them."""
+    # The swarm holds the addresses of a host that is away for it, and a node has its address for good.
+    engine.check_all_present()
     shares = [note["share"] for note in cluster.details["hosts"]]
-    here = {place for place, host in enumerate(engine.hosts) if host.engine is not None}
     before = cluster.details["places"][: cluster.details["nodes"]]
-    engine.places = cluster.details["places"] = placing.more(before, nodes - len(before), shares, here)
+    engine.places = cluster.details["places"] = placing.more(before, nodes - len(before), shares)
     clusters.save(settings.clusters, cluster)
     for host in node_names(nodes)[len(before):]:  # remains on a host that was away when its node was removed
         engine.remove_container(record.plan_of(cluster).container(host))
