@@ -17,6 +17,7 @@ from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import attendant, engines, hosts, image, package, record, starting, stopping
 from qnib.terminal.blueprint import Blueprint, Coming, Fabric
+from qnib.terminal.exchange import Here
 from qnib.terminal.faults.inject import due
 from tests.terminal.fake import FakeEngine
 

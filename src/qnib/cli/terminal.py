@@ -311,7 +311,7 @@ def blueprint_check(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> No
 
     found = reading.find(file)
     print(f"{file}: {found.count} nodes, room for {found.capacity}; fabric: {found.fabric.shape}.")
-    for trouble in memory.enough(found):
+    for trouble in [] if found.hosts else memory.enough(found):
         print(f"  {trouble}")
 
 
