@@ -233,6 +233,8 @@ def test_mapped_code_is_told_by_its_file() -> None:
 
 
 def test_of_an_environment_only_modules_and_the_container_are_read() -> None:
+    wrapped = b"QNIB_JOB_IMAGE=localhost/qnib/job:old-1\0"
+    assert looks.environment(wrapped) == ([], ("qnib", "localhost/qnib/job:old-1"))
     raw = b"SECRET=x\0LOADEDMODULES=gcc/12:openmpi/5\0APPTAINER_CONTAINER=/i/a.sif\0\xff\xfe\0"
     assert looks.environment(raw) == (["gcc/12", "openmpi/5"], ("apptainer", "/i/a.sif"))
     assert looks.environment(b"") == ([], ("", ""))

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from qnib.api import graphite as api
+from qnib.api import graphite_tags
 from qnib.api.errors import show_errors
 from qnib.errors import WrongUse
 from qnib.monitoring.graphite.find import glob_pattern, tag_conditions
@@ -86,7 +87,8 @@ def test_the_first_path_of_a_name() -> None:
     [
         ("now", NOW), ("-1h", NOW - timedelta(hours=1)), ("now-90s", NOW - timedelta(seconds=90)),
         ("-6min", NOW - timedelta(minutes=6)), ("-2d", NOW - timedelta(days=2)), ("-1w", NOW - timedelta(days=7)),
-        ("-1mon", NOW - timedelta(days=30)), ("-1h30min", None), ("now+5m", NOW + timedelta(minutes=5)),
+        ("-1mon", NOW - timedelta(days=30)), ("-1h30min", NOW - timedelta(minutes=90)),
+        ("now+5m", NOW + timedelta(minutes=5)),
         ("-1hours", NOW - timedelta(hours=1)), (str(T - 5), NOW - timedelta(seconds=5)),
         (f"{T}.5", NOW + timedelta(seconds=0.5)), ("14:30_20261119", datetime(2026, 11, 19, 14, 30, tzinfo=UTC)),
         ("20261119", datetime(2026, 11, 19, tzinfo=UTC)), ("midnight", datetime(2026, 11, 20, tzinfo=UTC)),
@@ -134,8 +136,29 @@ def line(name: str, *values: float, start: float = 0, step: float = 10, **tags: 
     return Line(name, start, step, np.array(values, float), {"name": name, **tags}, name)
 
 
+class Given:
+    """What a function may ask for, where all series are given."""
+
+    window = Window(0, 120)
+    xff: float | None = None
+
+    def __init__(self) -> None:
+        self.stacks: dict[str, Any] = {}
+
+    def evaluate(self, target: Any, window: Window | None = None) -> list[Line]:
+        lines: list[Line] = target
+        return lines
+
+    def moment(self, text: str) -> float:
+        return float(text)
+
+    def happened(self, tags: Any) -> list[float]:
+        return []
+
+
 def apply(name: str, *args: Any, **named: Any) -> list[Line]:
-    return call(name, args, named, Window(0, 120))
+    lines: list[Line] = call(name, args, named, Given())
+    return lines
 
 
 def values(lines: list[Line]) -> list[list[float | None]]:
@@ -190,7 +213,7 @@ def test_functions(name: str, args: list[Any], names: list[str], result: list[An
 def test_a_constant_line_spans_the_window() -> None:
     answer = apply("constantLine", 100)
     assert [(each.name, each.start, each.step, each.values.tolist()) for each in answer] == [
-        ("100", 0, 60, [100.0] * 3)
+        ("100.0", 0, 60, [100.0] * 3)
     ]
 
 
@@ -226,6 +249,7 @@ def test_wrong_calls_say_what_is_wrong() -> None:
 def client(plant: Plant) -> Iterator[TestClient]:
     app = FastAPI()
     app.include_router(api.router)
+    app.include_router(graphite_tags.router)
     app.state.qnib = SimpleNamespace(engine=plant.engine, clock=plant.clock, settings=plant.settings, token="secret")
     show_errors(app)
     with TestClient(app, headers={"Authorization": "Bearer secret"}) as client:
@@ -258,8 +282,8 @@ class TestOverHttp:
         assert answer.status_code == 200
         assert answer.json() == [
             {
-                "target": "100 A",
-                "tags": {"name": "100"},
+                "target": "100.0 A",
+                "tags": {"name": "100.0"},
                 "datapoints": points((100.0, -3600), (100.0, -1800), (100.0, 0)),
             }
         ]
@@ -358,7 +382,7 @@ class TestOverHttp:
         ("params", "names"),
         [
             ({"target": "noSuchFunction(a)"}, "noSuchFunction"), ({"target": "sum("}, "bracket"), ({}, "target"),
-            ({"target": "a", "from": "soon"}, "soon"), ({"target": "a", "from": "now", "until": "-1h"}, "window"),
+            ({"target": "a", "from": "soon"}, "soon"), ({"target": "a", "from": "now", "until": "now"}, "window"),
             ({"target": "a", "format": "png"}, "png"), ({"target": "a", "maxDataPoints": "x"}, "maxDataPoints"),
         ],
     )  # fmt: skip

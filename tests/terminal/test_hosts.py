@@ -72,6 +72,8 @@ def test_wrong_words_are_refused_before_anything(tmp_path: Path) -> None:
         terminal.up(settings, over=["n1"])
     with pytest.raises(WrongUse, match="Docker"):
         terminal.up(settings, over=["local"], engine="podman")
+    with pytest.raises(WrongUse, match="login"):
+        terminal.up(settings, over=["local"], with_login=True)
     assert not (tmp_path / "clusters").exists()
 
 

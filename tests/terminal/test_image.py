@@ -9,7 +9,7 @@ import pytest
 from qnib.errors import Unavailable
 from qnib.settings import Settings
 from qnib.terminal import image, mirror
-from qnib.terminal.blueprint import Blueprint
+from qnib.terminal.blueprint import Blueprint, Services
 from qnib.terminal.systems import SYSTEMS
 from tests.terminal.fake import FakeEngine
 
@@ -32,6 +32,16 @@ def test_the_tag_follows_the_recipe() -> None:
     tags = [image.tag(Blueprint()), image.tag(Blueprint(software=["vim"])), image.tag(Blueprint(system="debian12"))]
     assert len(set(tags)) == 3
     assert tags[0] == image.tag(Blueprint(name="other", software=[])), "only what is in the image counts"
+
+
+def test_packages_of_a_service_or_an_mpi_are_there_only_when_asked_for() -> None:
+    plain = image.packages(Blueprint())
+    assert not {"openssh-server", "libmpich12"} & set(plain)
+    login = Blueprint(services=Services(login=True))
+    assert "openssh-server" in image.packages(login)
+    assert "libmpich12" in image.packages(Blueprint(mpi=["openmpi", "mpich"]))
+    assert any("ssh_host_" in hook and hook.startswith("rm ") for hook in image.hooks(login))
+    assert not any("ssh_host_" in hook for hook in image.hooks(Blueprint()))
 
 
 def test_no_key_stays_in_the_image() -> None:

@@ -10,7 +10,7 @@ import pytest
 from qnib.errors import Unavailable, WrongUse
 from qnib.terminal import mirror
 from qnib.terminal import plan as plan_module
-from qnib.terminal.blueprint import MAX_NODES, Nodes
+from qnib.terminal.blueprint import MAX_NODES, Nodes, Services
 from qnib.terminal.plan import check_count, free_subnet, host_routes
 from tests.terminal.plans import plan
 
@@ -37,6 +37,13 @@ def test_addresses_are_fixed_and_differ(count: int) -> None:
     assert all(ip_address(address) in made.subnet for address in addresses)
     assert made.address("compute0") == "10.213.7.10"
     assert made.address("controller") == "10.213.7.2"
+
+
+def test_a_login_node_has_a_name_and_an_address_of_its_own() -> None:
+    made = plan(services=Services(login=True))
+    assert made.services == ["controller", "fabric", "login"]
+    assert made.hosts()["login"] == "10.213.7.9"
+    assert "login" not in PLAN.hosts()
 
 
 def test_the_address_slurmd_listens_on_has_a_name() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qnib.terminal.blueprint import Nodes, Partition
+from qnib.terminal.blueprint import Image, Nodes, Partition
 from qnib.terminal.cgroups import NODES_ONLY, V1, V2
 from qnib.terminal.slurm_conf import cgroup_conf, node_line, slurm_conf
 from tests.terminal.plans import plan
@@ -39,6 +39,13 @@ def test_the_rung_decides_how_jobs_are_held() -> None:
     for rung in (V1, NODES_ONLY):
         assert "Prolog" not in settings(slurm_conf(PLAN, rung))
     assert cgroup_conf(PLAN, NODES_ONLY) == "CgroupPlugin=disabled\n"
+
+
+def test_jobs_may_ask_for_images_only_where_there_are_some() -> None:
+    told = settings(slurm_conf(plan(images=[Image(name="old", system="debian12")]), V2))
+    assert told["Prolog"].endswith("inside/begin.sh") and told["Epilog"].endswith("inside/end.sh")
+    assert told["PrologFlags"] == "Alloc"  # on every node of the job before its first task
+    assert settings(slurm_conf(PLAN, V1))["Epilog"] == "/bin/true"
 
 
 def test_half_of_a_nodes_memory_is_left_when_every_cpu_of_half_of_them_is_taken() -> None:

@@ -41,7 +41,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
         monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
     monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
     monkeypatch.setattr(attendant, "start", lambda settings, name: None)
-    monkeypatch.setattr(package, "ensure", lambda settings, engine, tag: tmp_path / "package")
+    monkeypatch.setattr(package, "ensure", lambda settings, engine, tag, toolbox: tmp_path / "package")
     return made
 
 

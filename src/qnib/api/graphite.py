@@ -5,9 +5,9 @@ The cluster is `?cluster=` (a query parameter of the data source), the header X-
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
+import re
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
@@ -21,7 +21,8 @@ from qnib.api.viewer import Seeing, must_see
 from qnib.errors import TooMuch, WrongUse
 from qnib.monitoring import events as event_store
 from qnib.monitoring.graphite import find
-from qnib.monitoring.graphite.functions import FUNCTIONS, Function
+from qnib.monitoring.graphite.functions import FUNCTIONS
+from qnib.monitoring.graphite.functions.described import described
 from qnib.monitoring.graphite.render import render
 from qnib.monitoring.graphite.times import moment
 
@@ -29,7 +30,9 @@ VERSION = "1.1.10"
 """The Graphite whose answers these are; Grafana reads from it what it may ask."""
 _LARGEST = 4 << 20  # octets of a form
 _MOST_EVENTS = 1000
-_MOST_COMPLETIONS = 10_000
+
+_TEMPLATE = re.compile(r"template\[(\w+)\]")
+_WORD = re.compile(r"[A-Za-z_$][\w$.]{0,60}")
 
 router = APIRouter()
 
@@ -38,16 +41,21 @@ class Asked:
     """Parameters of one request, from its address and its form alike, with the parts and the cluster it is about."""
 
     def __init__(self, request: Request, pairs: list[tuple[str, str]]) -> None:
-        self._pairs = pairs
+        self.pairs = pairs
         self.parts: Any = request.app.state.qnib
         self.now: datetime = self.parts.clock.now()
+        if told := self.one("now"):
+            self.now = moment(told, self.now, self.one("tz", "UTC"))
         self.cluster = self.one("cluster") or request.headers.get("x-qnib-cluster") or self.parts.settings.cluster
 
     def all(self, *names: str) -> list[str]:
-        return [value for name, value in self._pairs if name in names]
+        return [value for name, value in self.pairs if name in names]
 
     def one(self, name: str, default: str = "") -> str:
         return next(iter(self.all(name)), default)
+
+    def yes(self, name: str) -> bool:
+        return self.one(name).lower() not in {"", "0", "false", "no"}
 
     def number(self, name: str, default: int, most: int) -> int:
         text = self.one(name) or str(default)
@@ -60,9 +68,9 @@ class Asked:
         zone = self.one("tz", "UTC")
         start = moment(self.one("from") or "-24h", self.now, zone)
         end = moment(self.one("until") or "now", self.now, zone)
-        if start >= end:
-            raise WrongUse("The window ends before it starts.", where="from, until", try_next="swap them.")
-        return start, end
+        if start == end:
+            raise WrongUse("The window is empty.", where="from, until", try_next="name two moments.")
+        return min(start, end), max(start, end)
 
 
 async def asked(request: Request, viewer: Seeing) -> Asked:
@@ -105,46 +113,67 @@ async def render_targets(question: Question) -> Response:
         raise WrongUse("No target is named.", where="target", try_next="send target=… .")
     start, end = question.window()
     most = question.number("maxDataPoints", 0, 1_000_000) if question.one("maxDataPoints") else None
-    text, media = await run_in_threadpool(
-        render, question.parts.engine, question.cluster, targets, start, end, most, question.one("format", "json")
+    template = {found[1]: value for name, value in question.pairs if (found := _TEMPLATE.fullmatch(name))}
+    work = partial(
+        render, now=question.now, template=template, zone=question.one("tz", "UTC"), known=question.yes("noNullPoints")
     )
+    text, media = await run_in_threadpool(
+        work, question.parts.engine, question.cluster, targets, start, end, most, question.one("format", "json")
+    )
+    if (wrapped := question.one("jsonp")) and media == "application/json":
+        if not _WORD.fullmatch(wrapped):
+            raise WrongUse(f"{wrapped!r} is no name of a function.", where="jsonp", try_next="leave it out.")
+        return Response(f"{wrapped}({text})", media_type="text/javascript")
     return Response(text, media_type=media)
 
 
 @router.api_route("/metrics/find", methods=["GET", "POST"])
 @router.api_route("/metrics/find/", methods=["GET", "POST"], include_in_schema=False)
 @router.api_route("/metrics", methods=["GET", "POST"], include_in_schema=False)
-async def find_metrics(question: Question) -> list[dict[str, Any]]:
-    """One level of the tree of paths, as treejson."""
+async def find_metrics(question: Question) -> Any:
+    """One level of the tree of paths, as treejson or, with ``format=completer``, as completer."""
     query = question.one("query")
     if not query:
         raise WrongUse("No query is given.", where="query", try_next="send query=servers.* .")
     start = moment(question.one("from"), question.now) if question.one("from") else None
     end = moment(question.one("until"), question.now) if question.one("until") else None
+    completing = question.one("format") == "completer"
+    if completing and not query.endswith("*"):
+        query += "*"
     rows = await run_in_threadpool(find.level, question.parts.engine, question.cluster, query, start, end)
-    nodes = []
+    if completing:
+        return {"metrics": [_completion(row) for row in sorted(rows, key=lambda row: str(row["id"]))]}
+    # As Graphite does: of an asked segment each name once, below the path as it was asked.
+    above = query[: len(query) - len(find.last_segment(query))]
+    nodes: dict[tuple[str, int], dict[str, Any]] = {}
     for row in rows:
-        shapes = [0] * int(row["leaf"]) + [1] * int(row["branch"])
-        nodes += [_node(row, branch) for branch in shapes]
-    return sorted(nodes, key=lambda node: (node["leaf"], node["id"]))
+        for branch in [0] * int(row["leaf"]) + [1] * int(row["branch"]):
+            nodes[row["text"], branch] = _node(above + row["text"], row["text"], branch)
+    return sorted(nodes.values(), key=lambda node: (node["leaf"], node["id"]))
 
 
-def _node(row: dict[str, Any], branch: int) -> dict[str, Any]:
+def _node(path: str, text: str, branch: int) -> dict[str, Any]:
     return {
-        "text": row["text"], "id": row["id"], "leaf": 1 - branch, "expandable": branch, "allowChildren": branch,
-        "context": {},
+        "text": text, "id": path, "leaf": 1 - branch, "expandable": branch, "allowChildren": branch, "context": {},
     }  # fmt: skip
 
 
+def _completion(row: dict[str, Any]) -> dict[str, str]:
+    leaf = bool(row["leaf"])
+    return {"path": row["id"] if leaf else f"{row['id']}.", "name": row["text"], "is_leaf": str(int(leaf))}
+
+
 @router.api_route("/metrics/expand", methods=["GET", "POST"])
-async def expand(question: Question) -> dict[str, list[str]]:
-    """The paths a query stands for, of one level."""
-    paths: set[str] = set()
-    only_leaves = question.one("leavesOnly", "0") not in {"", "0"}
+async def expand(question: Question) -> dict[str, Any]:
+    """The paths that queries stand for, of one level; with ``groupByExpr`` for each query by itself."""
+    paths: dict[str, list[str]] = {}
+    only_leaves = question.yes("leavesOnly")
     for query in question.all("query"):
         rows = await run_in_threadpool(find.level, question.parts.engine, question.cluster, query)
-        paths |= {row["id"] for row in rows if row["leaf"] or not only_leaves}
-    return {"results": sorted(paths)}
+        paths[query] = sorted(row["id"] for row in rows if row["leaf"] or not only_leaves)
+    if question.yes("groupByExpr"):
+        return {"results": paths}
+    return {"results": sorted({path for found in paths.values() for path in found})}
 
 
 @router.get("/metrics/index.json")
@@ -161,59 +190,22 @@ async def version(viewer: Seeing) -> str:
 
 @router.get("/functions")
 @router.get("/functions/", include_in_schema=False)
-async def functions(viewer: Seeing) -> dict[str, Any]:
-    """The functions there are, with their parameters, for Grafana's editor."""
-    return {name: _described(function) for name, function in sorted(FUNCTIONS.items())}
+async def functions(viewer: Seeing, grouped: bool = False) -> dict[str, Any]:
+    """The functions there are, with their parameters, for Grafana's editor; `grouped`: by what they do."""
+    told = {name: described(function) for name, function in sorted(FUNCTIONS.items())}
+    if not grouped:
+        return told
+    groups: dict[str, dict[str, Any]] = {}
+    for name, one in told.items():
+        groups.setdefault(one["group"], {})[name] = one
+    return groups
 
 
 @router.get("/functions/{name}")
 async def one_function(name: str, viewer: Seeing) -> dict[str, Any]:
     if name not in FUNCTIONS:
         raise WrongUse(f"There is no function {name!r} here.", where=name, try_next="`/functions` lists them.")
-    return _described(FUNCTIONS[name])
-
-
-_TYPES = {"Lines": "seriesList", "float": "float", "int": "integer", "bool": "boolean", "str": "string"}
-
-
-def _described(function: Function) -> dict[str, Any]:
-    params = []
-    for one in function.params:
-        kind = str(one.annotation).partition(" |")[0]
-        entry: dict[str, Any] = {"name": one.name, "type": _TYPES.get(kind, "any")}
-        if one.kind is inspect.Parameter.VAR_POSITIONAL:
-            entry |= {"multiple": True, "required": True}
-        elif one.default is inspect.Parameter.empty:
-            entry["required"] = True
-        elif one.default is not None and one.default != math.inf:
-            entry["default"] = one.default
-        params.append(entry)
-    return {
-        "name": function.name, "group": function.group, "module": "qnib", "description": function.description,
-        "function": f"{function.name}({', '.join(p['name'] for p in params)})", "params": params,
-    }  # fmt: skip
-
-
-@router.api_route("/tags/autoComplete/tags", methods=["GET", "POST"])
-async def complete_tags(question: Question) -> list[str]:
-    """Names of tags that go on from the expressions given."""
-    limit = question.number("limit", 100, _MOST_COMPLETIONS)
-    return await run_in_threadpool(
-        find.complete_tags, question.parts.engine, question.cluster, question.all("expr", "expr[]"),
-        question.one("tagPrefix"), limit,
-    )  # fmt: skip
-
-
-@router.api_route("/tags/autoComplete/values", methods=["GET", "POST"])
-async def complete_values(question: Question) -> list[str]:
-    """Values of one tag among the series the expressions leave."""
-    if not question.one("tag"):
-        raise WrongUse("No tag is named.", where="tag", try_next="send tag=host .")
-    limit = question.number("limit", 100, _MOST_COMPLETIONS)
-    return await run_in_threadpool(
-        find.complete_values, question.parts.engine, question.cluster, question.all("expr", "expr[]"),
-        question.one("tag"), question.one("valuePrefix"), limit,
-    )  # fmt: skip
+    return described(FUNCTIONS[name])
 
 
 @router.get("/events/get_data")

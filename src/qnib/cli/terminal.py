@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command()(down)
     app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
     app.command()(shell)
+    app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
     app.command()(scale)
     app.command()(doctor)
     fault = typer.Typer(cls=_Faults, no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
@@ -47,6 +48,9 @@ def register(app: typer.Typer) -> None:
     plans.command("keys")(blueprint_keys)
     app.add_typer(plans, name="blueprint")
     images = typer.Typer(no_args_is_help=True, help="Images the virtual cluster is made from.")
+    images.command("add")(add_image)
+    images.command("list")(list_images)
+    images.command("remove")(remove_image)
     images.command("clean")(clean_images)
     app.add_typer(images, name="images")
 
@@ -62,6 +66,7 @@ def up(
     hosts: Annotated[
         str, typer.Option(metavar="A,B,…", help="Docker engines to spread it over: local, ssh://USER@HOST, tcp://HOST.")
     ] = "",
+    login: Annotated[bool, typer.Option("--login", help="A login node with SSH as well: `qnib ssh`.")] = False,
 ) -> None:
     """Start a SLURM cluster with a fabric on this machine, or over several; return when jobs start on it at once."""
     from qnib import terminal
@@ -78,12 +83,14 @@ def up(
     with _Steps() as steps:
         cluster = terminal.up(
             load(), wanted, name=name, nodes=4 if nodes is None else nodes, engine=engine.value if engine else None,
-            demo=demo, over=[one.strip() for one in hosts.split(",") if one.strip()], say=steps.say,
+            demo=demo, with_login=login, over=[one.strip() for one in hosts.split(",") if one.strip()], say=steps.say,
         )
     count = cluster.details["nodes"]
     named = "" if cluster.name == load().cluster else f"--name {cluster.name} "
     print(f"Cluster {cluster.name} is ready: {count} nodes after {cluster.details['seconds']:.1f} s.")
     print(f"  Try: qnib exec {named}controller -- srun -N{count} hostname")
+    if "ssh_port" in cluster.details:
+        print(f"  Log in: qnib ssh {named}".rstrip())
 
 
 def down(
@@ -123,6 +130,21 @@ def shell(
     from qnib.settings import load
 
     raise typer.Exit(terminal.shell(load(), host, name=name, user=user))
+
+
+def ssh(
+    user: Annotated[str, typer.Argument(metavar="[USER]", help="Who logs in; default: the first of the users.")] = "",
+    command: Annotated[list[str] | None, typer.Argument(metavar="[-- CMD]", help="A command, as ssh takes it.")] = None,
+    name: Name = None,
+) -> None:
+    """Log in to a cluster's login node, or run a command there; its exit status becomes this command's."""
+    from qnib import terminal
+    from qnib.settings import load
+
+    words = [word for word in (user, *(command or [])) if word]
+    if command and command[0] == "--":
+        words.remove("--")
+    raise typer.Exit(terminal.ssh(load(), words[0] if words else "", words[1:], name=name))
 
 
 def scale(
@@ -322,6 +344,36 @@ def blueprint_keys(as_json: Json = False, as_csv: Csv = False) -> None:
     show_rows(
         list(reading.keys()), ["key", "type", "default", "meaning"], as_json=as_json, as_csv=as_csv, empty="None.",
     )
+
+
+def add_image(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What jobs call it: --comment=image:NAME.")],
+    archive: Annotated[Path, typer.Argument(metavar="TAR", help="From `podman save`, or a root file system.")],
+) -> None:
+    """Stage an image that jobs may run in, from a file."""
+    from qnib.settings import load
+    from qnib.terminal import job_images
+
+    print(f"Staged {job_images.add(load(), name, archive)}.")
+
+
+def list_images(as_json: Json = False, as_csv: Csv = False) -> None:
+    """Images on this machine: of clusters, and for jobs."""
+    from qnib.settings import load
+    from qnib.terminal import job_images
+
+    show_rows(
+        job_images.every(load()), ["kind", "name", "tag"], as_json=as_json, as_csv=as_csv, empty="There is none yet.",
+    )
+
+
+def remove_image(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Remove an image that was added."""
+    from qnib.settings import load
+    from qnib.terminal import job_images
+
+    job_images.remove(load(), name)
+    print(f"Removed {name}.")
 
 
 def clean_images() -> None:

@@ -11,6 +11,7 @@ from qnib.terminal.faults.inject import inject as fault_inject
 from qnib.terminal.faults.written import Fault
 from qnib.terminal.faults.written import every as fault_list
 from qnib.terminal.image import clean as clean_images
+from qnib.terminal.login import ssh
 from qnib.terminal.scaling import scale
 from qnib.terminal.starting import up
 from qnib.terminal.status import status
@@ -18,5 +19,5 @@ from qnib.terminal.stopping import down
 
 __all__ = [
     "Fault", "clean_images", "down", "execute", "fault_clear", "fault_inject", "fault_list", "scale", "shell",
-    "status", "up",
+    "ssh", "status", "up",
 ]

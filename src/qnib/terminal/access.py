@@ -31,7 +31,7 @@ def execute(
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     plan = record.plan_of(cluster)
     _check_host(cluster, plan, host)
-    _check_user(plan, user)
+    check_user(plan, user)
     arguments = ["exec", "--interactive"]
     if terminal:
         arguments += ["--tty", "--env", "TERM=xterm-256color"]
@@ -47,7 +47,7 @@ def execute(
         status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
     if status in _ENGINE_FAILED[cluster.engine]:
         # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
-        _check_running(settings, cluster, host)
+        check_running(settings, cluster, host)
     return status
 
 
@@ -78,7 +78,7 @@ def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
         )
 
 
-def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
+def check_running(settings: Settings, cluster: Cluster, host: str) -> None:
     container = record.plan_of(cluster).container(host)
     engine = hosts.engine_of(settings, cluster)
     try:
@@ -92,7 +92,7 @@ def _check_running(settings: Settings, cluster: Cluster, host: str) -> None:
         )
 
 
-def _check_user(plan: Plan, user: str) -> None:
+def check_user(plan: Plan, user: str) -> None:
     known = plan.users
     if user and user not in known:
         raise NotFound(

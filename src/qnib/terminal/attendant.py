@@ -26,7 +26,7 @@ from qnib.clusters import Cluster
 from qnib.errors import NotFound, QnibError, Unavailable
 from qnib.settings import Settings, config_file
 from qnib.settings import load as load_settings
-from qnib.terminal import carrier, counting, record, wiring
+from qnib.terminal import carrier, counting, record, wiring, wrapping
 from qnib.terminal.carrier import Grown, Routes
 from qnib.terminal.counting import Sent
 from qnib.terminal.exchange import Exchange, exchange
@@ -53,6 +53,7 @@ class Attendant:
         self._waiting: Grown = {}
         self._dice = random.Random(name)  # noqa: S311 - which octet breaks is no secret
         self._owed: dict[str, float] = {}
+        self._wrapper: wrapping.Wrapper | None = None
         self.told: dict[str, Any] = {"carried": 0, "lost": 0, "trouble": ""}
 
     def close(self) -> None:
@@ -67,6 +68,7 @@ class Attendant:
         if cluster.details.get("state") != "ready":
             return True
         self.told["trouble"] = ""
+        self._wrap(cluster)
         self._faults(cluster)
         if record.plan_of(cluster).has_fabric:
             span, self._at = time.monotonic() - self._at, time.monotonic()
@@ -87,6 +89,13 @@ class Attendant:
             what = error.what if isinstance(error, QnibError) else str(error)
             log.warning("%s: %s", doing, what)
             self.told["trouble"] = self.told["trouble"] or f"{doing}: {what}"
+
+    def _wrap(self, cluster: Cluster) -> None:
+        """Where jobs may ask for an image, listen for them."""
+        if record.plan_of(cluster).blueprint.images:
+            with self._noting("containers of jobs"):
+                self._wrapper = self._wrapper or wrapping.Wrapper(self._settings, self._name)
+                self._wrapper.look(cluster)
 
     # ── faults that begin and end by themselves ───────────────────────────────────────────────
 

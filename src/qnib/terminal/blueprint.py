@@ -39,6 +39,7 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 Word = Annotated[str, Field(pattern=f"^{_WORD.pattern}$")]
 
+Mpi = Literal["openmpi", "mpich"]
 
 _SYSTEM_NAMES = frozenset((
     "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
@@ -51,6 +52,13 @@ _SYSTEM_NAMES = frozenset((
 def _at(path: list[int | str], what: str) -> PydanticCustomError:
     """An error about what stands at `path`, whoever notices it."""
     return PydanticCustomError("blueprint", "{what}", {"path": path, "what": what})
+
+
+def packages(names: list[str]) -> list[str]:
+    for name in names:
+        if not _PACKAGE.fullmatch(name):
+            raise ValueError(f"{name!r} is no Debian package name")
+    return sorted(set(names))
 
 
 class Part(BaseModel):
@@ -118,6 +126,28 @@ class Fabric(Part):
         return size
 
 
+class Services(Part):
+    """What stands beside the controller. The image has a service's packages only where it is asked for."""
+
+    login: bool = Field(False, description="A login node with SSH: `qnib ssh alice`")
+    ssh_port: int = Field(0, ge=0, le=65535, description="Its port on this machine's loopback; 0: one that is free")
+
+
+class Image(Part):
+    """What jobs may run in. Staged before the cluster starts: built here from Debian packages, or brought by hand."""
+
+    name: Word = Field(description="What jobs call it: --comment=image:NAME")
+    system: Literal["debian13", "debian12"] | None = Field(
+        None, description="Debian it is built from; empty: `qnib images add NAME TAR` has brought it"
+    )
+    packages: list[str] = Field(default_factory=list, description="Debian packages in it")
+
+    @field_validator("packages")
+    @classmethod
+    def _packages(cls, names: list[str]) -> list[str]:
+        return packages(names)
+
+
 class Coming(Part):
     """A fault that will happen by itself, so long after the cluster is ready."""
 
@@ -160,7 +190,13 @@ class Blueprint(Part):
         Group(name="guests", users=["john", "jane"]),
     ], min_length=1)
     fabric: Fabric = Field(default_factory=Fabric)
+    services: Services = Field(default_factory=Services)
     software: list[str] = Field(default_factory=list, description="More Debian packages for the image")
+    mpi: list[Mpi] = Field(
+        default_factory=lambda: list[Mpi](["openmpi"]),
+        description="Open MPI is always there (pmix); mpich comes beside it (pmi2)",
+    )
+    images: list[Image] = Field(default_factory=list, description="Images that jobs may run in")
     jobs: Literal["none", "demo", "people"] = Field(
         "none", description="demo: a few users keep a few jobs running; people: all users by their habits"
     )
@@ -222,13 +258,29 @@ class Blueprint(Part):
                 raise _at(["hosts", place, "address"], f"{host.address} is named already")
         return hosts
 
+    @field_validator("images")
+    @classmethod
+    def _staged(cls, images: list[Image]) -> list[Image]:
+        for place, image in enumerate(images):
+            if image.packages and image.system is None:
+                raise _at(["images", place, "packages"], "an image with packages needs the `system` it is built from")
+            if image.name in [other.name for other in images[:place]]:
+                raise _at(["images", place, "name"], f"there is an image {image.name!r} already")
+        return images
+
     @field_validator("software")
     @classmethod
     def _packages(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if not _PACKAGE.fullmatch(name):
-                raise ValueError(f"{name!r} is no Debian package name")
-        return sorted(set(names))
+        return packages(names)
+
+    @model_validator(mode="after")
+    def _over_hosts(self) -> Self:
+        """What needs a folder or a port of this machine in a container cannot be had of another's engine."""
+        if self.hosts and self.images:
+            raise _at(["images"], "jobs bring no image of their own to a cluster over several hosts")
+        if self.hosts and self.services.login:
+            raise _at(["services", "login"], "a cluster over several hosts has no login node: `qnib shell` gets there")
+        return self
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

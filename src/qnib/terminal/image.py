@@ -16,11 +16,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from qnib.errors import Conflict, NotAllowed, Unavailable
 from qnib.settings import Settings
-from qnib.terminal import mirror
+from qnib.terminal import login, mirror
 from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import LABEL
@@ -51,9 +52,25 @@ def customize(system: System) -> list[str]:
     ]
 
 
+def packages(blueprint: Blueprint) -> list[str]:
+    """What the image is made of: a service's packages, or a second MPI's, only where they are asked for."""
+    system, found = SYSTEMS[blueprint.system], [*SYSTEMS[blueprint.system].packages]
+    found += login.PACKAGES if blueprint.services.login else ()
+    found += [system.mpich] if "mpich" in blueprint.mpi else []
+    return found
+
+
+def hooks(blueprint: Blueprint) -> list[str]:
+    # The package makes host keys when it is installed; a cluster's are its own.
+    return [
+        *customize(SYSTEMS[blueprint.system]),
+        *(['rm -f "$1"/etc/ssh/ssh_host_*'] if blueprint.services.login else []),
+    ]
+
+
 def tag(blueprint: Blueprint) -> str:
     system = SYSTEMS[blueprint.system]
-    recipe = json.dumps([system.suite, system.packages, blueprint.software, LEFT_OUT, customize(system)])
+    recipe = json.dumps([system.suite, packages(blueprint), blueprint.software, LEFT_OUT, hooks(blueprint)])
     return f"{REPOSITORY}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
@@ -65,18 +82,36 @@ def ensure(settings: Settings, engine: ContainerEngine, blueprint: Blueprint, sa
     wanted = tag(blueprint)
     if engine.has_image(wanted):
         return wanted
-    with _one_at_a_time(settings.run / "image.lock", say):
+    with one_at_a_time(settings.run / "image.lock", say):
         if engine.has_image(wanted):  # another `qnib up` built it while we waited
             return wanted
-        _check_tools()
-        settings.home.mkdir(parents=True, exist_ok=True)
-        # Beside the state, not in /tmp: that may be memory.
-        with tempfile.TemporaryDirectory(prefix="image-", dir=settings.home) as folder:
-            archive = Path(folder) / "image.tar"
-            _bootstrap(settings, blueprint, archive, say)
-            say("handing the image to the engine")
-            engine.import_image(archive, wanted)
+        build(settings, engine, wanted, Recipe(
+            SYSTEMS[blueprint.system].suite, (*packages(blueprint), *blueprint.software), tuple(hooks(blueprint)),
+            LEFT_OUT,
+        ), say)
     return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A Debian suite, its packages, hooks of mmdebstrap, and patterns of files that are not unpacked."""
+
+    suite: str
+    packages: tuple[str, ...]
+    hooks: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def build(settings: Settings, engine: ContainerEngine, tag: str, recipe: Recipe, say: Callable[[str], None]) -> None:
+    """Make an image and hand it to the engine. Raises Unavailable; nothing is left behind then."""
+    _check_tools()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    # Beside the state, not in /tmp: that may be memory.
+    with tempfile.TemporaryDirectory(prefix="image-", dir=settings.home) as folder:
+        archive = Path(folder) / "image.tar"
+        _bootstrap(settings, recipe, archive, say)
+        say("handing the image to the engine")
+        engine.import_image(archive, tag)
 
 
 def clean(settings: Settings) -> list[str]:
@@ -92,7 +127,7 @@ def clean(settings: Settings) -> list[str]:
                 f"Clusters still use the image: {', '.join(sorted(users))}.", where=engine.name,
                 try_next="`qnib down --all`, then clean again.",
             )
-        found = engine.images("qnib/slurm:")
+        found = [*engine.images("qnib/slurm:"), *engine.images("qnib/job:")]
         for each in found:
             engine.remove_image(each)
         shutil.rmtree(settings.home / "packages", ignore_errors=True)
@@ -118,19 +153,18 @@ def _check_tools() -> None:
         )
 
 
-def _bootstrap(settings: Settings, blueprint: Blueprint, archive: Path, say: Callable[[str], None]) -> None:
-    system = SYSTEMS[blueprint.system]
-    packages = (*system.packages, *blueprint.software)
-    listed = mirror.sources(settings.terminal.mirror, mirror.index_targets(), system.suite)
+def _bootstrap(settings: Settings, recipe: Recipe, archive: Path, say: Callable[[str], None]) -> None:
+    listed = mirror.sources(settings.terminal.mirror, mirror.index_targets(), recipe.suite)
+    included = [f"--include={','.join(recipe.packages)}"] if recipe.packages else []
     command = [
-        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(packages)}",
+        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", *included,
         f"--keyring={mirror.keyring()}",
         "--aptopt=Apt::Install-Recommends false", "--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30",
         "--dpkgopt=force-unsafe-io",
-        *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.left_out),
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
-        *(f"--customize-hook={hook}" for hook in customize(system)),
-        system.suite, str(archive),
+        *(f"--customize-hook={hook}" for hook in recipe.hooks),
+        recipe.suite, str(archive),
     ]
     if listed:
         command.append("-")
@@ -167,7 +201,7 @@ _STEPS = {
     "downloading packages": "fetching base packages",
     "extracting archives": "unpacking the base system",
     "installing essential": "installing the base system",
-    "installing remaining": "installing SLURM, Open MPI and OpenSM",
+    "installing remaining": "installing packages",
     "running --customize-hook": "adjusting settings",
     "cleaning package": "cleaning up",
     "creating tarball": "packing the image",
@@ -180,7 +214,7 @@ def _step(line: str) -> str:
 
 
 @contextmanager
-def _one_at_a_time(lock: Path, say: Callable[[str], None]) -> Iterator[None]:
+def one_at_a_time(lock: Path, say: Callable[[str], None]) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
         try:

@@ -30,10 +30,13 @@ COMPILE = ("python3", "-m", "compileall", "-q", *(
 _LEFT_OUT = ("__pycache__", "static", "samples")
 
 
-def ensure(settings: Settings, engine: str, image: str) -> Path:
-    """The folder to mount at INSIDE, made if it is not there yet. Raises Unavailable when it cannot be compiled."""
+def ensure(settings: Settings, engine: str, image: str, *, toolbox: bool = False) -> Path:
+    """The folder to mount at INSIDE, made if it is not there yet. Raises Unavailable when it cannot be compiled.
+
+    With a `toolbox` it holds a Python that runs in any image (inside/toolbox.py).
+    """
     found = list(files())
-    told = hashlib.sha256(image.encode())
+    told = hashlib.sha256(f"{image}{' toolbox' if toolbox else ''}".encode())
     for inside, file in found:
         told.update(inside.removeprefix("qnib/").encode() + b"\0" + file.read_bytes())
     target = settings.home / "packages" / told.hexdigest()[:16]
@@ -49,7 +52,7 @@ def ensure(settings: Settings, engine: str, image: str) -> Path:
         for path in [part, *part.rglob("*")]:
             # slurmd starts prolog.sh itself; the other scripts are given to a shell.
             path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
-        _compile(settings, engine, image, part)
+        _compile(settings, engine, image, part, toolbox)
         part.rename(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -66,12 +69,15 @@ def files() -> Iterator[tuple[str, Path]]:
             yield f"qnib/{path.relative_to(source)}", path
 
 
-def _compile(settings: Settings, engine: str, image: str, folder: Path) -> None:
+def _compile(settings: Settings, engine: str, image: str, folder: Path, toolbox: bool) -> None:
     limits = [f"--ulimit={name}={soft}:{hard}" for name, soft, hard in ULIMITS]
+    script = list(COMPILE)
+    if toolbox:
+        script += ["&&", "python3", "-IS", f"{INSIDE}/qnib/terminal/inside/toolbox.py", f"{INSIDE}/toolbox"]
     done = subprocess.run(
         [
             *command_line(settings, engine), "run", "--rm", "--network=none", "--cap-drop=ALL", *limits,
-            f"--volume={folder}:{INSIDE}:rw", image, *COMPILE,
+            f"--volume={folder}:{INSIDE}:rw", image, "sh", "-c", " ".join(script),
         ],
         capture_output=True, text=True, check=False,
     )

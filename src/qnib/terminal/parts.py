@@ -10,17 +10,17 @@ from typing import TypeVar
 
 from qnib.clusters import Cluster
 from qnib.settings import Settings
-from qnib.terminal import cgroups, rates, record, topology
+from qnib.terminal import cgroups, login, rates, record, topology, wrapping
 from qnib.terminal.cgroups import Rung
-from qnib.terminal.engines import Container, ContainerEngine
+from qnib.terminal.engines import CAPABILITIES, Container, ContainerEngine, Found
 from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import Plan
 from qnib.terminal.slurm_conf import node_line
 
 T = TypeVar("T")
 
-_MEMORY = {"controller": 384 << 20, "fabric": 192 << 20}
-_CPUS = {"controller": 1.0, "fabric": 1.0}
+_MEMORY = {"controller": 384 << 20, "fabric": 192 << 20, "login": 512 << 20}
+_CPUS = {"controller": 1.0, "fabric": 1.0, "login": 1.0}
 
 
 def cpus_of(plan: Plan, host: str) -> float:
@@ -44,7 +44,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
     memory = _MEMORY[host] if host in _MEMORY else plan.group(host).memory << 20
     cpus = cpus_of(plan, host)
     home = record.folder(settings, plan.name)
-    agent = record.write_agent(settings, cluster, host, role)
+    agent = record.write_agent(settings, cluster, host, "node" if role == "login" else role)
     binds = [
         (cluster.details["package"], INSIDE, "ro"),
         (str(agent), "/etc/qnib/agent.json", "ro"),
@@ -58,8 +58,16 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
     else:
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("munge.key", "passwd", "group")]
         binds += [(plan.home_volume, "/home", "rw")]
-    if role == "controller":
+    if role in ("controller", "login"):
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
+    ports: dict[int, int] = {}
+    if role == "login":
+        binds += login.binds(settings, plan.name)
+        ports[cluster.details["ssh_port"]] = login.PORT
+    if role == "node" and plan.blueprint.images:
+        jobs = wrapping.folder(settings, plan.name, host)
+        jobs.mkdir(parents=True, exist_ok=True, mode=0o755)
+        binds.append((str(jobs), "/run/qnib/jobs", "ro"))
     if role == "node":
         environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
         if plan.blueprint.hosts and cluster.details["places"][plan.number(host)]:
@@ -83,7 +91,8 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds=binds, files=files, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
-        scratch=plan.group(host).scratch << 20 if role == "node" else 0,
+        scratch=plan.group(host).scratch << 20 if role == "node" else 0, ports=ports,
+        capabilities=(*CAPABILITIES, *login.CAPABILITIES) if role == "login" else CAPABILITIES,
     )
 
 
@@ -100,6 +109,14 @@ def at_once(work: Callable[[T], object], items: Iterable[T], threads: int = 8) -
         waiting = [pool.submit(work, item) for item in items]
     for one in waiting:
         one.result()
+
+
+def remove(engine: ContainerEngine, containers: Iterable[Found]) -> None:
+    """Remove containers: those of jobs first, which share what belongs to nodes."""
+    there = list(containers)
+    jobs = [found.name for found in there if found.labels.get("qnib.role") == wrapping.ROLE]
+    at_once(engine.remove_container, jobs)
+    at_once(engine.remove_container, [found.name for found in there if found.name not in jobs])
 
 
 def create_and_start(engine: ContainerEngine, containers: Iterable[Container]) -> None:

@@ -20,7 +20,7 @@ HOME_LABEL = "qnib.home"
 POOL = ipaddress.IPv4Network("10.213.0.0/16")
 """Clusters take a free /24 of this private range each."""
 
-_FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, .2 controller, .3 fabric
+_FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, .2 controller, .3 fabric, .9 login
 _FIRST_GID = 2000
 _NODE = re.compile(r"compute(\d+)")
 
@@ -64,7 +64,13 @@ class Plan:
     @property
     def services(self) -> list[str]:
         """Hosts beside the nodes."""
-        return ["controller", "fabric"] if self.has_fabric else ["controller"]
+        asked = {"fabric": self.has_fabric, "login": self.blueprint.services.login}
+        return ["controller", *(host for host, wanted in asked.items() if wanted)]
+
+    @property
+    def uids(self) -> dict[str, int]:
+        """Users with their numbers."""
+        return {user: gid + 1 + place for gid, members in self.groups.values() for place, user in enumerate(members)}
 
     def group(self, host: str) -> Nodes:
         return self.blueprint.group_of(self.number(host))
@@ -87,6 +93,8 @@ class Plan:
             return str(self.subnet[2])
         if host == "fabric":
             return str(self.subnet[3])
+        if host == "login":
+            return str(self.subnet[9])
         return str(self.subnet[_FIRST_NODE + self.number(host)])
 
     def number(self, host: str) -> int:
@@ -100,7 +108,7 @@ class Plan:
 
     def hosts(self) -> dict[str, str]:
         """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
-        names = ["controller", "fabric", *node_names(self.capacity)]
+        names = ["controller", "fabric", *self.services[1:], *node_names(self.capacity)]
         # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
         return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}  # noqa: S104 - a name
 

@@ -122,9 +122,10 @@ def _difference(plan: Plan, more: int, fewer: int) -> list[Link]:
 
 
 def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
-    present = {c.name for c in engine.containers(f"{LABEL}={plan.name}")}
+    leaving = {plan.container(host) for host in hosts}
     # What is on a host that is away is not listed, and stays until it is back and the name is needed, or `down`.
-    parts.at_once(engine.remove_container, [plan.container(h) for h in hosts if plan.container(h) in present])
+    present = engine.containers(f"{LABEL}={plan.name}")
+    parts.remove(engine, [c for c in present if c.name in leaving or c.labels.get("qnib.node") in hosts])
     # A record that stays would make SLURM wait for the node, and keep its old address for a new one.
     for host in hosts:
         engine.run_inside(plan.container("controller"), ["scontrol", "delete", f"nodename={host}"])

@@ -54,7 +54,7 @@ KillWait=5
 CompleteWait=0
 # With an epilog every node reports the end of a job by a message of its own, and the last of them wakes the scheduler.
 # Without one some answer "already over" at once, which wakes nobody: the next job waits for the next full second.
-Epilog=/bin/true
+Epilog={epilog}
 {prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
@@ -101,6 +101,13 @@ Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
 """
 
 
+IMAGES = f"""\
+# A job that asks for an image (--comment=image:NAME) has a container on each node before its first task starts.
+Prolog={INSIDE}/qnib/terminal/inside/begin.sh
+PrologFlags=Alloc
+"""
+
+
 def slurm_conf(plan: Plan, rung: Rung) -> str:
     per_job = rung.jobs_limited
     # A node that says nothing of memory per core gets half of it for all its cores: there is room for a newcomer.
@@ -117,7 +124,8 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
-        prolog=PROLOG if rung is V2 else "",
+        prolog=IMAGES if plan.blueprint.images else PROLOG if rung is V2 else "",
+        epilog=f"{INSIDE}/qnib/terminal/inside/end.sh" if plan.blueprint.images else "/bin/true",
         partitions="\n".join(_partitions(plan)),
     )
 

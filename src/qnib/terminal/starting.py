@@ -22,6 +22,8 @@ from qnib.terminal import (
     cgroups,
     hosts,
     image,
+    job_images,
+    login,
     memory,
     package,
     parts,
@@ -46,7 +48,8 @@ _SUBNETS_TRIED = 4
 
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
-    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, over: Sequence[str] = (),
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, with_login: bool = False,
+    over: Sequence[str] = (),
     say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
@@ -67,8 +70,13 @@ def up(
                 try_next='give the blueprint one with nodes = "all".',
             )
         blueprint = blueprint.model_copy(update={"jobs": "demo"})
-    if over:
+    if with_login:
+        services = blueprint.services.model_copy(update={"login": True})
+        blueprint = blueprint.model_copy(update={"services": services})
+    if over or blueprint.hosts:
         blueprint = _spread(blueprint, over)
+    if blueprint.services.login:
+        login.check_tools()
     if blueprint.hosts and engine == "podman":
         raise WrongUse(
             "Over several hosts a cluster needs Docker.", where="--engine podman", try_next="leave it out, or --hosts.",
@@ -82,6 +90,7 @@ def up(
         try:
             _refuse_second(settings, opened, wanted)
             tag = _image(settings, opened, blueprint, say)
+            job_images.ensure(settings, opened, blueprint, say)
             _refuse_second(settings, opened, wanted)  # building takes a minute, in which somebody else may have come
             try:
                 return _start(settings, opened, wanted, blueprint, tag, say, clock or SystemClock())
@@ -96,10 +105,12 @@ def up(
 
 
 def _spread(blueprint: Blueprint, over: Sequence[str]) -> Blueprint:
+    """With these hosts, if any are named; checked with what the command line added."""
+    told = blueprint.model_dump(mode="json")
+    if over:
+        told["hosts"] = [{"address": address} for address in over]
     try:
-        return Blueprint.model_validate(
-            blueprint.model_dump(mode="json") | {"hosts": [{"address": address} for address in over]}
-        )
+        return Blueprint.model_validate(told)
     except ValidationError as error:
         raise WrongUse(
             f"{error.errors()[0]['msg'].removeprefix('Value error, ')}.", where="--hosts",
@@ -198,8 +209,11 @@ def _start(
             "package": f"{plan.network}-package", "places": there.places, "hosts": spreading.check(there, blueprint),
         }
     else:
-        cluster.details["package"] = str(package.ensure(settings, engine.name, tag))
+        made = package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))
+        cluster.details["package"] = str(made)
     record.write_files(settings, plan, rung, nodes)
+    if blueprint.services.login:
+        cluster.details["ssh_port"] = login.prepare(settings, plan)
     clusters.save(settings.clusters, cluster)
     if there:
         spreading.prepare(settings, there, cluster, plan, say)
@@ -217,6 +231,8 @@ def _start(
     parts.at_once(engine.start, [container.name for container in rest])
     cluster.details["ready"] = await_ready(engine, plan, nodes, say)
     parts.limit_rates(engine, plan, node_names(nodes))
+    if blueprint.services.login:
+        _await_login(engine, plan)
     cluster.details["ready_at"] = clock.now().isoformat()
     if blueprint.jobs != "none":
         say("submitting the first jobs")
@@ -276,6 +292,16 @@ def _await_controller(engine: ContainerEngine, plan: Plan) -> None:
         raise Unavailable(
             "The controller does not answer.", where=_tail(engine, plan, "controller"),
             try_next="run `qnib up` again; a machine that is short of memory or very busy is the usual cause.",
+        )
+
+
+def _await_login(engine: ContainerEngine, plan: Plan) -> None:
+    """Until sshd listens; by then it has long done so."""
+    wait = "for i in $(seq 200); do [ -e /run/sshd.pid ] && exit 0; sleep 0.05; done; exit 1"
+    if engine.run_inside(plan.container("login"), ["bash", "-c", wait])[0]:
+        raise Unavailable(
+            "The login node's sshd does not start.", where=_tail(engine, plan, "login"),
+            try_next="run `qnib up` again.",
         )
 
 

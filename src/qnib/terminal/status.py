@@ -7,7 +7,7 @@ from typing import Any
 from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.settings import Settings
-from qnib.terminal import attendant, record
+from qnib.terminal import attendant, record, wrapping
 from qnib.terminal.engines.several import Several
 from qnib.terminal.faults.written import open_ones
 from qnib.terminal.hosts import engine_of
@@ -21,8 +21,9 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
     nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start), ready (milliseconds of
     its steps), containers (host, role, address, state), hosts (of a cluster over several: address, state ``here`` or
-    ``away`` or ``done``, why, nodes, traffic), faults (open ones), attendant (what carries traffic: its
-    state, and what it last did). Of a real cluster only the first four and gateway.
+    ``away`` or ``done``, why, nodes, traffic), faults (open ones), attendant (what carries traffic: its state, and what
+    it last did), ssh (the login node's port on this machine), jobs (containers of jobs: job, node, name, state). Of a
+    real cluster only the first four and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     if not cluster.engine:
@@ -34,10 +35,11 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     engine = engine_of(settings, cluster)
     beside = attendant.state(settings, cluster.name)
     try:
-        found = {c.labels.get("qnib.host", ""): c.state for c in engine.containers(f"{LABEL}={cluster.name}")}
+        there = engine.containers(f"{LABEL}={cluster.name}")
         over = _hosts(engine, cluster, beside) if isinstance(engine, Several) else []
     finally:
         engine.close()
+    found = {c.labels.get("qnib.host", ""): c.state for c in there}
     containers = [
         {"host": host, "role": role, "address": plan.address(host), "state": found.get(host, "absent")}
         for host, role in [
@@ -56,6 +58,13 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
             for f in open_ones(settings, cluster.name, cluster.created)
         ],
         "attendant": beside,
+        "jobs": sorted(
+            (
+                {"job": int(c.labels["qnib.job"]), "node": c.labels["qnib.node"], "name": c.name, "state": c.state}
+                for c in there if c.labels.get("qnib.role") == wrapping.ROLE
+            ), key=lambda one: (one["job"], one["node"]),
+        ),
+        "ssh": told.get("ssh_port"),
     }
 
 

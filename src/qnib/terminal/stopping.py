@@ -71,7 +71,7 @@ def remove_all(settings: Settings, engine: ContainerEngine, name: str) -> None:
     containers, networks, volumes = engine.containers(label), engine.networks(label), engine.volumes(label)
     strangers = [found for found in (*containers, *networks, *volumes) if not record.ours(settings, found)]
     attendant.end(settings, name, count=not strangers)
-    parts.at_once(engine.remove_container, [found.name for found in containers if found not in strangers])
+    parts.remove(engine, [found for found in containers if found not in strangers])
     for network in networks:
         if network not in strangers:
             engine.remove_network(network.name)
@@ -119,8 +119,7 @@ def remove_from_hosts(settings: Settings, cluster: Cluster, say: Say) -> None:
 
 def _empty(settings: Settings, engine: ContainerEngine, label: str) -> None:
     """Containers and volumes of one host."""
-    containers = [found.name for found in engine.containers(label) if record.ours(settings, found)]
-    parts.at_once(engine.remove_container, containers)
+    parts.remove(engine, [found for found in engine.containers(label) if record.ours(settings, found)])
     for volume in engine.volumes(label):
         if record.ours(settings, volume):
             engine.remove_volume(volume.name)

@@ -23,6 +23,8 @@ class System:
     mpi: tuple[str, ...]
     pmix: str
     """Where PMIx reads its settings, below the image's root."""
+    mpich: str = "libmpich12"
+    """MPICH's library; SLURM starts its programs, so nothing else of it is needed."""
 
 
 # UCX and libfabric look for hardware that is not there; a container may not read its peers' memory.

@@ -40,6 +40,7 @@ LAUNCHERS = frozenset({
 """Programs that only start the job's own: the host of the batch script has them, the others have not."""
 CONTAINERS = (
     ("apptainer", "APPTAINER_CONTAINER"), ("singularity", "SINGULARITY_CONTAINER"), ("shifter", "SHIFTER_IMAGE"),
+    ("qnib", "QNIB_JOB_IMAGE"),
 )
 """Engines for jobs, and the variable in which each tells the image, in the order they are asked for."""
 

@@ -118,6 +118,45 @@ def level(
     )
 
 
+def last_segment(query: str) -> str:
+    """What follows the last dot that is not inside braces."""
+    depth = 0
+    for at in range(len(query) - 1, -1, -1):
+        depth += {"}": 1, "{": -1}.get(query[at], 0)
+        if query[at] == "." and depth <= 0:
+            return query[at + 1 :]
+    return query
+
+
+def tags(engine: Engine, cluster: str, pattern: str, limit: int) -> list[str]:
+    """Names of tags that match a regular expression from their start."""
+    rows = engine.rows(
+        "SELECT DISTINCT arrayJoin(arrayConcat(['name'], mapKeys(tags))) AS tag FROM qnib.series FINAL"
+        " WHERE cluster = {cluster:String} AND match(tag, {pattern:String}) ORDER BY tag LIMIT {limit:UInt32}",
+        {"cluster": cluster, "pattern": f"^(?:{_regex(pattern)})", "limit": limit},
+    )
+    return [row["tag"] for row in rows]
+
+
+def values(engine: Engine, cluster: str, tag: str, pattern: str, limit: int) -> list[tuple[str, int]]:
+    """Values of a tag that match a regular expression from their start, each with how many series have it."""
+    column = "name" if tag == "name" else "tags[{asked:String}]"
+    rows = engine.rows(
+        f"SELECT {column} AS value, count() AS series FROM qnib.series FINAL WHERE cluster = {{cluster:String}}"
+        " AND value != '' AND match(value, {pattern:String}) GROUP BY value ORDER BY value LIMIT {limit:UInt32}",
+        {"cluster": cluster, "asked": tag, "pattern": f"^(?:{_regex(pattern)})", "limit": limit},
+    )
+    return [(row["value"], row["series"]) for row in rows]
+
+
+def _regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise WrongUse(f"The expression is wrong: {error}.", where=pattern, try_next="correct it.") from error
+    return pattern
+
+
 def all_paths(engine: Engine, cluster: str) -> list[str]:
     rows = engine.rows(
         "SELECT DISTINCT path FROM qnib.series WHERE cluster = {cluster:String} ORDER BY path", {"cluster": cluster}

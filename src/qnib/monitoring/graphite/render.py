@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace as altered
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,95 +17,204 @@ import numpy as np
 
 from qnib.engine import Engine
 from qnib.errors import TooMuch, WrongUse
+from qnib.monitoring import events as event_store
 from qnib.monitoring.graphite.find import by_glob, by_tags, tagged_path
 from qnib.monitoring.graphite.functions import Line, Lines, Window, call, consolidated
+from qnib.monitoring.graphite.functions.line import Values
+from qnib.monitoring.graphite.picture import as_svg
 from qnib.monitoring.graphite.targets import Call, Node, Path, parse
-from qnib.monitoring.series import interval
+from qnib.monitoring.graphite.times import moment
 
 _LOOK_BACK = 600  # seconds in which a series' own interval is looked for when the window is shorter
 _MOST_SLOTS = 20_000  # per series; a longer window is read in coarser slots
 _MOST_VALUES = 50_000_000  # over all series of one target
+_MOST_EVENTS = 10_000  # that `events()` counts
+_DEEPEST = 60  # evaluations inside each other: functions may write targets themselves
 
 
-def evaluate(engine: Engine, cluster: str, target: str, start: datetime, end: datetime) -> Lines:
+class Reading:
+    """The evaluation of one target: the window, what was read already, and what functions told each other."""
+
+    def __init__(
+        self, engine: Engine, cluster: str, window: Window, now: datetime, template: Mapping[str, str] | None = None,
+        zone: str = "UTC",
+    ) -> None:  # fmt: skip
+        self.engine = engine
+        self.cluster = cluster
+        self.window = window
+        self.xff: float | None = None
+        self.stacks: dict[str, Any] = {}
+        self._now = now
+        self._zone = zone
+        self._template = dict(template or {})
+        self._read: dict[tuple[str, Window], Lines] = {}
+        self._depth = 0
+
+    def evaluate(self, target: Node | str | Lines, window: Window | None = None) -> Lines:
+        """The series of a target. Raises WrongUse and TooMuch."""
+        if isinstance(target, list):
+            return target
+        tree = parse(target) if isinstance(target, str) else target
+        before = self.window
+        self.window = window or before
+        self._depth += 1
+        try:
+            if self._depth > _DEEPEST:
+                raise WrongUse("Targets lead to targets without end.", where=str(target)[:200], try_next="nest fewer.")
+            found = self._evaluate(tree)
+        finally:
+            self._depth -= 1
+            self.window = before
+        return found
+
+    def moment(self, text: str) -> float:
+        return moment(text, self._now, self._zone).timestamp()
+
+    def happened(self, tags: Sequence[str]) -> Sequence[float]:
+        start, end = _moment(self.window.start), _moment(self.window.end)
+        found = event_store.search(
+            self.engine, self.cluster, start, end, known=True, tags=sorted(tags), limit=_MOST_EVENTS
+        )
+        return [datetime.fromisoformat(row["time"]).timestamp() for row in found["events"]]
+
+    def _evaluate(self, node: Node) -> Lines:
+        if isinstance(node, Path):
+            glob = node.text
+            return self._series(glob, lambda: by_glob(self.engine, self.cluster, glob), lambda row: str(row["path"]))
+        if not isinstance(node, Call):
+            raise WrongUse(f"{node!r} names no series.", where="target", try_next="name a path or call a function.")
+        if node.name == "template":
+            return self.evaluate(self._filled(node))
+        if node.name == "seriesByTag":
+            expressions = [str(arg) for arg in node.args]
+            named = f"seriesByTag({','.join(repr(expression) for expression in expressions)})"
+            return self._series(named, lambda: by_tags(self.engine, self.cluster, expressions), tagged_path)
+        made = call(node.name, node.args, node.named, self)
+        return made if isinstance(made, list) else list(made)
+
+    def _series(
+        self, path: str, find: Callable[[], list[dict[str, Any]]], name: Callable[[dict[str, Any]], str]
+    ) -> Lines:
+        read = self._read.get((path, self.window))
+        if read is None:
+            rows = find()
+            known = Window(self.window.start, min(self.window.end, self._now.timestamp()))
+            read = _fetch(self.engine, self.cluster, rows, name, path, known)
+            self._read[path, self.window] = read
+        return [line if self.xff is None else altered(line, xff=self.xff) for line in read]
+
+    def _filled(self, node: Call) -> Node:
+        """``template(f($host), host='c0')`` with its variables put in; those of the request win."""
+        told = {str(place): value for place, value in enumerate(node.args[1:], 1)}
+        values = {**told, **node.named, **self._template}
+        for name, value in values.items():
+            if isinstance(value, Path | Call):
+                raise WrongUse(
+                    "A template takes texts and numbers only.", where=f"template(… {name}=…)", try_next="quote it."
+                )
+        if not node.args:
+            raise WrongUse("The template is empty.", where="template()", try_next="template(target, name='value').")
+        return _replaced(node.args[0], {name: str(value) for name, value in values.items()})
+
+
+def _replaced(node: Node, values: Mapping[str, str]) -> Node:
+    if isinstance(node, Call):
+        named = {name: _replaced(arg, values) for name, arg in node.named.items()}
+        return Call(node.name, [_replaced(arg, values) for arg in node.args], named)
+    if not isinstance(node, Path):
+        return node
+    whole = values.get(node.text[1:]) if node.text.startswith("$") else None
+    if whole is not None and re.fullmatch(r"-?\d+(\.\d+)?", whole):
+        return float(whole) if "." in whole else int(whole)
+    if whole is not None and not re.fullmatch(r"[\w.*?{}\[\],;=-]+", whole):
+        return whole
+    text = node.text
+    for name in sorted(values, key=len, reverse=True):
+        text = text.replace(f"${name}", values[name])
+    return Path(text)
+
+
+def evaluate(
+    engine: Engine, cluster: str, target: str, start: datetime, end: datetime, *, now: datetime | None = None,
+    template: Mapping[str, str] | None = None, zone: str = "UTC",
+) -> Lines:  # fmt: skip
     """The series of one target in the window (start, end]. Raises WrongUse and TooMuch."""
-    return _evaluate(engine, cluster, parse(target), Window(math.floor(start.timestamp()), math.floor(end.timestamp())))
-
-
-def _evaluate(engine: Engine, cluster: str, node: Path | Call, window: Window) -> Lines:
-    if isinstance(node, Path):
-        rows = by_glob(engine, cluster, node.text)
-        return _fetch(engine, cluster, rows, [row["path"] for row in rows], node.text, window)
-    if node.name == "seriesByTag":
-        expressions = [str(arg) for arg in node.args]
-        rows = by_tags(engine, cluster, expressions)
-        named = ",".join(f"'{expression}'" for expression in expressions)
-        return _fetch(engine, cluster, rows, [tagged_path(row) for row in rows], f"seriesByTag({named})", window)
-
-    def value(argument: Node) -> Any:
-        return _evaluate(engine, cluster, argument, window) if isinstance(argument, Path | Call) else argument
-
-    named_arguments = {name: value(argument) for name, argument in node.named.items()}
-    return call(node.name, [value(argument) for argument in node.args], named_arguments, window)
+    window = Window(math.floor(start.timestamp()), math.floor(end.timestamp()))
+    found = Reading(engine, cluster, window, now or end, template, zone).evaluate(target)
+    return [line for lines in found for line in (lines if isinstance(lines, list) else [lines])]
 
 
 def _fetch(
-    engine: Engine, cluster: str, rows: Sequence[dict[str, Any]], names: Sequence[str], path: str, window: Window
-) -> Lines:
-    """Points in slots as wide as the series' own interval; the last value of a slot wins, as in whisper."""
-    if not rows or window.end <= window.start:
+    engine: Engine, cluster: str, rows: Sequence[dict[str, Any]], name: Callable[[dict[str, Any]], str], path: str,
+    window: Window,
+) -> Lines:  # fmt: skip
+    """Points in slots as wide as each series' own interval; the last value of a slot wins, as in whisper."""
+    if not rows:
         return []
-    ids = [row["series"] for row in rows]
-    where = (
-        "series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
-        " AND time > {since:DateTime64(3, 'UTC')} AND time < {until:DateTime64(3, 'UTC')}"
-    )
-    params: dict[str, Any] = {
-        "ids": ids,
-        "cluster": cluster,
-        "since": _moment(window.start),
-        "until": _moment(window.end),
-    }
-    own = _step(engine, cluster, ids, window)
-    step = own * max(1, math.ceil((window.end - window.start) / own / _MOST_SLOTS))
-    start = window.start - window.start % step + step
-    count = max(1, math.floor((window.end - start) / step) + 1)
-    if count * len(ids) > _MOST_VALUES:
-        raise TooMuch(
-            "The target asks for too many points.", where=path, try_next="ask for fewer series or a shorter time."
-        )
-    how = "argMax(value, time)" if step == own else "avg(value)"
+    steps = _steps(engine, cluster, [row["series"] for row in rows], window)
+    found: dict[int, Line] = {}
+    for own in sorted(set(steps.values())):
+        ids = [key for key, step in steps.items() if step == own]
+        step = own * max(1, math.ceil((window.end - window.start) / own / _MOST_SLOTS))
+        start = window.start - window.start % step + step
+        count = max(1, math.floor((window.end - start) / step) + 1)
+        if count * len(rows) > _MOST_VALUES:
+            raise TooMuch(
+                "The target asks for too many points.", where=path, try_next="ask for fewer series or a shorter time."
+            )
+        how = "argMax(value, time)" if step == own else "avg(value)"
+        values = _slots(engine, cluster, ids, start, step, count, how)
+        found |= {key: Line("", start, step, row) for key, row in zip(ids, values, strict=True)}
+    return [
+        altered(found[row["series"]], name=told, path=path, tags={"name": told.partition(";")[0], **row["tags"]})
+        for row in rows
+        for told in [name(row)]
+    ]
+
+
+def _slots(
+    engine: Engine, cluster: str, ids: Sequence[int], start: float, step: int, count: int, how: str
+) -> Values:  # fmt: skip
+    """A row per series, a column per slot."""
     table = engine.table(
         f"SELECT series, toUInt32(intDiv(toUnixTimestamp64Milli(time) - {{first:Int64}}, {{step:Int64}})) AS slot,"
-        f" {how} AS value FROM qnib.points WHERE {where} AND toUnixTimestamp64Milli(time) >= {{first:Int64}}"
-        " GROUP BY series, slot",
-        {**params, "first": int(start * 1000), "step": int(step * 1000), "until": _moment(start + count * step)},
-    )
+        f" {how} AS value FROM qnib.points WHERE series IN {{ids:Array(UInt64)}} AND cluster = {{cluster:String}}"
+        " AND time >= {since:DateTime64(3, 'UTC')} AND time < {until:DateTime64(3, 'UTC')} GROUP BY series, slot",
+        {
+            "ids": list(ids), "cluster": cluster, "first": int(start * 1000), "step": int(step * 1000),
+            "since": _moment(start), "until": _moment(start + count * step),
+        },
+    )  # fmt: skip
     values = np.full((len(ids), count), np.nan)
     if table.num_rows:
         keys = np.array(ids, np.uint64)
         order = np.argsort(keys)
         line = order[np.searchsorted(keys[order], table.column("series").to_numpy())]
         values[line, table.column("slot").to_numpy()] = table.column("value").to_numpy()
-    return [
-        Line(name, start, step, values[n], {"name": name.partition(";")[0], **row["tags"]}, path)
-        for n, (row, name) in enumerate(zip(rows, names, strict=True))
-    ]
+    return values
 
 
-def _step(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> int:
-    """Whole seconds between neighbours, as most of the series have them; a minute when nobody can tell."""
-    source = (
-        "SELECT series AS key, time FROM qnib.points WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
-        " AND time > {since:DateTime64(3, 'UTC')} AND time <= {until:DateTime64(3, 'UTC')}"
-    )
-    since = min(window.start, window.end - _LOOK_BACK)
-    seconds, _ = interval(
-        engine,
-        source,
-        {"ids": list(ids), "cluster": cluster, "since": _moment(since), "until": _moment(window.end)},
-    )
-    return max(1, round(seconds)) if seconds else 60
+def _steps(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> dict[int, int]:
+    """Whole seconds between neighbours of each series; a minute when nobody can tell.
+
+    What is within a tenth of the most common one is taken for that: clocks and pauses are not exact.
+    """
+    gaps = "arrayFilter(gap -> gap > 0, arrayPopFront(arrayDifference(arraySort(groupArray(1000)(millis)))))"
+    told = engine.rows(
+        f"SELECT series, arrayReduce('quantileExact(0.5)', {gaps}) / 1000 AS seconds FROM ("
+        " SELECT series, toUnixTimestamp64Milli(time) AS millis FROM qnib.points"
+        " WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
+        " AND time > {since:DateTime64(3, 'UTC')} AND time <= {until:DateTime64(3, 'UTC')}) GROUP BY series",
+        {
+            "ids": list(ids), "cluster": cluster, "since": _moment(min(window.start, window.end - _LOOK_BACK)),
+            "until": _moment(window.end),
+        },
+    )  # fmt: skip
+    known = {row["series"]: max(1, round(row["seconds"])) for row in told if row["seconds"] > 0}
+    usual = Counter(known.values()).most_common(1)[0][0] if known else 60
+    return {
+        key: usual if abs(step - usual) <= usual / 10 else step for key in ids for step in [known.get(key, usual)]
+    }
 
 
 def _moment(seconds: float) -> datetime:
@@ -130,23 +242,49 @@ def fewer(lines: Lines, most: int) -> Lines:
         width = size * line.step
         nudge = width + line.start % line.step - line.start % width
         lose = max(0, int(nudge / line.step) - 1)
-        shorter = Line(line.name, line.start, line.step, line.values[lose:], line.tags, line.path, line.consolidate)
+        shorter = altered(line, values=line.values[lose:])
         result.append(_with(shorter, line.start + nudge, width, size))
     return result
 
 
 def _with(line: Line, start: float, step: float, size: int) -> Line:
-    values = consolidated(line.values, size, line.consolidate)
-    return Line(line.name, start, step, values, line.tags, line.path, line.consolidate)
+    values = consolidated(line.values, size, line.consolidate, line.xff)
+    return altered(line, start=start, step=step, values=values)
 
 
-def as_json(lines: Lines) -> str:
-    """Strict JSON: what is unknown is null, infinity is 1e9999."""
-    return json.dumps(
+def as_json(lines: Lines, known: bool = False) -> str:
+    """Strict JSON: what is unknown is null, infinity is 1e9999. `known`: without points of which nothing is known."""
+    return _strict(
         [
-            {"target": line.name, "tags": line.tags, "datapoints": _Points(line).pairs()} for line in lines
+            {
+                "target": line.name, "tags": {tag: str(value) for tag, value in line.tags.items()},
+                "datapoints": [pair for pair in _Points(line).pairs() if not known or pair[0] is not None],
+            }
+            for line in lines
+            if not known or not np.isnan(line.values).all()
         ]
-    ).replace("-Infinity", "-1e9999").replace("Infinity", "1e9999")  # fmt: skip
+    )  # fmt: skip
+
+
+def as_rickshaw(lines: Lines) -> str:
+    return _strict(
+        [{"target": line.name, "datapoints": [{"x": at, "y": v} for v, at in _Points(line).pairs()]} for line in lines]
+    )
+
+
+def as_dygraph(lines: Lines) -> str:
+    """A column per series, a row per moment of the first one."""
+    labels = ["Time", *(line.name for line in lines)]
+    rows: dict[float, list[float | None]] = {}
+    for place, line in enumerate(lines, 1):
+        for value, at in _Points(line).pairs():
+            row = rows.setdefault(at or 0, [(at or 0) * 1000, *([None] * len(lines))])
+            row[place] = value
+    return _strict({"labels": labels, "data": [rows[at] for at in sorted(rows)]})
+
+
+def _strict(told: Any) -> str:
+    return json.dumps(told).replace("-Infinity", "-1e9999").replace("Infinity", "1e9999")
 
 
 class _Points:
@@ -177,15 +315,25 @@ def as_raw(lines: Lines) -> str:
     return "".join(rows)
 
 
-FORMATS = {"json": (as_json, "application/json"), "csv": (as_csv, "text/csv"), "raw": (as_raw, "text/plain")}
+FORMATS = {
+    "json": (as_json, "application/json"), "csv": (as_csv, "text/csv"), "raw": (as_raw, "text/plain"),
+    "dygraph": (as_dygraph, "application/json"), "rickshaw": (as_rickshaw, "application/json"),
+    "svg": (as_svg, "image/svg+xml"),
+}  # fmt: skip
 
 
 def render(
-    engine: Engine, cluster: str, targets: Sequence[str], start: datetime, end: datetime, most: int | None, form: str
-) -> tuple[str, str]:
-    """The answer's text and media type."""
+    engine: Engine, cluster: str, targets: Sequence[str], start: datetime, end: datetime, most: int | None, form: str,
+    *, now: datetime | None = None, template: Mapping[str, str] | None = None, zone: str = "UTC", known: bool = False,
+) -> tuple[str, str]:  # fmt: skip
+    """The answer's text and media type. `known`: without points of which nothing is known, in JSON."""
     if form not in FORMATS:
         raise WrongUse(f"There is no format {form!r}.", where="format", try_next=f"use {', '.join(FORMATS)}.")
-    lines = [line for target in targets for line in evaluate(engine, cluster, target, start, end)]
+    lines = [
+        line
+        for target in targets
+        for line in evaluate(engine, cluster, target, start, end, now=now, template=template, zone=zone)
+    ]
     write, media = FORMATS[form]
-    return write(fewer(lines, most) if most and form == "json" else lines), media
+    lines = fewer(lines, most) if most and form in {"json", "svg"} else lines
+    return (as_json(lines, known=True) if known and form == "json" else write(lines)), media

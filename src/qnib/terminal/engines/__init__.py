@@ -26,11 +26,13 @@ class Container:
 
     name: str
     image: str
-    hostname: str
     command: Sequence[str]
-    network: str
-    address: str
     labels: Mapping[str, str]
+    hostname: str = ""
+    network: str = ""
+    address: str = ""
+    join: str = ""
+    """Another container whose network and processes it shares, in place of the two above; same host name."""
     binds: Sequence[tuple[str, str, str]] = ()
     """(host path or volume, path inside, ``ro`` or ``rw``)"""
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class Container:
     own_cgroup_namespace: bool = True
     """False: it sees the host's tree, to read. The kernel moves no process across the border of a namespace."""
     capabilities: Sequence[str] = CAPABILITIES
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """Its TCP ports by the port of this machine's loopback they are reached at."""
 
 
 @dataclass(frozen=True, slots=True)

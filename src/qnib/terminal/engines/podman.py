@@ -32,6 +32,7 @@ _PLACES = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/libexec/podman"
 
 class Podman(SocketEngine):
     name = "podman"
+    join_with_name = True
 
     def __init__(self, settings: Settings) -> None:
         self._run = run = settings.run

@@ -21,6 +21,8 @@ class SocketEngine:
     """The protocol over one socket. Subclasses say how to find the socket."""
 
     name = "docker"
+    join_with_name = False
+    """Whether a container that joins another has to be told its host name; Docker takes the other's."""
 
     def __init__(self, connect: Callable[[], Any], command_line: Sequence[str]) -> None:
         self._client: Any = connect()
@@ -101,23 +103,28 @@ class SocketEngine:
             limits["nano_cpus"] = int(container.cpus * 1e9)
         if container.scratch:
             limits["tmpfs"] = {"/tmp": f"size={container.scratch},mode=1777"}  # noqa: S108 - the container's own
+        if container.join:
+            limits["pid_mode"] = f"container:{container.join}"
         with self._told("making a container", container.name):
             host = api.create_host_config(
                 binds=[f"{source}:{inside}:{mode}" for source, inside, mode in container.binds],
                 cap_drop=["ALL"], cap_add=list(container.capabilities), security_opt=["no-new-privileges"],
                 cgroup_parent=container.cgroup_parent or None,
                 cgroupns=None if container.own_cgroup_namespace else "host",
-                extra_hosts=dict(container.hosts),
+                extra_hosts=dict(container.hosts) or None,
                 ulimits=[Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in ULIMITS],
-                network_mode=container.network, **limits,
+                network_mode=f"container:{container.join}" if container.join else container.network,
+                port_bindings={inside: ("127.0.0.1", port) for port, inside in container.ports.items()}, **limits,
             )
-            place = api.create_networking_config(
+            place = None if container.join else api.create_networking_config(
                 {container.network: api.create_endpoint_config(ipv4_address=container.address)}
             )
             api.create_container(
-                container.image, command=list(container.command), name=container.name, hostname=container.hostname,
+                # Whatever an image would start, and as whom: not all of them are our own.
+                container.image, entrypoint=[container.command[0]], command=list(container.command[1:]), user="0:0",
+                name=container.name, hostname=container.hostname if not container.join or self.join_with_name else None,
                 labels=dict(container.labels), environment=dict(container.environment), host_config=host,
-                networking_config=place, detach=True,
+                networking_config=place, ports=list(container.ports.values()), detach=True,
             )
 
     def start(self, name: str) -> None:

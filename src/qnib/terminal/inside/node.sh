@@ -8,6 +8,9 @@ add_users
 start_agent
 start_munge
 mkdir -p /run/slurm /var/spool/slurmd
+if [ -d /run/qnib/jobs ]; then
+    printf '#!/bin/sh\nexec python3 -IS %s/wrap.py "$@"\n' "${0%/*}" >/usr/local/bin/qnib-wrap && chmod 0755 /usr/local/bin/qnib-wrap
+fi
 rm -f /etc/slurm/plugstack.conf
 start_slurmd &
 wait $!

@@ -1,0 +1,80 @@
+"""Runs a real graphite-web beside us: reads requests as lines of JSON, answers each with a line of JSON.
+
+Started by the Python of an environment of its own, for graphite-web needs an old Django: ``graphite_web.py FOLDER``.
+The first line, ``{"series": {path: {"step": s, "slots": n, "points": [[time, value], …]}}}``, becomes whisper files in
+FOLDER; each further line is ``{"path": "/render", "params": [[name, value], …], "now": epoch seconds}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(sys.argv[1])
+
+
+def configure() -> None:
+    local: Any = types.ModuleType("graphite.local_settings")
+    local.GRAPHITE_ROOT = str(FOLDER)
+    local.STORAGE_DIR = local.LOG_DIR = str(FOLDER)
+    local.CONF_DIR = str(FOLDER)
+    local.WHISPER_DIR = str(FOLDER / "whisper")
+    local.STANDARD_DIRS = [local.WHISPER_DIR]
+    local.SECRET_KEY = "beside"
+    local.TIME_ZONE = "UTC"
+    local.ALLOWED_HOSTS = ["*"]
+    local.TAGDB = ""
+    local.CLUSTER_SERVERS = []
+    local.MEMCACHE_HOSTS = []
+    local.DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(FOLDER / "graphite.db")}}
+    sys.modules["graphite.local_settings"] = local
+    os.environ["DJANGO_SETTINGS_MODULE"] = "graphite.settings"
+    os.environ["TZ"] = "UTC"
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.core.management import call_command
+
+    settings.CARBONLINK_HOSTS = []
+    call_command("migrate", "--run-syncdb", verbosity=0)
+
+
+def write(series: dict[str, Any], now: int) -> None:
+    """Whisper files that hold all points; whisper itself would take them for too old, or for the future."""
+    import whisper
+
+    for path, told in series.items():
+        file = FOLDER / "whisper" / (path.replace(".", "/") + ".wsp")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        whisper.create(str(file), [(told["step"], told["slots"])], xFilesFactor=0.0)
+        whisper.update_many(str(file), [tuple(point) for point in told["points"]], now=now)
+
+
+def main() -> None:
+    configure()
+    from django.test import Client
+
+    first = json.loads(sys.stdin.readline())
+    write(first["series"], first["now"])
+    client = Client()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        params: dict[str, list[str]] = {"noCache": ["1"]}
+        for name, value in asked["params"]:
+            params.setdefault(name, []).append(value)
+        try:
+            answer = client.get(asked["path"], params)
+            told: dict[str, Any] = {"status": answer.status_code, "text": answer.content.decode("utf-8", "replace")}
+        except Exception as error:  # noqa: BLE001 - whatever it fails by, it is its answer
+            told = {"status": 500, "text": f"{type(error).__name__}: {error}"}
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()
