@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,6 +107,11 @@ def at_once(work: Callable[[T], object], items: Iterable[T], threads: int = 8) -
     """Do the same to many things in parallel; the first failure is raised after all have been tried."""
     with ThreadPoolExecutor(threads) as pool:
         waiting = [pool.submit(work, item) for item in items]
+        try:
+            wait(waiting)
+        except BaseException:  # Ctrl-C: what has begun is waited for, or who tidies up would not see it
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     for one in waiting:
         one.result()
 
