@@ -62,15 +62,20 @@ class Two:
     def hosts(self) -> str:
         return f"ssh://root@{self.a.address},tcp://{self.b.address}"
 
-    def qnib(self, *words: str, check: bool = True, timeout: float = 200) -> subprocess.CompletedProcess[str]:
-        told, began = self.settings.terminal, time.monotonic()
+    @property
+    def environment(self) -> dict[str, str]:
+        told = self.settings.terminal
         plain = {name: value for name, value in os.environ.items() if not name.startswith("QNIB_")}
+        return plain | {
+            "QNIB_HOME": str(self.settings.home), "QNIB_CLUSTER": self.name,
+            "QNIB_TERMINAL__CERTIFICATES": told.certificates, "QNIB_TERMINAL__SSH_CONFIG": told.ssh_config,
+        }
+
+    def qnib(self, *words: str, check: bool = True, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+        began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "qnib", *words], capture_output=True, text=True, timeout=timeout, check=False,
-            env=plain | {
-                "QNIB_HOME": str(self.settings.home), "QNIB_CLUSTER": self.name,
-                "QNIB_TERMINAL__CERTIFICATES": told.certificates, "QNIB_TERMINAL__SSH_CONFIG": told.ssh_config,
-            },
+            env=self.environment,
         )
         took = time.monotonic() - began
         said = f"qnib {' '.join(words)}: {done.returncode} after {took:.1f} s\n{done.stdout}\n{done.stderr}"
@@ -223,23 +228,39 @@ def test_a_host_that_vanishes_takes_its_nodes_and_nothing_else(two: Two) -> None
     assert sorted(two.run("controller", "srun", "-N2", "hostname").split()) == ["compute0", "compute1"]
 
 
+def assert_nothing_left(machine: Machine) -> None:
+    left = "docker ps -aq; docker volume ls -q; docker network ls | grep -e overlay -e gwbridge"
+    assert machine.run("bash", "-c", left, check=False) == ""
+    assert "inactive" in machine.run("docker", "info", "-f", "{{.Swarm.LocalNodeState}}")
+
+
 def test_down_does_what_it_can_and_finishes_later(two: Two) -> None:
     done = two.qnib("down", check=False)
     _, tls = two.hosts.split(",")
     assert done.returncode == 1 and tls in done.stderr and "qnib down" in done.stderr
-    left = "docker ps -aq; docker volume ls -q; docker network ls | grep -e overlay -e gwbridge"
-    assert two.a.run("bash", "-c", left, check=False) == ""
-    assert "inactive" in two.a.run("docker", "info", "-f", "{{.Swarm.LocalNodeState}}")
+    assert_nothing_left(two.a)
     notes = clusters.load(two.settings.clusters, two.name).details["hosts"]
     assert [note["done"] for note in notes] == [True, False]
     refused = two.qnib("up", "--hosts", two.hosts, check=False)
     assert refused.returncode == 1 and "part of it" in refused.stderr
     two.machines.plug_in(two.b)
     assert "Removed" in two.qnib("down").stdout
-    assert two.b.run("bash", "-c", left, check=False) == ""
-    assert "inactive" in two.b.run("docker", "info", "-f", "{{.Swarm.LocalNodeState}}")
+    assert_nothing_left(two.b)
     kept = [file.name for file in (two.settings.home / "clusters" / two.name).iterdir()]
     assert kept == ["faults.jsonl"]
+
+
+def test_what_an_up_that_was_killed_left_is_removed(two: Two) -> None:
+    words = [sys.executable, "-m", "qnib", "up", "--hosts", two.hosts]
+    begun = subprocess.Popen(words, env=two.environment, stderr=subprocess.DEVNULL)
+    try:
+        assert until(lambda: "controller" in two.a.run("docker", "ps", "--format", "{{.Names}}"), 60)
+    finally:
+        begun.kill()
+        begun.wait()
+    two.qnib("down")
+    assert_nothing_left(two.a)
+    assert_nothing_left(two.b)
 
 
 def test_this_machine_is_a_host_a_host_comes_back_and_a_swarm_that_was_there_stays(two: Two) -> None:
