@@ -29,7 +29,7 @@ ALLREDUCE = (
     "from mpi4py import MPI; import numpy as np; w = MPI.COMM_WORLD; a = np.full(500_000, float(w.rank)); "
     "b = np.empty_like(a); w.Allreduce(a, b); print(b[-1], MPI.Get_processor_name())"
 )
-NOTICED = SECONDS_OVER_HOSTS + 25
+NOTICED = SECONDS_OVER_HOSTS + 40
 """Seconds until SLURM has called the nodes of a host that vanished down: docs/guides/hosts.md says so."""
 
 

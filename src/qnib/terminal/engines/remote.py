@@ -6,6 +6,7 @@ system's own tools on that machine; TLS does not.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shlex
@@ -34,6 +35,7 @@ from qnib.terminal.engines.socket import SocketEngine, client
 SECONDS = 5
 """A host that does not answer a connection within this time is away."""
 _PATIENCE = 30
+_PREFIX = "qnib-ssh-"
 _CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 
 
@@ -262,11 +264,22 @@ def _reach(address: Address, url: str, tls: TLSConfig | None) -> Any:
     return found
 
 
+def _sweep() -> None:
+    """Remove the folders of processes that were killed; what was in them ended by itself."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        with contextlib.suppress(FileNotFoundError):
+            if not Path(f"/proc/{pid}").exists() and folder.lstat().st_uid == os.geteuid():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 class Tunnel:
     """An SSH connection that carries the engine's socket, and commands beside it. It ends with this process."""
 
     def __init__(self, address: Address, config: str) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="qnib-ssh-"))  # short: a socket's path has at most 107 octets
+        _sweep()
+        # Short: a socket's path has at most 107 octets.
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.socket = self._folder / "engine"
         self._control = self._folder / "control"
         self._to = [*(["-F", config] if config else []), *(["-p", str(address.port)] if address.port else []),
