@@ -129,8 +129,28 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class EventMetric:
+    """A number a log line holds, kept as a series of its own: ``slurm.rpc.time;host=…;rpc=…``.
+
+    `value` and the values of `tags` are templates of the rule's fields; the tag `host` is always there.
+    """
+
+    name: str
+    unit: str
+    value: str
+    description: str = ""
+    mtype: Literal["gauge", "counter", "rate"] = "gauge"
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> Metric:
+        """Its declaration, as of any other metric."""
+        return Metric(self.name, self.name, self.unit, self.description, self.mtype, source="log lines")
+
+
+@dataclass(frozen=True, slots=True)
 class EventRule:
-    """One rule of a domain's events.toml: what a log line means."""
+    """One rule of a domain's events.toml, or of a site's own: what a log line means."""
 
     name: str
     match: str
@@ -138,15 +158,20 @@ class EventRule:
     kind: str
     """What happened, in one word of the domain: ``job.start``, ``link.down``."""
     app: str = ""
-    """Only lines of this program; empty: of any."""
+    """Only lines of this program, or of one of several separated by commas; empty: of any."""
     severity: str = ""
     """Overrides the sender's severity when set (syslog keyword, e.g. ``err``)."""
     entities: Sequence[str] = ()
     """Templates of refs filled from fields: ``Job:{job}``, ``Port:{switch}/{port}``."""
     tags: Sequence[str] = ()
+    """Words by which such events are found together, whatever their kind: ``memory``, ``hardware``."""
     hint: str = ""
+    """For people: what it means, and what to do."""
+    metrics: Sequence[EventMetric] = ()
     sample: str = ""
     expect: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
+    """File and line it stands in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
 from qnib.inventory.facts import Facts
 from qnib.inventory.graph import open_graph
 from qnib.monitoring.receive import Receiver
+from qnib.monitoring.reclassify import Reclassify
 from qnib.monitoring.spool import Record, Spool
 from qnib.monitoring.writer import Writer
 from qnib.settings import Settings
@@ -60,6 +61,7 @@ class Parts:
     receiver: Receiver
     writer: Writer
     live: Live
+    reclassify: Reclassify
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
     async def refresh(self) -> list[str]:
@@ -178,9 +180,12 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
         spool = Spool(settings, clock)
         writer = Writer(settings, clock, engine, spool, capture=take, on_change=live.publish)
         receiver = Receiver(settings, clock, spool)
-        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live)
+        reclassify = Reclassify(clock, engine, writer.rulebook)
+        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live, reclassify)
+        reclassify.tidy()
         writer.start()
         cleanup.callback(writer.stop)
+        cleanup.callback(reclassify.stop)
         await spool.start()
         cleanup.push_async_callback(spool.stop)
         await receiver.open(LOOPBACK, settings.cluster)

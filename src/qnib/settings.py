@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     engine: EngineLimits = Field(default_factory=EngineLimits)
     graph: GraphDatabase = Field(default_factory=GraphDatabase)
     sources: dict[str, Source] = Field(default_factory=dict, description="Per sender (host or address): its zone")
+    rules: Path | None = Field(
+        None, description="Folder of a site's own event rules, *.toml; default: rules in the directory of all state"
+    )
     terminal: Terminal = Field(default_factory=Terminal)
 
     @classmethod
@@ -143,6 +146,10 @@ class Settings(BaseSettings):
     @property
     def clusters(self) -> Path:
         return self.home / "clusters"
+
+    @property
+    def rules_folder(self) -> Path:
+        return self.rules or self.home / "rules"
 
     @property
     def run(self) -> Path:

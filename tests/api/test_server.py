@@ -80,7 +80,7 @@ def test_grafana_may_carry_the_token_as_header_or_password(served: World) -> Non
     for auth in ({"headers": {"Authorization": f"Bearer {served.token}"}}, {"auth": ("grafana", served.token)}):
         answer = httpx.post(f"{served.url}/render", data=form, timeout=10, **auth)  # type: ignore[arg-type]
         assert answer.status_code == 200
-        assert answer.json()[0]["target"] == "100 A"
+        assert answer.json()[0]["target"] == "100.0 A"
 
 
 def collect(served: World, token: str, text: str, capture: str = "infiniband/topology") -> httpx.Response:

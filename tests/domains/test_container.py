@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.domains.golden import AT
 from tests.domains.test_identity import Record
 
 from qnib.domains.container import engine, inside
+from qnib.domains.container.collect import CAPTURES
 from qnib.domains.container.happened import events
 from qnib.model import Change, Entity, Ref
 
@@ -27,7 +29,7 @@ def test_a_list_and_inspect_tell_of_the_same_containers() -> None:
     assert both.keys() == {one.key for one in listed.entities} == inspected.keys()
     web = both["fda7e63b6254"]
     assert (web["memory"], web["cpus"], web["processes"]) == (64 << 20, 0.5, 100)
-    assert both["4c6125ba23d9"]["memory"] is None, "no limit is none of zero"
+    assert "memory" not in both["4c6125ba23d9"], "no limit is none of zero"
     for one in listed.entities:
         assert {name: both[one.key][name] for name in one.properties} == dict(one.properties)
     assert {**inspected["fda7e63b6254"], "engine": ""} == {**web, "engine": ""}
@@ -117,3 +119,18 @@ def test_containers_that_come_go_and_change_are_told() -> None:
     assert told(Change("changed", container(memory=2), container())) == [
         "container.changed: container web changed: memory 1 → 2"
     ]
+
+
+@pytest.mark.parametrize("labels, told", [
+    ("", ""), ("qnib=lab qnib.host", " --filter label=qnib=lab --filter label=qnib.host"),
+])  # fmt: skip
+def test_an_agent_may_tell_of_some_containers_only(tmp_path: Path, labels: str, told: str) -> None:
+    engine = tmp_path / "podman"
+    engine.write_text('#!/bin/sh\necho "$@"\n')
+    engine.chmod(0o755)
+    capture = next(one for one in CAPTURES if one.name == "podman")
+    done = subprocess.run(
+        capture.command, env={"PATH": f"{tmp_path}:/usr/bin:/bin", "QNIB_LABELS": labels}, capture_output=True,
+        text=True, check=True,
+    )
+    assert done.stdout.splitlines()[0] == f"ps --all --no-trunc{told} --format json"

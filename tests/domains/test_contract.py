@@ -68,7 +68,7 @@ def test_event_rule_matches_its_sample(name: str, rule: EventRule) -> None:
     assert rule.sample, "a rule shows the line it is for"
     found = re.search(rule.match, rule.sample)
     assert found, rule.sample
-    fields = {key: value for key, value in found.groupdict().items() if value is not None}
+    fields = {key: value for key, value in found.groupdict().items() if value}
     assert fields == dict(rule.expect)
     for template in rule.entities:
         kind = template.partition(":")[0]

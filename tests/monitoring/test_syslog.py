@@ -258,7 +258,8 @@ def test_every_domains_rules_compile(plant: Plant) -> None:
 
     plant.rules = [rule for domain in all_domains() for rule in load_rules(domain)]
     lines = [
-        f"<30>1 2026-11-20T11:00:00Z ctl {rule.app or 'any'} 1 - - {rule.sample}" for rule in plant.rules if rule.sample
+        f"<30>1 2026-11-20T11:00:00Z ctl {rule.app.split(',')[0] or 'any'} 1 - - {rule.sample}" for rule in plant.rules
+        if rule.sample
     ]
     plant.syslog(*lines)
     found = {row["message"]: row for row in plant.rows("SELECT message, rules, fields FROM qnib.events")}

@@ -41,6 +41,7 @@ PidFile none
 UsePAM no
 StrictModes no
 PasswordAuthentication no
+SetEnv PATH=$PATH
 END
 "$(command -v sshd)" -D -e -f /run/sshd.conf >/run/sshd.log 2>&1 &
 ulimit -n 4096

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qnib.terminal import cgroups
-from qnib.terminal.cgroups import CONTROLLERS, NODES_ONLY, V1, V2
+from qnib.terminal.cgroups import CONTROLLERS, NODES_ONLY, V1, V1_JOINED, V2
 
 
 @pytest.fixture
@@ -33,6 +34,9 @@ def tree(tmp_path: Path) -> Path:
 def test_v1_needs_every_controller_and_an_engine_that_leaves_the_tree_to_us(tree: Path) -> None:
     assert cgroups.choose("cgroupfs", tree) is V1
     assert cgroups.choose("systemd", tree) is NODES_ONLY
+    (tree / "cpu/cpuacct.usage").write_text("0\n")
+    joined = cgroups.choose("cgroupfs", tree)
+    assert joined is V1_JOINED and "not to its cores" in joined.sentence
     (tree / "freezer").rmdir()
     assert cgroups.choose("cgroupfs", tree) is NODES_ONLY
 
@@ -44,6 +48,19 @@ def test_the_wall_stands_above_what_is_bound(tree: Path) -> None:
     assert (tree / "cpuset/qnib-demo/compute0/in/cpuset.cpus").read_text() == "0-1\n"
     bound = {source for source, _, _ in cgroups.binds(V1, "demo", "compute0")}
     assert str(cgroups.ROOT / "memory/qnib-demo/compute0/in") in bound
+
+
+def test_a_slower_node_slows_its_jobs_and_gives_them_back_what_they_had(tree: Path) -> None:
+    cgroups.make(V1, "demo", "compute0", memory=0, cpus=2, root=tree)
+    job = tree / "cpu/qnib-demo/compute0/in/slurm_jobs/job_7_1"
+    job.mkdir(parents=True)
+    (job / "cpu.cfs_quota_us").write_text("100000")
+    told = []
+    for cpus in (0.5, 1.5, 2):
+        cgroups.set_cpus(V1, "demo", "compute0", cpus, root=tree)
+        parts = (job.parent.parent.parent, job.parent.parent, job)
+        told.append([int((part / "cpu.cfs_quota_us").read_text()) for part in parts])
+    assert told == [[50000, 50000, 50000], [150000, 150000, 100000], [200000, 200000, 100000]]
 
 
 def test_removing_takes_only_the_named_host_and_may_be_repeated(tree: Path) -> None:
@@ -127,6 +144,15 @@ def test_the_prolog_gives_a_job_the_cores_it_asked_for(
     assert prolog(tmp_path, host, nodes, cpus).returncode == 0, "a requeued job comes back"
 
 
+def test_on_v1_the_prolog_makes_a_cgroup_that_is_the_users_to_enter(tree: Path) -> None:
+    (tree / "cpu/cpu.cfs_quota_us").write_text("200000\n")
+    job = tree / "cpu/slurm_jobs/job_42_1"
+    assert prolog(tree, "compute1", "compute[0-1]", "1(x2)").returncode != 0, "the kernel would have made the files"
+    (job / "cgroup.procs").write_text("")
+    assert prolog(tree, "compute1", "compute[0-1]", "1(x2)").returncode == 0
+    assert (job / "cpu.cfs_quota_us").read_text() == "100000\n"
+
+
 def test_a_prolog_that_cannot_limit_the_job_fails(tmp_path: Path) -> None:
     assert prolog(tmp_path, "compute0", "compute0", "1").returncode != 0
     (tmp_path / "qnib-demo/compute2/in/system.slice/compute2_slurmstepd.scope").mkdir(parents=True)
@@ -138,6 +164,7 @@ def prolog(tree: Path, host: str, nodes: str, cpus: str) -> subprocess.Completed
     script = Path(str(files("qnib.terminal") / "inside/prolog.sh"))
     told = {
         "SLURMD_NODENAME": host, "SLURM_JOB_NODELIST": nodes, "SLURM_JOB_CPUS_PER_NODE": cpus,
-        "SLURM_CLUSTER_NAME": "demo", "SLURM_JOB_ID": "42", "QNIB_CGROUPS": str(tree), "PATH": "/usr/bin:/bin",
+        "SLURM_CLUSTER_NAME": "demo", "SLURM_JOB_ID": "42", "SLURM_JOB_UID": str(os.getuid()),
+        "QNIB_CGROUPS": str(tree), "PATH": "/usr/bin:/bin",
     }
     return subprocess.run(["/bin/bash", str(script)], env=told, capture_output=True, text=True, check=False)

@@ -134,8 +134,9 @@ def test_a_job_over_its_memory_is_ended_and_its_neighbour_lives(lab: Lab) -> Non
 
 
 def test_a_one_core_job_uses_one_core(lab: Lab) -> None:
-    if rung_that_limits_jobs(lab) == "cgroup-v1":
-        pytest.skip("on cgroup v1 SLURM's plugin puts jobs into no cgroup of the controller cpu")
+    rung = rung_that_limits_jobs(lab)
+    if rung == "cgroup-v1-joined":
+        pytest.skip("where cpu and cpuacct are one hierarchy, cores are said not to be limited")
     busy = (
         "import os, time\n"
         "before, end = sum(os.times()[:4]), time.time() + 3\n"  # starting Python is not part of it
@@ -147,10 +148,39 @@ def test_a_one_core_job_uses_one_core(lab: Lab) -> None:
     srun = ("srun", "--mpi=none", "-n1", "-c1", "-w", "compute0", "python3", "-c", busy)
     used, wall = map(float, lab.run("controller", *srun, user="alice").split())
     assert used < 1.1 * wall + 0.2
-    mine = 'cat "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/../../../cpu.max"'
+    mine = {
+        "cgroup-v2": 'cat "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/../../../cpu.max"',
+        "cgroup-v1": 'cd /sys/fs/cgroup/cpu/slurm_jobs/"$(basename "$(grep :cpu: /proc/self/cgroup)")" && '
+                     "cat cpu.cfs_quota_us cpu.cfs_period_us",
+    }[rung]
     for cpus in ("1", "2"):
         told = lab.run("controller", "srun", "--mpi=none", "-n1", "-c", cpus, "-w", "compute0", "sh", "-c", mine)
         assert told.split() == [f"{cpus}00000", "100000"]
+    batch = ("sbatch", "--wait", "-n1", "-w", "compute0", "-o", "quota", "--wrap", mine)
+    lab.run("controller", *batch, user="alice")
+    assert lab.run("controller", "cat", "quota", user="alice").split() == ["100000", "100000"]
+
+
+def test_what_limits_a_jobs_cores_goes_with_it_and_is_not_its_users(lab: Lab) -> None:
+    if rung_that_limits_jobs(lab) != "cgroup-v1":
+        pytest.skip("elsewhere it is SLURM's own cgroup")
+    jobs = "/sys/fs/cgroup/cpu/slurm_jobs"
+    escape = (
+        f"cd {jobs}/job_*; echo -1 >cpu.cfs_quota_us || echo refused; echo $$ >../cgroup.procs || echo refused; "
+        "echo $$ >../../cgroup.procs || echo refused"
+    )
+    told = lab.run("controller", "srun", "--mpi=none", "-n1", "-w", "compute0", "sh", "-c", escape, user="alice")
+    assert told.split() == ["refused"] * 3
+    batch = ("sbatch", "--parsable", "-c1", "-w", "compute1", "--wrap", "sleep 90")
+    job = lab.run("controller", *batch, user="bob").strip()
+    quota = ("compute1", "sh", "-c", f"cat {jobs}/job_{job}_1/cpu.cfs_quota_us")
+    assert until(lambda: lab.run(*quota, check=False).strip() == "100000")
+    lab.qnib("fault", "node-slow", "compute1", "25%")
+    assert lab.run(*quota).strip() == "50000"
+    lab.qnib("fault", "clear")
+    assert lab.run(*quota).strip() == "100000"
+    lab.run("controller", "scancel", job)
+    assert until(lambda: not lab.run("compute0", "find", jobs, "-mindepth", "1", "-type", "d"))
 
 
 def test_the_agent_reads_what_a_task_uses(lab: Lab) -> None:

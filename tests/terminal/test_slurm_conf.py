@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qnib.terminal.blueprint import Image, Nodes, Partition
-from qnib.terminal.cgroups import NODES_ONLY, V1, V2
+from qnib.terminal.cgroups import NODES_ONLY, V1, V1_JOINED, V2
 from qnib.terminal.slurm_conf import cgroup_conf, node_line, slurm_conf
 from tests.terminal.plans import plan
 
@@ -36,8 +36,10 @@ def test_the_rung_decides_how_jobs_are_held() -> None:
     assert "ConstrainRAMSpace=yes" in cgroup_conf(PLAN, V1)
     assert settings(slurm_conf(PLAN, V2))["Prolog"].endswith("inside/prolog.sh")
     assert settings(cgroup_conf(PLAN, V2))["IgnoreSystemd"] == "yes"
-    for rung in (V1, NODES_ONLY):
-        assert "Prolog" not in settings(slurm_conf(PLAN, rung))
+    assert held["TaskProlog"].endswith("inside/task_prolog.sh") and held["Epilog"].endswith("inside/epilog.sh")
+    for rung in (V1_JOINED, NODES_ONLY):
+        told = settings(slurm_conf(PLAN, rung))
+        assert "Prolog" not in told and "TaskProlog" not in told and told["Epilog"] == "/bin/true"
     assert cgroup_conf(PLAN, NODES_ONLY) == "CgroupPlugin=disabled\n"
 
 
@@ -45,7 +47,10 @@ def test_jobs_may_ask_for_images_only_where_there_are_some() -> None:
     told = settings(slurm_conf(plan(images=[Image(name="old", system="debian12")]), V2))
     assert told["Prolog"].endswith("inside/begin.sh") and told["Epilog"].endswith("inside/end.sh")
     assert told["PrologFlags"] == "Alloc"  # on every node of the job before its first task
-    assert settings(slurm_conf(PLAN, V1))["Epilog"] == "/bin/true"
+    assert "TaskProlog" not in told
+    old = settings(slurm_conf(plan(images=[Image(name="old", system="debian12")]), V1))
+    assert old["Prolog"].endswith("begin.sh") and old["TaskProlog"].endswith("task_prolog.sh")
+    assert settings(slurm_conf(PLAN, V2))["Epilog"] == "/bin/true"
 
 
 def test_half_of_a_nodes_memory_is_left_when_every_cpu_of_half_of_them_is_taken() -> None:

@@ -15,7 +15,18 @@ from qnib import clusters, terminal
 from qnib.clock import FrozenClock
 from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, engines, hosts, image, package, record, starting, stopping
+from qnib.terminal import (
+    attendant,
+    counting,
+    engines,
+    hosts,
+    image,
+    neighbours,
+    package,
+    record,
+    starting,
+    stopping,
+)
 from qnib.terminal.blueprint import Blueprint, Coming, Fabric
 from qnib.terminal.exchange import Here
 from qnib.terminal.faults.inject import due
@@ -41,6 +52,9 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
         monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
     monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
     monkeypatch.setattr(attendant, "start", lambda settings, name: None)
+    monkeypatch.setattr(counting, "start", lambda plan: None)
+    monkeypatch.setattr(neighbours, "make_room", lambda hosts: "")
+    monkeypatch.setattr(neighbours, "restore", lambda: None)
     monkeypatch.setattr(package, "ensure", lambda settings, engine, tag, toolbox: tmp_path / "package")
     return made
 

@@ -171,6 +171,15 @@ export class Answers {
     return { events: hits.slice(0, +(q.limit ?? 500)), total: hits.length }
   }
 
+  patterns(q, now) {
+    const row = (pattern, app, template, count, hosts, since) => ({
+      pattern, rule: '', kind: '', template, app, count, share: count / 4200, hosts, first: iso(now - Math.min(since, 86000)), last: iso(now - 40), seen_since: iso(now - since), new: since < 86400,
+      counts: Array.from({ length: 40 }, (_, i) => (since < (40 - i) * 2160 ? 0 : Math.round((count / 40) * (1 + Math.sin(i * count))))), example: template.replaceAll('<*>', '7'), host: 'compute3',
+    })
+    const rows = [row('11', 'chronyd', 'Selected source <*> (<*>)', 96, 8, 900000), row('12', 'nscd', '<*> monitoring file <*> (<*>)', 64, 8, 700000), row('13', 'smartd', 'Device: <*>, opened', 12, 2, 5200)]
+    return { patterns: rows, lines: 4200, unknown: 172, kinds: 3, new: 1, new_since: iso(now - 86400), from: q.from, until: q.until }
+  }
+
   fabric(q, now) {
     const w = this.world, at = q.at ? Date.parse(q.at) / 1000 : now, job = q.job ? w.job(q.job) : null
     const used = new Set(job ? job.hosts : [])

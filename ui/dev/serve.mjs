@@ -28,7 +28,7 @@ function api(path, q, response) {
     health: () => ({ status: 'ok', version: 'stand-in', time: iso(now), clusters: [{ name: CLUSTER, newest: iso(now - 2), age: 2 }, { name: 'lab', newest: null, age: null }], spool: { files: 0, bytes: 0, oldest_age: 0 }, rejects: 0 }),
     now: () => answers.now(now), jobs: () => (key ? answers.job(key, now) : answers.jobs(q, now)),
     nodes: () => (key ? answers.nodePage(key, now) : { nodes: answers.now(now) && Array.from({ length: 8 }, (_, i) => answers.node(`compute${i}`, now)) }),
-    differs: () => answers.differs(q, now), series: () => answers.series(q, now), events: () => answers.events(q, now), fabric: () => ({ undefined: () => answers.fabric(q, now), part: () => answers.part(q, now), links: () => ({ links: answers.fabric(q, now).links, total: 12, bad: 1 }), findings: () => ({ findings: [] }), sharing: () => ({ job: null, links: [], by: '', jobs: [] }) })[key]?.(), jump: () => answers.jump(q, now),
+    differs: () => answers.differs(q, now), series: () => answers.series(q, now), events: () => (key === 'patterns' ? answers.patterns(q, now) : answers.events(q, now)), fabric: () => ({ undefined: () => answers.fabric(q, now), part: () => answers.part(q, now), links: () => ({ links: answers.fabric(q, now).links, total: 12, bad: 1 }), findings: () => ({ findings: [] }), sharing: () => ({ job: null, links: [], by: '', jobs: [] }) })[key]?.(), jump: () => answers.jump(q, now),
   }[part]?.()
   if (found) send(response, 200, found)
   else send(response, 404, wrong(`There is no ${part?.replace(/s$/, '')} ${key ?? ''} here.`.replace('  ', ' '), path, 'go back to the list and pick one from there.'))

@@ -14,6 +14,7 @@ const ROUTES: [RegExp, string, Screen['load']][] = [
   [/^\/job\/([^/]+)$/, 'job', () => import('./screens/Job.svelte')],
   [/^\/nodes\/?$/, 'nodes', () => import('./screens/Nodes.svelte')],
   [/^\/node\/([^/]+)$/, 'node', () => import('./screens/Node.svelte')],
+  [/^\/events\/?$/, 'events', () => import('./screens/Events.svelte')],
   [/^\/fabric\/?$/, 'fabric', () => import('./screens/Fabric.svelte')],
   [/^\/graph\/?$/, 'graph', () => import('./screens/Graph.svelte')],
   [/^\/changes\/?$/, 'changes', () => import('./screens/Changes.svelte')],

@@ -58,6 +58,10 @@ def main(arguments: list[str]) -> int:
         print(f"qnib-agent: {arguments[0]}: {error}", file=sys.stderr)  # noqa: T201 - as above
         return 2
     found = domains([str(name) for name in config.domains])
+    if unknown := config.only - {domain.name for domain in found}:
+        print(f"qnib-agent: {arguments[0]}: only: no domain {', '.join(sorted(unknown))}", file=sys.stderr)  # noqa: T201 - as above
+        return 2
+    found = [domain for domain in found if not config.only or domain.name in config.only]
     if cold and compiled():  # it was just compiled: start over, and be small
         os.execv(sys.executable, (sys.executable, "-m", "qnib.agent", *arguments))  # noqa: S606 - ourselves, no shell
     os.environ.update(config.environment)

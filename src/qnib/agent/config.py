@@ -28,6 +28,8 @@ class Config:
         """Octets kept per connection while the server is away; what is older is dropped and counted."""
         self.environment = _strings(told, "environment")
         """Set for the commands that captures and readings run, not for the agent itself."""
+        self.only = frozenset(str(name) for name in _list(told, "only"))
+        """Names of the domains to run; empty: all of them."""
         self.domains = _list(told, "domains")
         """Modules of domains that other packages declare; the built-in ones are found."""
         self.tail: list[tuple[str, str, bool]] = []

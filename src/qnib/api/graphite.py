@@ -220,7 +220,7 @@ async def events(question: Question) -> list[dict[str, Any]]:
         {
             "id": int(row["id"]), "what": row["kind"], "data": row["message"],
             "when": int(datetime.fromisoformat(row["time"]).timestamp()),
-            "tags": list(filter(None, (row["kind"], row["lane"], row["host"], row["app"]))),
+            "tags": list(filter(None, (row["kind"], row["lane"], row["host"], row["app"], *row["tags"]))),
         }
         for row in found["events"]
     ]  # fmt: skip

@@ -76,8 +76,11 @@ def health(request: Request) -> dict[str, Any]:
     viewer_of(request)
     known = known_clusters(parts)
     row = parts.engine.rows("SELECT count() AS n FROM qnib.rejects")[0]
+    book = parts.writer.rulebook
+    rules = book.current()
     return {
         **well, "clusters": known, "spool": parts.spool.state(), "rejects": row["n"], "graph": parts.graph.name,
+        "rules": {"count": len(rules.rules), "site": rules.site, "since": iso(rules.since), "trouble": book.trouble},
     }  # fmt: skip
 
 
@@ -145,7 +148,7 @@ def one_job(request: Request, viewer: Seeing, job: str, cluster: str = "") -> di
 @router.get("/api/nodes")
 def list_nodes(request: Request, viewer: Seeing, cluster: str = "") -> dict[str, Any]:
     parts, name = _scope(request, viewer, cluster)
-    return {"nodes": nodes.node_rows(parts, viewer, name)}
+    return {"nodes": nodes.node_rows(parts, viewer, name), "others": nodes.others(parts, viewer, name)}
 
 
 @router.get("/api/nodes/{node}")
@@ -201,6 +204,8 @@ def list_events(
     lane: str = "",
     app: str = "",
     q: str = "",
+    pattern: Annotated[int | None, Query(description="Lines of this pattern of /api/events/patterns.")] = None,
+    rule: str = "",
     own: bool = False,
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 200,
     histogram: Annotated[int, Query(ge=0, le=1000)] = 0,
@@ -227,6 +232,8 @@ def list_events(
         lane=lane,
         app=app,
         q=q,
+        pattern=pattern,
+        rule=rule,
         limit=limit,
         histogram=histogram,
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from qnib import __version__
-from qnib.cli import backup, cluster, fabric, graph, load, read, serve, settings, terminal
+from qnib.cli import backup, cluster, demo, fabric, graph, load, read, replay, run, serve, settings, terminal
 from qnib.errors import QnibError
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ def _root(
     del debug  # main() looks for the flag itself: it must also hold for errors of parsing
 
 
-for group in (serve, terminal, cluster, read, load, graph, fabric, settings, backup):
+for group in (serve, terminal, run, replay, demo, cluster, read, load, graph, fabric, settings, backup):
     group.register(app)
 
 

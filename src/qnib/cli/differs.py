@@ -79,7 +79,14 @@ def machine_lines(machine: dict[str, Any]) -> list[str]:
     if (told := machine["container"]) is not None:
         memory = f", {told['memory'] >> 20} MiB" if told["memory"] else ""
         cpus = f", {told['cpus']:g} CPUs" if told["cpus"] else ""
-        lines.append(f"Container {told['name']} of {told['engine']}, image {told['image'] or 'unknown'}{memory}{cpus}")
+        on = f", on {told['machine']}" if told["machine"] else ""
+        image = told["image"] or "unknown"
+        what = f"Container {told['name']} of {told['engine']}, image {image}" if told["name"] else (
+            f"In a container of {told['engine']}"
+        )
+        lines.append(f"{what}{memory}{cpus}{on}")
+    if machine["containers"]:
+        lines.append(f"{machine['containers']} containers of this cluster stand on it")
     for one in machine["interfaces"]:
         speed = f", {one['speed']} Mb/s" if one["speed"] else ""
         switch = f", on {one['switch']} port {one['port']}" if one["port"] else ""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli import differs
+from qnib.cli import events as event_commands
 from qnib.cli.output import ClusterName, Csv, Json, duration, show_rows
 
 
@@ -93,7 +94,8 @@ def _nodes(app: typer.Typer) -> None:
     @group.command("list")
     def list_nodes(cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False) -> None:
         """All nodes with state, load, jobs and the switch they hang on."""
-        rows = _client().get("/api/nodes", cluster=cluster)["nodes"]
+        answer = _client().get("/api/nodes", cluster=cluster)
+        rows = answer["nodes"]
         show_rows(
             rows,
             ["name", "state", "cpus", "cpus_allocated", "cpu_percent", "memory_percent", "switch", "jobs", "reason"],
@@ -101,17 +103,24 @@ def _nodes(app: typer.Typer) -> None:
             as_csv=as_csv,
             empty="No nodes.",
         )
+        if answer["others"] and not (as_json or as_csv):
+            print(f"Beside them: {', '.join(one['name'] for one in answer['others'])}; `qnib node show NAME`.")
 
     @group.command("show")
     def show_node(name: str, cluster: ClusterName = "", as_json: Json = False) -> None:
-        """One node: state, port, jobs, findings."""
+        """One node: state, port, jobs, findings; or another host: the controller, the machine below."""
         import json
 
         page = _client().get(f"/api/nodes/{name}", cluster=cluster)
         if as_json:
             print(json.dumps(page, indent=1))
             return
-        print(f"Node {page['name']}  {page['state']}  {page['cpus_allocated']} of {page['cpus']} CPUs allocated")
+        if page["node"]:
+            print(f"Node {page['name']}  {page['state']}  {page['cpus_allocated']} of {page['cpus']} CPUs allocated")
+        else:
+            print(f"Host {page['name']}, no node of SLURM")
+            if page["memory_percent"] is not None:
+                print(f"Memory {page['memory_percent']:.0f} % of {page['memory_mb']} MiB in use")
         if (port := page["port"]) is not None:
             print(
                 f"Fabric {port['hca']} on {port['switch']} port {port['switch_port']}, {port['rate']}, {port['state']},"
@@ -129,6 +138,7 @@ def _nodes(app: typer.Typer) -> None:
 def _events(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Log events.")
     app.add_typer(group, name="events")
+    event_commands.add_to(group)
 
     @group.command("search")
     def search(
@@ -137,6 +147,8 @@ def _events(app: typer.Typer) -> None:
         job: Annotated[str, typer.Option(help="Job id or key.")] = "",
         kind: Annotated[str, typer.Option(help="What happened: link.down, job.start …")] = "",
         severity: Annotated[str, typer.Option(help="This severity or worse: warning, err …")] = "",
+        pattern: Annotated[str, typer.Option(help="Lines of this pattern: its number of `patterns --json`.")] = "",
+        rule: Annotated[str, typer.Option(help="Lines this rule knows.")] = "",
         since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
         until: Annotated[str, typer.Option(help="End.")] = "now",
         limit: int = 100,
@@ -157,6 +169,8 @@ def _events(app: typer.Typer) -> None:
                 job=job,
                 kind=kind,
                 severity=severity,
+                pattern=pattern,
+                rule=rule,
                 until=until,
                 limit=limit,
                 **{"from": since},

@@ -66,6 +66,9 @@ def up(
     hosts: Annotated[
         str, typer.Option(metavar="A,B,…", help="Docker engines to spread it over: local, ssh://USER@HOST, tcp://HOST.")
     ] = "",
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Fifty nodes share a container: up to 1000, without limits and fabric.")
+    ] = False,
     login: Annotated[bool, typer.Option("--login", help="A login node with SSH as well: `qnib ssh`.")] = False,
 ) -> None:
     """Start a SLURM cluster with a fabric on this machine, or over several; return when jobs start on it at once."""
@@ -74,16 +77,17 @@ def up(
     from qnib.settings import load
     from qnib.terminal import reading
 
-    if file and nodes is not None:
+    if file and (dense or nodes is not None):
         raise WrongUse(
-            "The number of nodes is the blueprint's to say.", where="--nodes beside --file",
+            "What nodes there are is the blueprint's to say.", where="--nodes or --dense beside --file",
             try_next="change `count` in the file, or `qnib scale` afterwards.",
         )
     wanted = reading.find(file) if file else None
     with _Steps() as steps:
         cluster = terminal.up(
             load(), wanted, name=name, nodes=4 if nodes is None else nodes, engine=engine.value if engine else None,
-            demo=demo, with_login=login, over=[one.strip() for one in hosts.split(",") if one.strip()], say=steps.say,
+            demo=demo, dense=dense, with_login=login, say=steps.say,
+            over=[one.strip() for one in hosts.split(",") if one.strip()],
         )
     count = cluster.details["nodes"]
     named = "" if cluster.name == load().cluster else f"--name {cluster.name} "

@@ -11,6 +11,7 @@ from qnib.model import Ref
 
 KINDS = {
     "Node": "/node/{}",
+    "Host": "/node/{}",
     "Job": "/job/{}",
     "Partition": "/nodes?partition={}",
     "User": "/jobs?user={}",
@@ -31,10 +32,13 @@ def hits(sources: Sources, viewer: Viewer, cluster: str, text: str) -> list[dict
         for name, url in PAGES.items()
         if (rank := _rank(wanted, name.lower())) is not None
     ]
+    nodes = things(sources, cluster, "Node")
     for kind, url in KINDS.items():
         if not _worth(kind, wanted):
             continue
         for key, fact in things(sources, cluster, kind).items():
+            if kind == "Host" and key in nodes:
+                continue  # found as a node
             label = f"{fact.properties.get('id')} {fact.properties.get('name')}" if kind == "Job" else key
             rank = _rank(wanted, label.lower())
             if rank is not None and may_see(viewer, cluster, Ref(kind, key)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from qnib.context.known import Sources, iso
@@ -19,16 +20,29 @@ def machine(sources: Sources, cluster: str, host: str) -> dict[str, Any]:
     inside = next((tie for tie in held("RUNS_IN") if tie.source and tie.source.key == host), None)
     key = inside.target.key if inside and inside.target else ""
     container = next((fact for fact in held("Container") if fact.key == key), None)
+    stands = (tie for tie in held("STANDS_ON") if tie.source and tie.source.key == key)
+    below = next((tie.target.key for tie in stands if tie.target), None)
     return {
         "kernel": own.get("kernel"), "os": own.get("os"),
         "packages": _software(held("HAS_SOFTWARE"), held("SoftwareSet"), host, "packages"),
         "modules": _software(held("HAS_SOFTWARE"), held("SoftwareSet"), host, "modules"),
         "container": None if container is None else {
             name: container.properties.get(name) for name in ("name", "engine", "image", "memory", "cpus", "state")
-        },
+        } | {"machine": None if below == host else below},
+        "containers": carried(sources, cluster).get(host, 0),
         "interfaces": _interfaces(held("Interface"), held("PLUGGED_INTO"), held("EthernetPort"), held("EthernetSwitch"),
                                   host),
     }  # fmt: skip
+
+
+def carried(sources: Sources, cluster: str) -> Counter[str]:
+    """How many containers stand on each machine, those that play its own host not counted."""
+    plays = sources.facts.current(cluster, "RUNS_IN")
+    own = {(tie.target.key, tie.source.key) for tie in plays if tie.source and tie.target}
+    ties = sources.facts.current(cluster, "STANDS_ON")
+    return Counter(
+        tie.target.key for tie in ties if tie.source and tie.target and (tie.source.key, tie.target.key) not in own
+    )
 
 
 def _software(ties: list[Fact], sets: list[Fact], host: str, what: str) -> dict[str, Any] | None:

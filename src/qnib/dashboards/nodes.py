@@ -10,7 +10,7 @@ from qnib.context.latest import last_heard, latest
 from qnib.context.viewer import Viewer, may_see
 from qnib.dashboards.findings import node_findings, port_findings
 from qnib.dashboards.jobs import jobs_on
-from qnib.dashboards.machine import machine
+from qnib.dashboards.machine import carried, machine
 from qnib.dashboards.panels import panels_of
 from qnib.dashboards.words import group_of, node_status
 from qnib.domains.paths import natural
@@ -46,6 +46,31 @@ def node_rows(sources: Sources, viewer: Viewer, cluster: str) -> list[dict[str, 
         for fact in sorted(things(sources, cluster, "Node").values(), key=lambda fact: natural(fact.key))
         if may_see(viewer, cluster, Ref("Node", fact.key))
     ]
+
+
+def others(sources: Sources, viewer: Viewer, cluster: str) -> list[dict[str, Any]]:
+    """Hosts that are no nodes of SLURM: the controller, a fabric's own host, the machine that containers stand on.
+
+    Each with ``name``, ``containers`` (so many stand on it) and ``newest``.
+    """
+    nodes, heard = things(sources, cluster, "Node"), last_heard(sources, cluster)
+    carries = carried(sources, cluster)
+    return [
+        {"name": key, "containers": carries.get(key, 0), "newest": iso(heard.get(key))}
+        for key in sorted(things(sources, cluster, "Host"), key=natural)
+        if key not in nodes and key in heard and may_see(viewer, cluster, Ref("Host", key))
+    ]
+
+
+def _beside(sources: Sources, viewer: Viewer, cluster: str, host: str) -> dict[str, Any] | None:
+    """The row of a host that is no node."""
+    known = things(sources, cluster, "Host").get(host)
+    if known is None or not may_see(viewer, cluster, Ref("Host", host)):
+        return None
+    values = latest(sources, cluster, ["cpu.used", "memory.used", "memory.limit", "disk.used", "disk.size"])
+    row = _row(known, values.get(host, {}), [], [], fabric.leaf_of(sources.facts, cluster, None).get(host),
+               last_heard(sources, cluster).get(host))  # fmt: skip
+    return {**row, "memory_mb": int(row["memory_limit"] or 0) >> 20}
 
 
 def _row(
@@ -84,12 +109,17 @@ def node_page(sources: Sources, viewer: Viewer, cluster: str, name: str) -> dict
     """Everything the page of one node says, as the UI's `NodePage`. Any alias of the host will do."""
     host = sources.facts.resolve(cluster, name, None) or name
     row = next((row for row in node_rows(sources, viewer, cluster) if row["name"] == host), None)
+    node = row is not None
     if row is None:
-        raise not_here("node", name, cluster, "qnib node list")
+        row = _beside(sources, viewer, cluster, host)
+        if row is None:
+            raise not_here("node", name, cluster, "qnib node list")
     port = fabric.port_of(sources.facts, cluster, host, None)
-    limits = {"memory.used": row["memory_mb"] * 1048576.0, "cpu.used": row["cpus"] * 100.0}
+    disks = "disk.read_bytes" in latest(sources, cluster, ["disk.read_bytes"]).get(host, {})
+    limits = {"memory.used": row["memory_mb"] * 1048576.0, "cpu.used": row["cpus"] * 100.0} if node else {}
     return {
         **row,
+        "node": node,
         "aliases": [
             {
                 "name": tie.source.key.partition(":")[2],
@@ -103,5 +133,11 @@ def node_page(sources: Sources, viewer: Viewer, cluster: str, name: str) -> dict
         "machine": machine(sources, cluster, host),
         "history": jobs_on(sources, cluster, host),
         "findings": node_findings(sources, row) + port_findings(port),
-        "panels": panels_of({"Node", "Host"}, "operator", {"cluster": cluster, "host": host}, limits),
+        "panels": [
+            panel for panel in panels_of(
+                {"Node", "Host"} if node else {"Host"}, "operator", {"cluster": cluster, "host": host}, limits
+            )
+            # What a host cannot have is left out: containers tell nothing of disks, a machine may have no adapter.
+            if (disks or panel["title"] != "Disks") and (node or port or panel["domain"] != "infiniband")
+        ],
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE = str.maketrans(dict.fromkeys(". \t\r\n;~/\\*?{}[]()<>|&'\"=,", "_"))
+UNSAFE = ". \t\r\n;~/\\*?{}[]()<>|&'\"=,"
+"""Characters that would split or end a path."""
+_REPLACED = str.maketrans(dict.fromkeys(UNSAFE, "_"))
 
 
 def segment(value: str) -> str:
@@ -13,7 +15,7 @@ def segment(value: str) -> str:
     >>> segment("eth0.100")
     'eth0_100'
     """
-    return value.translate(_UNSAFE) or "_"
+    return value.translate(_REPLACED) or "_"
 
 
 _DIGITS = re.compile(r"(\d+)")

@@ -86,15 +86,18 @@ SUMMARY = """
 """
 
 
-def series(metrics: Sequence[Metric]) -> str:
-    """Note the series of the stage; names, tags and units come from what domains declare."""
+STAGED = "(SELECT cluster, series, path, time FROM qnib_staging.carbon WHERE reason = '' AND NOT job)"
+
+
+def series(metrics: Sequence[Metric], points: str = STAGED) -> str:
+    """Note the series of these points; names, tags and units come from what domains and rules declare."""
     return f"""
         INSERT INTO qnib.series (cluster, series, path, name, tags, unit, mtype, host, first_seen, last_seen)
         SELECT cluster, series, path, name, tags, unit, mtype, host, first_seen, last_seen FROM (
             SELECT *, {series_columns(metrics)} FROM (
                 SELECT series, any(cluster) AS cluster, any(path) AS path, min(time) AS first_seen,
                     max(time) AS last_seen
-                FROM qnib_staging.carbon WHERE reason = '' AND NOT job GROUP BY series
+                FROM {points} GROUP BY series
             )
         )
     """

@@ -13,7 +13,7 @@ from qnib.monitoring.syslog import SEVERITIES
 
 EVENT_COLUMNS = (
     "id, time, received, host, app, severity, kind, message, hint, entities,"
-    " CAST(fields, 'Map(String, String)') AS fields, lane"
+    " CAST(fields, 'Map(String, String)') AS fields, lane, tags"
 )
 _LIMIT = 200
 
@@ -21,7 +21,7 @@ _LIMIT = 200
 def event_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `EVENT_COLUMNS` as the UI's EventRow: times as ISO 8601, the id as text."""
     return {
-        **row, "id": str(row["id"]), "time": _iso(row["time"]), "received": _iso(row["received"]),
+        **row, "id": str(row["id"]), "time": iso(row["time"]), "received": iso(row["received"]),
         "fields": dict(row["fields"]),
     }  # fmt: skip
 
@@ -43,6 +43,8 @@ def search(
     around: Sequence[str] = (),
     known: bool = False,
     tags: Sequence[str] = (),
+    pattern: int | None = None,
+    rule: str = "",
     limit: int = _LIMIT,
     histogram: int = 0,
 ) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def search(
     that ends with ``*``, or several separated by commas. `q`: words that must all be in the message, in any case.
     `around`: refs; with `job` and `hosts` an event then matches when it is the job's, or names one of these, or comes
     from one of the hosts without being about some other job.
-    `known`: only what a rule knows the meaning of. `tags`: each must be its kind, lane, host or app.
+    `known`: only what a rule knows the meaning of. `tags`: each must be its kind, lane, host, app or one of its tags.
+    `pattern`: lines no rule knows, of this template. `rule`: those this rule knows.
     `histogram`: into how many buckets to count; `t` is each bucket's start in epoch seconds.
     """
     where, params = _conditions(cluster, start, end, hosts, job, entity, severity, kind, app, q, around)
@@ -61,8 +64,12 @@ def search(
     if known:
         where += " AND kind != ''"
     if tags:
-        where += " AND hasAll([kind, lane, host, app], {tags:Array(String)})"
+        where += " AND hasAll(arrayConcat([kind, lane, host, app], tags), {tags:Array(String)})"
         params["tags"] = list(tags)
+    if pattern is not None:
+        where, params = f"{where} AND pattern = {{pattern:UInt64}} AND empty(rules)", {**params, "pattern": pattern}
+    if rule:
+        where, params = f"{where} AND has(rules, {{rule:String}})", {**params, "rule": rule}
     rows = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM qnib.events WHERE {where} ORDER BY time DESC, id DESC LIMIT {{limit:UInt32}}",
         {**params, "limit": limit},
@@ -178,5 +185,6 @@ def _histogram(
     return {"t": [start.timestamp() + width * n for n in range(buckets)], "count": count}
 
 
-def _iso(at: datetime) -> str:
+def iso(at: datetime) -> str:
+    """A moment as ISO 8601 with Z."""
     return at.isoformat().replace("+00:00", "Z")

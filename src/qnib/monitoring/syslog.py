@@ -1,4 +1,4 @@
-"""Syslog in SQL: spool file → staged events → events and rejects. RFC 5424 and RFC 3164, told apart per message.
+"""Syslog in SQL: spool file → staged lines and rejects. RFC 5424 and RFC 3164, told apart per message.
 
 A message of RFC 3164 has no year and no zone: the year is the one that brings it nearest to its arrival, the zone is
 what the settings say of its sender or host. A time that is missing, or too far from the arrival to be a clock, is
@@ -7,12 +7,10 @@ replaced by the arrival; what was sent stays as field ``sent``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from qnib.engine.values import literal
-from qnib.model import EventRule
 from qnib.monitoring.frames import COLUMNS
-from qnib.monitoring.rules import event_columns, hits
 from qnib.settings import Source
 
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
@@ -24,21 +22,12 @@ _NO_PRIORITY = 13  # user.notice, as RFC 3164 has it
 _AHEAD = 3600  # seconds a sender's clock may be ahead of ours
 _BEHIND = 366 * 86_400  # … and behind: messages may have waited long
 
-LINES = """CREATE OR REPLACE TABLE qnib_staging.lines (
+LINE_COLUMNS = """
     cluster LowCardinality(String), id UInt64, time DateTime64(6, 'UTC'), received DateTime64(6, 'UTC'),
     sender LowCardinality(String), listener LowCardinality(String), host String, app String, pid String,
     facility LowCardinality(String), severity LowCardinality(String), message String,
-    sent_fields Array(Tuple(String, String)), reason LowCardinality(String), raw String
-) ENGINE = Memory"""
-"""What the lines of a file say, before any rule has looked at them."""
-
-STAGE = """CREATE OR REPLACE TABLE qnib_staging.syslog (
-    cluster LowCardinality(String), id UInt64, time DateTime64(6, 'UTC'), received DateTime64(6, 'UTC'),
-    sender LowCardinality(String), listener LowCardinality(String), host String, app String, pid String,
-    facility LowCardinality(String), severity LowCardinality(String), message String, kind LowCardinality(String),
-    rules Array(LowCardinality(String)), fields Map(LowCardinality(String), String), entities Array(String),
-    hint LowCardinality(String), lane LowCardinality(String)
-) ENGINE = Memory"""
+    sent_fields Array(Tuple(String, String)), reason LowCardinality(String), raw String"""
+"""What the lines of a file say, before any rule has looked at them: columns of `qnib_staging.lines`."""
 
 _NEW_HEAD = r"^[1-9][0-9]{0,2}(?: (?:- |[0-9]{1,4}-[0-9]{2}-[0-9]{2}T)|(?: -)*$)"
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?"
@@ -82,30 +71,6 @@ def parse(file: str, name: str, longest: int, sources: Mapping[str, Source], mod
             FROM ({parsed})
         )
     """
-
-
-def classify(rules: Sequence[EventRule], matched: bool) -> str:
-    """What the parsed lines mean, into the stage of events: of those that some of the rules match, or of the others.
-
-    The others are most of the lines, and need none of the work.
-    """
-    own, which = (rules, "notEmpty") if matched else ([], "empty")
-    return f"""
-        INSERT INTO qnib_staging.syslog
-        SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,
-            if(rule_severity != '', rule_severity, severity) AS severity, message, kind, rules,
-            CAST(arrayConcat(sent_fields, rule_fields,
-                 if(startsWith(app, 'slurm_') AND match(app, '^slurm_[0-9]+$') AND NOT has(rule_fields.1, 'job'),
-                    [('job', substring(app, 7))], [])),
-                 'Map(LowCardinality(String), String)') AS fields,
-            entities, hint, lane
-        FROM (SELECT *, {event_columns(own)} FROM qnib_staging.lines WHERE reason = '' AND {which}({hits(rules)}))
-    """
-
-
-def matching(rules: Sequence[EventRule]) -> str:
-    """Numbers, from 1, of the rules that match any of the lines."""
-    return f"SELECT DISTINCT arrayJoin({hits(rules)}) AS number FROM qnib_staging.lines WHERE reason = ''"
 
 
 def _lines(file: str) -> str:
@@ -208,14 +173,6 @@ def _told_in(zone: str) -> str:
         {in_year(0)} < addSeconds(arrived, -{364 * day}), {in_year(1)},
         {in_year(0)})"""
 
-
-EVENTS = """
-    INSERT INTO qnib.events (cluster, id, time, received, sender, listener, host, app, pid, facility, severity,
-        message, kind, rules, fields, entities, hint, lane)
-    SELECT cluster, id, time, received, sender, listener, host, app, pid, facility, severity,
-        message, kind, rules, fields, entities, hint, lane
-    FROM qnib_staging.syslog
-"""
 
 REJECTS = """
     INSERT INTO qnib.rejects (cluster, received, listener, sender, reason, raw)

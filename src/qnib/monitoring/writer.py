@@ -18,13 +18,13 @@ from typing import Any, Protocol
 
 from qnib.clock import Clock
 from qnib.domains import all_domains
-from qnib.domains.events import load_rules
 from qnib.engine import Engine
 from qnib.errors import QnibError
 from qnib.model import EventRule, Metric
-from qnib.monitoring import carbon, syslog
+from qnib.monitoring import carbon, classify, syslog
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.frames import Record, read_records
+from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
 from qnib.settings import Settings
 
@@ -68,7 +68,8 @@ class Writer:
 
     `capture` gets each record of the format capture, in order, in the writer's thread; when it raises, the record goes
     to the rejects. `on_change(topic, cluster, newest, events)` is called after each file with topic ``points`` or
-    ``events``; `events` are the newest few as the API shows them. `metrics` and `rules` are all domains' by default.
+    ``events``; `events` are the newest few as the API shows them. `metrics` are all domains' by default; `rules` are
+    the files' unless some are given.
     """
 
     def __init__(
@@ -90,9 +91,9 @@ class Writer:
         self._capture = capture
         self._on_change = on_change
         self._metrics = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
-        self._rules = rules if rules is not None else [r for d in all_domains() for r in load_rules(d)]
+        self.rulebook = Rulebook(clock, engine, settings.rules_folder, rules)
+        self._rules: RuleSet | None = None
         self._series = carbon.series(self._metrics)
-        self._matching = syslog.matching(self._rules)
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._last_call = math.inf
@@ -115,8 +116,8 @@ class Writer:
         """Make the stages; `start` does it, too."""
         self._engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
         self._engine.run(carbon.STAGE)
-        self._engine.run(syslog.LINES)
-        self._engine.run(syslog.STAGE)
+        self._engine.run(classify.events_table())
+        self._rules_now()
         self._replay_after_power_loss()
 
     def stop(self) -> None:
@@ -200,22 +201,18 @@ class Writer:
                 self._on_change("points", row["cluster"], row["newest"])
 
     def _insert_syslog(self, file: Path) -> None:
-        self._engine.run("TRUNCATE TABLE qnib_staging.lines")
-        self._engine.run("TRUNCATE TABLE qnib_staging.syslog")
-        longest, sources = self._settings.syslog.max_line, self._settings.sources
-        lines = self._engine.rows(syslog.kinds(str(file)))[0]
-        for modern in (True, False):
-            if lines["modern_lines" if modern else "older_lines"]:
-                self._run_once(syslog.parse(str(file), file.name, longest, sources, modern))
-        summary = self._engine.rows(syslog.SUMMARY)
-        if any(row["events"] for row in summary):
-            # A statement with all rules takes longer to plan than a small file to read: most lines match only a few
-            found = {row["number"] for row in self._engine.rows(self._matching)}
-            rules = [rule for n, rule in enumerate(self._rules, 1) if n in found]
-            self._run_once(syslog.classify(rules, matched=False))
-            if rules:
-                self._run_once(syslog.classify(rules, matched=True))
-            self._run_once(syslog.EVENTS, f"{file.name}:events")
+        with self.rulebook.in_use:
+            rules = self._rules_now()
+            self._engine.run(f"TRUNCATE TABLE {classify.LINES}")
+            self._engine.run(f"TRUNCATE TABLE {classify.EVENTS}")
+            longest, sources = self._settings.syslog.max_line, self._settings.sources
+            lines = self._engine.rows(syslog.kinds(str(file)))[0]
+            for modern in (True, False):
+                if lines["modern_lines" if modern else "older_lines"]:
+                    self._run_once(syslog.parse(str(file), file.name, longest, sources, modern))
+            summary = self._engine.rows(syslog.SUMMARY)
+            if any(row["events"] for row in summary):
+                self._store_events(rules, file)
         if any(row["rejects"] for row in summary):
             self._run_once(syslog.REJECTS, f"{file.name}:rejects")
         for row in summary:
@@ -223,6 +220,26 @@ class Writer:
             self.counts["rejects"] += row["rejects"]
             if row["events"]:
                 self._on_change("events", row["cluster"], row["newest"], self._newest_events(row["cluster"]))
+
+    def _rules_now(self) -> RuleSet:
+        """The rules in force; when they have changed, the stage sees lines as they do."""
+        rules = self.rulebook.current()
+        if self._rules is not rules:
+            self._engine.run(classify.lines_table(rules.rules))
+            self._series = carbon.series([*self._metrics, *rules.metrics])
+            self._rules = rules
+        return rules
+
+    def _store_events(self, rules: RuleSet, file: Path) -> None:
+        found = [row["number"] for row in self._engine.rows(classify.matching())]
+        for statement in classify.classify(rules.rules, found):
+            self._run_once(statement)
+        if any(rules.rules[number - 1].metrics for number in found):
+            series = carbon.series([*self._metrics, *rules.metrics], classify.numbers())
+            self._run_once(series, f"{file.name}:numbers:series")
+            self._run_once(classify.points(), f"{file.name}:numbers")
+        self._run_once(classify.patterns(), f"{file.name}:patterns")
+        self._run_once(classify.store(), f"{file.name}:events")
 
     def _newest_events(self, cluster: str) -> list[dict[str, Any]]:
         rows = self._engine.rows(

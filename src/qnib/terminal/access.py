@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from qnib import clusters
 from qnib.clusters import Cluster
@@ -28,13 +27,41 @@ def execute(
     `user` is one of the cluster's users (default root), `terminal` gives it a terminal. Raises NotFound for
     a cluster, host or user that is not there.
     """
+    more = ["--tty", "--env", "TERM=xterm-256color"] if terminal else []
+    cluster, whole = _line(settings, host, command, name, user, more)
+    status = subprocess.run(whole, check=False).returncode
+    if status in _ENGINE_FAILED[cluster.engine]:
+        # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
+        check_running(settings, cluster, host)
+    return status
+
+
+def ask(
+    settings: Settings, host: str, command: Sequence[str], *, name: str | None = None, user: str = "",
+    given: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """The same with `given` as its input, and what it says kept."""
+    cluster, whole = _line(settings, host, command, name, user, [])
+    done = subprocess.run(whole, input=given, capture_output=True, text=True, check=False)
+    if done.returncode in _ENGINE_FAILED[cluster.engine]:
+        check_running(settings, cluster, host)
+    return done
+
+
+def line(settings: Settings, host: str, command: Sequence[str], *, name: str | None = None) -> list[str]:
+    """What to start to run `command` there, for who wants to talk to it while it runs."""
+    return _line(settings, host, command, name, "", [])[1]
+
+
+def _line(
+    settings: Settings, host: str, command: Sequence[str], name: str | None, user: str, more: Sequence[str],
+) -> tuple[Cluster, list[str]]:
+    """What to start to run a command there. Raises NotFound for a cluster, host or user that is not there."""
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     plan = record.plan_of(cluster)
     _check_host(cluster, plan, host)
     check_user(plan, user)
-    arguments = ["exec", "--interactive"]
-    if terminal:
-        arguments += ["--tty", "--env", "TERM=xterm-256color"]
+    arguments = ["exec", "--interactive", *more]
     # From its home everyone can write, and SLURM finds the same folder on every node.
     home = f"/home/{user}" if user else "/root"
     if host != "fabric" or not user:
@@ -42,13 +69,10 @@ def execute(
     arguments += ["--env", f"HOME={home}", "--env", f"USER={user or 'root'}"]
     if user:
         arguments += ["--user", user]
-    container = plan.container(host)
-    with _command_line(settings, cluster, host) as line:
-        status = subprocess.run([*line, *arguments, container, *command], check=False).returncode
-    if status in _ENGINE_FAILED[cluster.engine]:
-        # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
-        check_running(settings, cluster, host)
-    return status
+    words = [*arguments, plan.container(host), *command]
+    if cluster.details.get("hosts"):
+        return cluster, hosts.docker(settings, hosts.address_of(cluster, host), words)
+    return cluster, [*command_line(settings, cluster.engine), *words]
 
 
 def shell(settings: Settings, host: str, *, name: str | None = None, user: str = "") -> int:
@@ -56,21 +80,9 @@ def shell(settings: Settings, host: str, *, name: str | None = None, user: str =
     return execute(settings, host, ["/bin/bash", "-l"], name=name, user=user, terminal=sys.stdin.isatty())
 
 
-@contextmanager
-def _command_line(settings: Settings, cluster: Cluster, host: str) -> Iterator[list[str]]:
-    if not cluster.details.get("hosts"):
-        yield command_line(settings, cluster.engine)
-        return
-    opened = hosts.reach(settings, hosts.address_of(cluster, host))
-    try:
-        yield opened.there.command_line
-    finally:
-        if opened.engine is not None:
-            opened.engine.close()
-
-
 def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
-    known = [*plan.services, *node_names(cluster.details["nodes"])]
+    nodes = cluster.details["nodes"]
+    known = [*plan.services, *(plan.places(nodes) if plan.dense else []), *node_names(nodes)]
     if host not in known:
         raise NotFound(
             f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,

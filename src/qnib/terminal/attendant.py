@@ -1,5 +1,6 @@
-"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, and
-sees to faults that begin or end by themselves. One small process per cluster, started by `up` and ended by `down`.
+"""Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, sees
+to faults that begin or end by themselves, and keeps the agent that watches this machine. One small process per
+cluster, started by `up` and ended by `down`.
 
     python3 -m qnib.terminal NAME
 """
@@ -23,7 +24,7 @@ from typing import Any, TextIO
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
-from qnib.errors import NotFound, QnibError, Unavailable
+from qnib.errors import NotFound, QnibError
 from qnib.settings import Settings, config_file
 from qnib.settings import load as load_settings
 from qnib.terminal import carrier, counting, record, wiring, wrapping
@@ -31,6 +32,7 @@ from qnib.terminal.carrier import Grown, Routes
 from qnib.terminal.counting import Sent
 from qnib.terminal.exchange import Exchange, exchange
 from qnib.terminal.faults import written
+from qnib.terminal.machine import Machine
 from qnib.terminal.plan import Plan
 
 log = logging.getLogger("qnib.attendant")
@@ -53,11 +55,9 @@ class Attendant:
         self._waiting: Grown = {}
         self._dice = random.Random(name)  # noqa: S311 - which octet breaks is no secret
         self._owed: dict[str, float] = {}
+        self._machine = Machine(settings, name)
         self._wrapper: wrapping.Wrapper | None = None
         self.told: dict[str, Any] = {"carried": 0, "lost": 0, "trouble": ""}
-
-    def close(self) -> None:
-        self._exchange.close()
 
     def beat(self) -> bool:
         """Do what is due; False when the cluster is gone."""
@@ -68,6 +68,9 @@ class Attendant:
         if cluster.details.get("state") != "ready":
             return True
         self.told["trouble"] = ""
+        if not cluster.details.get("hosts"):  # else it is not this machine that the cluster stands on
+            with self._noting("agent of this machine"):
+                self._machine.keep(cluster)
         self._wrap(cluster)
         self._faults(cluster)
         if record.plan_of(cluster).has_fabric:
@@ -79,6 +82,10 @@ class Attendant:
             with self._noting("counters"):
                 self._hand_over(record.plan_of(cluster))
         return True
+
+    def close(self) -> None:
+        self._machine.end()
+        self._exchange.close()
 
     @contextlib.contextmanager
     def _noting(self, doing: str) -> Iterator[None]:
@@ -201,15 +208,6 @@ _DATA = frozenset(("xmit_data", "rcv_data", "xmit_packets", "rcv_packets"))
 
 
 def start(settings: Settings, name: str) -> None:
-    """Start it, and the count. Raises Unavailable when this machine cannot count; the rest works all the same."""
-    plan = record.plan_of(clusters.load(settings.clusters, name))
-    trouble: Unavailable | None = None
-    if plan.has_fabric and not plan.blueprint.hosts:  # there it begins the count itself
-        counting.end(name)
-        try:
-            counting.start(plan)
-        except Unavailable as error:
-            trouble = error  # faults begin and end all the same
     folder, file = record.folder(settings, name), config_file()
     environment = {**os.environ, "QNIB_HOME": str(settings.home.resolve())}
     if file is not None:
@@ -220,8 +218,6 @@ def start(settings: Settings, name: str) -> None:
             [sys.executable, "-P", "-m", "qnib.terminal", name], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True, cwd="/", env=environment,
         )
-    if trouble is not None:
-        raise trouble
 
 
 def end(settings: Settings, name: str, *, count: bool = True) -> None:
@@ -287,12 +283,10 @@ def main() -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        attendant = Attendant(settings, name, SystemClock(), exchange(settings, name))
-        try:
+        made = Attendant(settings, name, SystemClock(), exchange(settings, name))
+        with contextlib.closing(made) as attendant:
             while attendant.beat() and folder.is_dir():
                 part = folder / "attendant.part"
                 part.write_text(json.dumps(attendant.told))
                 part.replace(folder / "attendant.json")
                 time.sleep(BEAT)
-        finally:
-            attendant.close()

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -31,6 +31,9 @@ from qnib.terminal.units import Rate, Size, Span
 
 MAX_NODES = 240
 """Containers in one cluster: so many addresses fit beside the controller in one subnet."""
+
+MAX_DENSE = 1000
+"""Nodes in one cluster where many share a container: as many as were tried."""
 
 _NAMES = re.compile(r"compute(\d|\[)")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
@@ -181,6 +184,10 @@ class Blueprint(Part):
     name: str | None = Field(None, description="The cluster's name; --name wins over it")
     system: Literal["debian13", "debian12"] = Field("debian13", description="Image line: SLURM 24.11 or 22.05")
     nodes: list[Nodes] = Field(default_factory=lambda: [Nodes()], min_length=1)
+    fidelity: Literal["full", "dense"] = Field(
+        "full", description="full: a container for each node; dense: fifty nodes share one, up to 1000 in all, with no "
+        "limits, network or fabric of their own"
+    )
     grow_to: int | None = Field(None, ge=1, le=MAX_NODES, description="Nodes `qnib scale` may reach; default 64")
     partitions: list[Partition] = Field(default_factory=lambda: [
         Partition(name="all", default=True), Partition(name="odd", nodes="odd"), Partition(name="even", nodes="even"),
@@ -210,8 +217,14 @@ class Blueprint(Part):
         return sum(group.count for group in self.nodes)
 
     @property
+    def dense(self) -> bool:
+        return self.fidelity == "dense"
+
+    @property
     def capacity(self) -> int:
         """Nodes it may grow to: names, addresses and cables are laid out for so many."""
+        if self.dense:
+            return self.count
         wanted = self.grow_to or max(64, self.count)
         if self.hosts:
             wanted = min(wanted, MOST_NODES_OVER_HOSTS)
@@ -224,6 +237,13 @@ class Blueprint(Part):
                 return group
             number -= group.count
         return self.nodes[-1]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dense_has_no_fabric(cls, told: Any) -> Any:
+        if isinstance(told, dict) and told.get("fidelity") == "dense":
+            return {"fabric": {"shape": "none"}, **told}
+        return told
 
     @field_validator("partitions")
     @classmethod
@@ -278,8 +298,26 @@ class Blueprint(Part):
         """What needs a folder or a port of this machine in a container cannot be had of another's engine."""
         if self.hosts and self.images:
             raise _at(["images"], "jobs bring no image of their own to a cluster over several hosts")
+        if self.hosts and self.dense:
+            raise _at(["fidelity"], "dense nodes are of one machine")
         if self.hosts and self.services.login:
             raise _at(["services", "login"], "a cluster over several hosts has no login node: `qnib shell` gets there")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_dense(self) -> Self:
+        """Nodes that share a container have nothing that is a container's."""
+        if not self.dense:
+            return self
+        if self.fabric.shape != "none":
+            raise _at(["fabric"], "dense nodes have no network of their own to carry through a fabric")
+        if self.images:
+            raise _at(["images"], "jobs have containers of their own only where a node has one")
+        if self.grow_to:
+            raise _at(["grow_to"], "a dense cluster keeps the nodes it was started with")
+        for place, group in enumerate(self.nodes):
+            if group.rate or group.disk:
+                raise _at(["nodes", place], "dense nodes share network and disk of their container: no rate, no disk")
         return self
 
     @model_validator(mode="after")
@@ -288,10 +326,11 @@ class Blueprint(Part):
 
         if self.jobs != "none" and not any(one.nodes == "all" for one in self.partitions):
             raise _at(["jobs"], 'these jobs need a partition with nodes = "all"')
-        most = MOST_NODES_OVER_HOSTS if self.hosts else MAX_NODES
+        most = MAX_DENSE if self.dense else MOST_NODES_OVER_HOSTS if self.hosts else MAX_NODES
         if self.count > most:
-            over, last = " over several hosts" if self.hosts else "", len(self.nodes) - 1
-            raise _at(["nodes", last, "count"], f"a cluster{over} has up to {most} nodes, not {self.count}")
+            last, over = len(self.nodes) - 1, " over several hosts" if self.hosts else ""
+            more = "" if self.dense or self.hosts else f'; fidelity = "dense" has up to {MAX_DENSE}'
+            raise _at(["nodes", last, "count"], f"a cluster{over} has up to {most} nodes, not {self.count}{more}")
         for place, group in enumerate(self.nodes):
             if group.scratch >= group.memory:
                 raise _at(["nodes", place], "the disk is kept in the memory, and has to be smaller")

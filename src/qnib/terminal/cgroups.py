@@ -7,6 +7,7 @@ level above what is bound: root inside the container cannot reach it. docs/limit
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -24,6 +25,9 @@ V2_CONTROLLERS = ("cpu", "memory", "pids")
 
 INNER = "in"
 
+JOBS = "slurm_jobs"
+"""Below it, on cgroup v1, prolog.sh makes ``job_<id>_<cores>`` with the controller cpu, which SLURM does not use."""
+
 SHARES = 8 * 1024
 """CPU weight of a whole cluster. The kernel weighs a group like one process, and a busy machine has many."""
 
@@ -37,12 +41,19 @@ class Rung:
     sentence: str
 
 
-V1 = Rung("cgroup-v1", True, "SLURM holds each job to its memory in cgroups of its own; nodes are limited above them")
-V2 = Rung(
-    "cgroup-v2", True,
-    "SLURM holds each job to its memory and cores in cgroups of its own; nodes are limited above them",
+_ALL = "SLURM holds each job to its memory and cores in cgroups of its own; nodes are limited above them"
+V1 = Rung("cgroup-v1", True, _ALL)
+V1_JOINED = Rung(
+    "cgroup-v1-joined", True,
+    "SLURM holds each job to its memory in a cgroup of its own, but not to its cores; nodes are limited above them",
 )
+"""Where the controllers cpu and cpuacct are one hierarchy: SLURM's plugin puts the tasks there itself."""
+V2 = Rung("cgroup-v2", True, _ALL)
 NODES_ONLY = Rung("node-limits", False, "the engine limits each node; jobs share their node's limit")
+DENSE = Rung(
+    "dense", False, "fifty nodes share a container, which the engine limits; no node and no job is held to anything"
+)
+"""Not of the ladder: what a cluster has that trades limits for numbers."""
 
 
 def choose(cgroup_driver: str, root: Path = ROOT) -> Rung:
@@ -51,7 +62,7 @@ def choose(cgroup_driver: str, root: Path = ROOT) -> Rung:
         return NODES_ONLY
     writable = all((root / c).is_dir() and os.access(root / c, os.W_OK) for c in CONTROLLERS)
     if writable and (root / "memory" / "memory.limit_in_bytes").exists():
-        return V1
+        return V1_JOINED if (root / "cpu" / "cpuacct.usage").exists() else V1
     # Anywhere but at the real root (which has no type) controllers can be handed on only where no process lives.
     given = root / ("cgroup.subtree_control" if (root / "cgroup.type").exists() else "cgroup.controllers")
     if os.access(root, os.W_OK) and set(V2_CONTROLLERS) <= _words(given):
@@ -125,11 +136,15 @@ def set_cpus(rung: Rung, cluster: str, host: str, cpus: float, root: Path = ROOT
         (root / wall / "cpu.max").write_text(f"{quota} 100000")
     else:
         # No part may be given more than what is around it, so the order depends on the direction.
-        files = [root / "cpu" / part / "cpu.cfs_quota_us" for part in (wall, f"{wall}/{INNER}")]
-        if quota < int(files[0].read_text()):
-            files.reverse()
-        for file in files:
-            file.write_text(str(quota))
+        top = root / "cpu" / wall
+        parts = [(top, quota), (top / INNER, quota)]
+        for job in (top / INNER / JOBS).glob("job_*_*"):
+            parts.append((job, min(quota, 100_000 * int(job.name.rpartition("_")[2]))))
+        if quota < int((top / "cpu.cfs_quota_us").read_text()):
+            parts.reverse()
+        for part, most in parts:
+            with contextlib.suppress(FileNotFoundError):  # a job that ended
+                (part / "cpu.cfs_quota_us").write_text(str(most))
 
 
 def _make_v2(cluster: str, host: str, memory: int, cpus: float, root: Path) -> None:

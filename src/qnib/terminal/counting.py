@@ -1,7 +1,9 @@
-"""Octets and packets that pairs of a cluster's hosts exchanged, counted by the kernel on the cluster's bridge.
+"""Octets and packets that pairs of a cluster's hosts exchanged, counted by the kernel on the cluster's bridge, where
+what goes to another cluster ends.
 
 One nftables table per cluster, in the family of bridges, with a set that grows by itself: an element for each pair.
-Interface counters would give only sums.
+Interface counters would give only sums. Engines let networks reach each other (podman's option against it loses its
+rules), and none keeps a container from where this machine listens for another cluster.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qnib.errors import Unavailable
-from qnib.terminal.plan import Plan
+from qnib.terminal.plan import POOL, Plan
 
 SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 """Where nft, tc and ip are, whatever PATH somebody has."""
@@ -51,7 +53,9 @@ def here(words: Sequence[str], given: str) -> str:
 
 
 def start(plan: Plan, nft: Nft = here) -> None:
-    """Begin to count. Raises Unavailable without nft, or where the kernel cannot count on bridges."""
+    """Begin to count and to part. Raises Unavailable without nft, or where the kernel cannot count on bridges."""
+    if nft is here:
+        end(plan.name)
     net = plan.subnet
     nft(["-f", "-"], f"""
         table bridge {_table(plan.name)} {{
@@ -64,6 +68,10 @@ def start(plan: Plan, nft: Nft = here) -> None:
             chain forward {{
                 type filter hook forward priority 0; policy accept;
                 ip saddr {net} ip daddr {net} update @pairs {{ ip saddr . ip daddr counter }}
+            }}
+            chain input {{
+                type filter hook input priority 0; policy accept;
+                ip saddr {net} ip daddr {POOL} ip daddr != {net} drop
             }}
         }}
     """)

@@ -13,7 +13,7 @@ from qnib.errors import QnibError
 from qnib.settings import Settings
 from qnib.terminal import attendant, cgroups, mirror, rates, record
 from qnib.terminal.blueprint import Blueprint, Fabric, Nodes
-from qnib.terminal.cgroups import V2, Rung
+from qnib.terminal.cgroups import V1, V2, Rung
 from qnib.terminal.engines import CAPABILITIES, ContainerEngine, open_engine
 from qnib.terminal.plan import Plan
 from qnib.terminal.starting import Say, up
@@ -98,7 +98,7 @@ class Proof:
 
     def rows(self, say: Say) -> Iterator[Row]:
         jobs = self._rung.jobs_limited
-        cores = self._rung is V2
+        cores = self._rung in (V1, V2)
         tries: list[tuple[str, bool, str, Callable[[], tuple[bool, str]]]] = [
             ("a job over its memory is ended, its neighbour lives", jobs, "jobs share the node's memory", self._memory),
             ("a one-core job uses one core", cores, "jobs share the node's cores", self._core),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,20 @@ def address_of(cluster: Cluster, host: str) -> str:
     """Of the engine that a container of a cluster over several hosts is on."""
     place = cluster.details["places"][int(host.removeprefix("compute"))] if host.startswith("compute") else 0
     return str(cluster.details["hosts"][place]["address"])
+
+
+def docker(settings: Settings, address: str, words: Sequence[str]) -> list[str]:
+    """The command line that runs docker's own with these words on the engine at an address."""
+    from qnib.terminal.engines.remote import SSH, over_tls, ssh_to
+
+    told = parse(address)
+    if told.kind == "tcp":
+        return ["docker", *over_tls(settings, told)[1], *words]
+    there = ["docker", "-H", f"unix://{told.path}", *words]
+    if told.kind == "unix":
+        return there
+    terminal = ["-t"] if "--tty" in words else []
+    return ["ssh", *SSH, *terminal, *ssh_to(told, settings.terminal.ssh_config), "--", shlex.join(there)]
 
 
 def several(settings: Settings, addresses: Sequence[str], places: list[int]) -> Several:

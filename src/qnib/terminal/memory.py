@@ -10,6 +10,8 @@ from qnib.terminal.blueprint import Blueprint
 
 IDLE_NODE = 30
 """MiB an idle node takes with its daemons and agent, as measured (17 to 30)."""
+DENSE_NODE = 6
+"""The same of a node that shares its container, without an agent."""
 SERVICES = 120
 """MiB of controller and fabric together."""
 
@@ -24,7 +26,7 @@ def enough(blueprint: Blueprint, meminfo: str | None = None) -> list[str]:
             f"A node with {largest.memory} MiB of memory is larger than this machine ({total} MiB).",
             where="memory of the nodes", try_next="give the nodes less memory.",
         )
-    idle = blueprint.count * IDLE_NODE + SERVICES
+    idle = blueprint.count * (DENSE_NODE if blueprint.dense else IDLE_NODE) + SERVICES
     if idle > free:
         raise Unavailable(
             f"{blueprint.count} nodes take about {idle} MiB before the first job; {free} MiB are free here.",

@@ -20,17 +20,30 @@ from qnib.terminal.slurm_conf import node_line
 T = TypeVar("T")
 
 _MEMORY = {"controller": 384 << 20, "fabric": 192 << 20, "login": 512 << 20}
+_THREADS = 256
+"""Threads a dense node may have: an MPI rank and what serves it take about thirty."""
 _CPUS = {"controller": 1.0, "fabric": 1.0, "login": 1.0}
 
 
 def cpus_of(plan: Plan, host: str) -> float:
     """Cores a host may use: no more than this machine has, if it is to be on it."""
-    wanted = _CPUS[host] if host in _CPUS else plan.group(host).cpus
+    own = sum(plan.group(node).cpus for node in plan.living_in(host)) if role_of(host) == "dense" else None
+    wanted = own or (_CPUS[host] if host in _CPUS else plan.group(host).cpus)
     return wanted if plan.blueprint.hosts else min(wanted, float(os.cpu_count() or 1))
 
 
 def role_of(host: str) -> str:
-    return host if host in _MEMORY else "node"
+    return host if host in _MEMORY else "dense" if host.startswith("dense") else "node"
+
+
+def memory_of(plan: Plan, host: str) -> int:
+    """Octets a host may use."""
+    if role_of(host) == "dense":
+        asked = sum(plan.group(node).memory for node in plan.living_in(host)) << 20
+        return min(asked, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if host in _MEMORY:
+        return _MEMORY[host] * (3 if plan.dense else 1)  # its tables are those of a thousand nodes
+    return plan.group(host).memory << 20
 
 
 def build(settings: Settings, cluster: Cluster, hosts: Iterable[str], image: str) -> list[Container]:
@@ -41,16 +54,16 @@ def build(settings: Settings, cluster: Cluster, hosts: Iterable[str], image: str
 
 def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, host: str, image: str) -> Container:
     role = role_of(host)
-    memory = _MEMORY[host] if host in _MEMORY else plan.group(host).memory << 20
+    memory = memory_of(plan, host)
     cpus = cpus_of(plan, host)
     home = record.folder(settings, plan.name)
-    agent = record.write_agent(settings, cluster, host, "node" if role == "login" else role)
+    agent = record.write_agent(settings, cluster, host, "node" if role in ("login", "dense") else role)
     binds = [
         (cluster.details["package"], INSIDE, "ro"),
         (str(agent), "/etc/qnib/agent.json", "ro"),
     ]
     # What a container cannot know of itself; its agent tells it with the limits it sees.
-    environment = {"QNIB_CONTAINER": plan.container(host), "QNIB_IMAGE": image}
+    environment = {"QNIB_CONTAINER": plan.container(host), "QNIB_IMAGE": image, "QNIB_RUNG": rung.name}
     if role == "fabric":
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("fabric.topology", "fabric.start")]
         binds += [(str(record.fabric_folder(settings, plan.name)), "/run/fabric", "rw")]
@@ -58,7 +71,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
     else:
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("munge.key", "passwd", "group")]
         binds += [(plan.home_volume, "/home", "rw")]
-    if role in ("controller", "login"):
+    if role in ("controller", "login", "dense"):
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("slurm.conf", "cgroup.conf")]
     ports: dict[int, int] = {}
     if role == "login":
@@ -72,6 +85,8 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
         if plan.blueprint.hosts and cluster.details["places"][plan.number(host)]:
             environment["QNIB_OWN_HOMES"] = "1"
+    if role == "dense":
+        environment |= {"QNIB_NODES": " ".join(plan.living_in(host))}
     files: dict[str, Path] = {}
     if plan.blueprint.hosts:  # which see nothing of this machine: files are copied, no folder is shared, volumes stay
         files = {inside: Path(source) for source, inside, _ in binds if Path(source).is_file()}
@@ -91,6 +106,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds=binds, files=files, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
+        processes=_THREADS * len(plan.living_in(host)) if role == "dense" else 0,
         scratch=plan.group(host).scratch << 20 if role == "node" else 0, ports=ports,
         capabilities=(*CAPABILITIES, *login.CAPABILITIES) if role == "login" else CAPABILITIES,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from qnib.errors import Unavailable, WrongUse
-from qnib.terminal.blueprint import MAX_NODES, Blueprint, Nodes
+from qnib.terminal.blueprint import MAX_DENSE, MAX_NODES, Blueprint, Nodes
 
 LABEL = "qnib"
 """Every container, network and volume carries ``qnib=<cluster>``: `down` removes by this label alone."""
@@ -22,7 +22,11 @@ POOL = ipaddress.IPv4Network("10.213.0.0/16")
 
 _FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, .2 controller, .3 fabric, .9 login
 _FIRST_GID = 2000
+_FIRST_PORT = 7000  # of the nodes in a dense container
+PER_CONTAINER = 50
+"""Nodes that share a container where a cluster is dense."""
 _NODE = re.compile(r"compute(\d+)")
+_DENSE = re.compile(r"dense(\d+)")
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,35 @@ class Plan:
         memory = self.group(host).memory
         return memory - max(48, memory // 10)
 
+    @property
+    def dense(self) -> bool:
+        return self.blueprint.dense
+
+    def places(self, nodes: int) -> list[str]:
+        """Host names of the containers that so many nodes are in."""
+        if self.dense:
+            return [f"dense{number}" for number in range(-(-nodes // PER_CONTAINER))]
+        return node_names(nodes)
+
+    def place(self, host: str) -> str:
+        """The host name of the container a host is in: its own, or that of a dense node's container."""
+        return f"dense{self.number(host) // PER_CONTAINER}" if self.dense and _NODE.fullmatch(host) else host
+
+    def living_in(self, place: str) -> list[str]:
+        """The nodes in a container of a dense cluster."""
+        return [host for host in node_names(self.blueprint.count) if self.place(host) == place]
+
+    def port(self, host: str) -> int:
+        """Where slurmd of a dense node listens; the others have 6818, each on an address of its own."""
+        return _FIRST_PORT + self.number(host) % PER_CONTAINER
+
     def container(self, host: str) -> str:
-        return f"qnib-{self.name}-{host}"
+        return f"qnib-{self.name}-{self.place(host)}"
 
     def address(self, host: str) -> str:
         """Fixed per name, so that a node that comes back is found where SLURM remembers it."""
+        if self.dense and (found := _DENSE.fullmatch(self.place(host))):
+            return str(self.subnet[_FIRST_NODE + int(found[1])])
         if host == "controller":
             return str(self.subnet[2])
         if host == "fabric":
@@ -108,7 +136,7 @@ class Plan:
 
     def hosts(self) -> dict[str, str]:
         """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
-        names = ["controller", "fabric", *self.services[1:], *node_names(self.capacity)]
+        names = ["controller", "fabric", *self.services[1:], *node_names(self.capacity), *self.places(self.capacity)]
         # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
         return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}  # noqa: S104 - a name
 
@@ -139,10 +167,12 @@ def node_names(count: int) -> list[str]:
     return [f"compute{number}" for number in range(count)]
 
 
-def check_count(count: int) -> int:
-    if not 1 <= count <= MAX_NODES:
+def check_count(count: int, *, dense: bool = False) -> int:
+    most = MAX_DENSE if dense else MAX_NODES
+    if not 1 <= count <= most:
         raise WrongUse(
-            f"A cluster has 1 to {MAX_NODES} nodes, not {count}.", where="--nodes", try_next="choose another number.",
+            f"A cluster has 1 to {most} nodes, not {count}.", where="--nodes",
+            try_next="choose another number." if dense else f"--dense starts up to {MAX_DENSE}, with less in each.",
         )
     return count
 

@@ -20,12 +20,12 @@ from qnib.errors import Conflict, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import topology
 from qnib.terminal.blueprint import Blueprint
-from qnib.terminal.cgroups import NODES_ONLY, V1, V2, Rung
+from qnib.terminal.cgroups import DENSE, NODES_ONLY, V1, V1_JOINED, V2, Rung
 from qnib.terminal.engines import Found
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan
 from qnib.terminal.slurm_conf import cgroup_conf, slurm_conf
 
-RUNGS = {rung.name: rung for rung in (V1, V2, NODES_ONLY)}
+RUNGS = {rung.name: rung for rung in (V1, V1_JOINED, V2, NODES_ONLY, DENSE)}
 
 
 def folder(settings: Settings, name: str) -> Path:
@@ -106,13 +106,13 @@ def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int) -> None:
         (etc / "fabric.start").write_text("\n".join([*start, "Help"]) + "\n")
 
 
-def write_agent(settings: Settings, cluster: Cluster, host: str, role: str) -> Path:
-    """The agent's configuration of one container, with the cluster's ingest token."""
+def write_agent(settings: Settings, cluster: Cluster, host: str, role: str, **more: Any) -> Path:
+    """The agent's configuration of one host, with the cluster's ingest token; `more` is added to what all have."""
     config: dict[str, Any] = {
         "cluster": cluster.name, "host": host, "role": role, "server": cluster.gateway,
         "carbon_port": settings.carbon.port, "syslog_port": settings.syslog.port, "http_port": settings.http.port,
         "token": cluster.ingest_token, "interval": 5,
-        "tail": [{"path": "/var/log/opensm.log", "app": "opensm"}] if role == "fabric" else [],
+        "tail": [{"path": "/var/log/opensm.log", "app": "opensm"}] if role == "fabric" else [], **more,
     }
     file = folder(settings, cluster.name) / "etc" / f"agent-{host}.json"
     secret_file(file, json.dumps(config, indent=1).encode())

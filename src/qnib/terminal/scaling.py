@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from qnib import clusters
 from qnib.clusters import Cluster
-from qnib.errors import Conflict
+from qnib.errors import Conflict, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import cgroups, fabric, parts, placing, record, topology
+from qnib.terminal import cgroups, fabric, neighbours, parts, placing, record, topology
 from qnib.terminal.engines import ContainerEngine
 from qnib.terminal.engines.several import Several
 from qnib.terminal.faults import written
@@ -32,7 +32,13 @@ def scale(
     wanted = name or settings.cluster
     with record.locked(settings, wanted, PATIENCE):
         cluster = clusters.load(settings.clusters, wanted)
-        record.plan_of(cluster).check_count(nodes)
+        plan = record.plan_of(cluster)
+        if plan.dense:
+            raise WrongUse(
+                "A dense cluster keeps the nodes it was started with.", where=wanted,
+                try_next="`qnib down`, then start one of another size.",
+            )
+        plan.check_count(nodes)
         engine = engine_of(settings, cluster)
         try:
             before = cluster.details["nodes"]
@@ -52,6 +58,8 @@ def _grow(
     added = node_names(nodes)[before:]
     if isinstance(engine, Several):
         _place(settings, engine, cluster, nodes)
+    elif changed := neighbours.make_room(len(plan.services) + nodes):
+        say(changed)
     say(f"starting {len(added)} nodes")
     try:
         parts.create_and_start(engine, parts.build(settings, cluster, added, cluster.details["image"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qnib.terminal.blueprint import Partition
-from qnib.terminal.cgroups import V1, V2, Rung
+from qnib.terminal.cgroups import V1, V1_JOINED, V2, Rung
 from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import Plan, node_names
 from qnib.terminal.systems import SYSTEMS
@@ -19,9 +19,9 @@ SlurmUser=slurm
 AuthType=auth/munge
 CredType=cred/munge
 StateSaveLocation=/var/lib/slurm/slurmctld
-SlurmdSpoolDir=/var/spool/slurmd
+SlurmdSpoolDir={spool}
 SlurmctldPidFile=/run/slurmctld.pid
-SlurmdPidFile=/run/slurmd.pid
+SlurmdPidFile={pid}
 MailProg=/bin/true
 
 # Nodes come and go: they register themselves (slurmd -Z) and fetch this file from the controller.
@@ -29,8 +29,8 @@ SlurmctldParameters=enable_configless
 SlurmdParameters=config_overrides
 MaxNodeCount={max_nodes}
 ReturnToService=2
-# A node that died is noticed within {slurmd_timeout} s and the time of a message.
-SlurmdTimeout={slurmd_timeout}
+# A node that died is noticed within so many seconds and the time of a message or two.
+SlurmdTimeout={patience}
 SlurmctldTimeout=30
 MessageTimeout=10
 # Messages go straight to every node: a fan-out through nodes makes a launch wait for the slowest relay.
@@ -67,12 +67,13 @@ SlurmctldSyslogDebug=info
 SlurmdSyslogDebug=info
 LogTimeFormat=iso8601_ms
 
-# NodeSets by feature, not by name: the nodes are not known when this file is read.
+{nodes}# NodeSets by feature, not by name: the nodes are not known when this file is read.
 {partitions}
 """
 
 CGROUP_V1 = """\
 CgroupPlugin=cgroup/v1
+# As on v2, below: by quota, in a cgroup that prolog.sh makes.
 ConstrainCores=no
 ConstrainRAMSpace=yes
 ConstrainSwapSpace=no
@@ -95,15 +96,22 @@ MinRAMSpace=8
 CGROUP_NONE = "CgroupPlugin=disabled\n"
 
 
+_SCRIPTS = f"{INSIDE}/qnib/terminal/inside"
+
 PROLOG = f"""\
 # Holds the job to its share of the node's CPU time before its first process starts.
-Prolog={INSIDE}/qnib/terminal/inside/prolog.sh
+Prolog={_SCRIPTS}/prolog.sh
+"""
+
+TASK_PROLOG = f"""\
+# SLURM's plugin puts nothing into the controller cpu: each task goes there by itself.
+TaskProlog={_SCRIPTS}/task_prolog.sh
 """
 
 
 IMAGES = f"""\
 # A job that asks for an image (--comment=image:NAME) has a container on each node before its first task starts.
-Prolog={INSIDE}/qnib/terminal/inside/begin.sh
+Prolog={_SCRIPTS}/begin.sh
 PrologFlags=Alloc
 """
 
@@ -114,8 +122,7 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
     hosts = node_names(plan.blueprint.count)
     old = SYSTEMS[plan.blueprint.system].slurm < (23, 11)
     return SLURM_CONF.format(
-        name=plan.name, slurmd_timeout=SECONDS_OVER_HOSTS if plan.blueprint.hosts else SECONDS,
-        controller=plan.address("controller"), max_nodes=plan.capacity + 1,
+        name=plan.name, controller=plan.address("controller"), max_nodes=plan.capacity + 1,
         # Before 23.11 a relay cannot reach nodes that registered by themselves: this width means "no relays".
         tree_width=65533 if old else plan.capacity + 1,
         default_memory=max(
@@ -124,10 +131,44 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
-        prolog=IMAGES if plan.blueprint.images else PROLOG if rung is V2 else "",
-        epilog=f"{INSIDE}/qnib/terminal/inside/end.sh" if plan.blueprint.images else "/bin/true",
+        prolog=_prolog(plan, rung),
+        epilog=_epilog(plan, rung),
+        spool="/var/spool/slurmd/%n" if plan.dense else "/var/spool/slurmd",
+        pid="/run/slurmd-%n.pid" if plan.dense else "/run/slurmd.pid",
+        # A thousand daemons on a few cores are asked more seldom whether they live.
+        patience=300 if plan.dense else SECONDS_OVER_HOSTS if plan.blueprint.hosts else SECONDS,
+        nodes=_dense_nodes(plan) if plan.dense else "",
         partitions="\n".join(_partitions(plan)),
     )
+
+
+def _prolog(plan: Plan, rung: Rung) -> str:
+    # begin.sh does what prolog.sh does, where that is to be done.
+    begin = IMAGES if plan.blueprint.images else PROLOG if rung in (V1, V2) else ""
+    return begin + (TASK_PROLOG if rung is V1 else "")
+
+
+def _epilog(plan: Plan, rung: Rung) -> str:
+    if plan.blueprint.images:
+        return f"{_SCRIPTS}/end.sh"
+    return f"{_SCRIPTS}/epilog.sh" if rung is V1 else "/bin/true"
+
+
+def _dense_nodes(plan: Plan) -> str:
+    """Nodes that share a container differ by their port, which a node that registers by itself cannot say."""
+    from ClusterShell.NodeSet import NodeSet
+    from ClusterShell.RangeSet import RangeSet
+
+    alike: dict[tuple[str, str], list[str]] = {}
+    for host in node_names(plan.blueprint.count):
+        alike.setdefault((plan.place(host), node_line(plan, host)), []).append(host)
+    lines = [
+        f"NodeName={NodeSet.fromlist(hosts)} NodeHostname={place} NodeAddr={plan.address(place)} "
+        f"Port=[{RangeSet.fromlist([str(plan.port(host)) for host in hosts])}] {line}"
+        for (place, line), hosts in alike.items()
+    ]
+    # PMIx meets its tasks in files there.
+    return "\n".join(["TmpFS=/tmp/%n", *lines]) + "\n"
 
 
 def _partitions(plan: Plan) -> list[str]:
@@ -163,7 +204,7 @@ def features(plan: Plan, host: str) -> list[str]:
 def cgroup_conf(plan: Plan, rung: Rung) -> str:
     old = SYSTEMS[plan.blueprint.system].slurm < (24, 5)
     # Before 24.05 the plugin cannot be switched off; with the other plug-ins chosen as above nobody calls it.
-    return {V1: CGROUP_V1, V2: CGROUP_V2}.get(rung, "" if old else CGROUP_NONE)
+    return {V1: CGROUP_V1, V1_JOINED: CGROUP_V1, V2: CGROUP_V2}.get(rung, "" if old else CGROUP_NONE)
 
 
 def node_line(plan: Plan, host: str) -> str:

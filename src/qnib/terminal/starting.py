@@ -20,11 +20,13 @@ from qnib.settings import Settings
 from qnib.terminal import (
     attendant,
     cgroups,
+    counting,
     hosts,
     image,
     job_images,
     login,
     memory,
+    neighbours,
     package,
     parts,
     placing,
@@ -43,13 +45,16 @@ Say = Callable[[str], None]
 PATIENCE = 60
 """Seconds the nodes have to register and to answer; half a second more for each of them."""
 
+DENSE_STEP = 60
+"""Nodes of the steps that prove a dense cluster ready: one over a thousand takes two cores half a minute."""
+
 _SUBNETS_TRIED = 4
 
 
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
-    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, with_login: bool = False,
-    over: Sequence[str] = (),
+    engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, dense: bool = False,
+    with_login: bool = False, over: Sequence[str] = (),
     say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
@@ -61,8 +66,8 @@ def up(
     """
     if blueprint is None:
         told = settings.terminal
-        alike = Nodes(count=check_count(nodes), cpus=told.node_cpus, memory=told.node_memory)
-        blueprint = Blueprint(nodes=[alike])
+        alike = Nodes(count=check_count(nodes, dense=dense), cpus=told.node_cpus, memory=told.node_memory)
+        blueprint = Blueprint(nodes=[alike], **({"fidelity": "dense"} if dense else {}))
     if demo:
         if not any(partition.nodes == "all" for partition in blueprint.partitions):
             raise WrongUse(
@@ -190,11 +195,14 @@ def _start(
     settings: Settings, engine: ContainerEngine, name: str, blueprint: Blueprint, tag: str, say: Say, clock: Clock,
 ) -> Cluster:
     began = time.monotonic()
-    rung = cgroups.choose(engine.cgroup_driver())
+    rung = cgroups.DENSE if blueprint.dense else cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
     nodes, there = blueprint.count, engine if isinstance(engine, Several) else None
     plan = _plan(engine, name, blueprint) if there else _claim_network(settings, engine, name, blueprint)
     gateway = hosts.this_machine([host.address for host in there.hosts]) if there else plan.gateway
+    # Of other machines' tables we know nothing.
+    if not there and (changed := neighbours.make_room(len(plan.services) + len(plan.places(nodes)))):
+        say(changed)
     cluster = Cluster(
         name=name, gateway=gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
         created=clock.now().isoformat(),
@@ -218,13 +226,18 @@ def _start(
     if there:
         spreading.prepare(settings, there, cluster, plan, say)
     engine.create_volume(plan.home_volume, record.labels(settings, name))
+    try:
+        if not there:  # else the attendant begins it on each host
+            counting.start(plan)
+    except Unavailable as error:  # a cluster all the same
+        say(f"the fabric carries no traffic, and other clusters are not kept away: {error.what} ({error.try_next})")
 
     say("starting the controller")
     parts.create_and_start(engine, parts.build(settings, cluster, ["controller"], tag))
     # podman makes the bridge with its first container: from here on the gateway's address exists.
     if trouble := server.refresh(settings):
         say(trouble)
-    rest = parts.build(settings, cluster, [*plan.services[1:], *node_names(nodes)], tag)
+    rest = parts.build(settings, cluster, [*plan.services[1:], *plan.places(nodes)], tag)
     parts.at_once(engine.create, rest)
     _await_controller(engine, plan)
     say(f"starting the fabric and {nodes} nodes" if plan.has_fabric else f"starting {nodes} nodes")
@@ -240,10 +253,7 @@ def _start(
     cluster.details["state"] = "ready"
     cluster.details["seconds"] = round(time.monotonic() - began, 2)
     clusters.save(settings.clusters, cluster)
-    try:
-        attendant.start(settings, name)
-    except Unavailable as error:  # a cluster without traffic in its fabric is a cluster all the same
-        say(f"the fabric carries no traffic: {error.what} ({error.try_next})")
+    attendant.start(settings, name)
     return cluster
 
 
@@ -307,9 +317,10 @@ def _await_login(engine: ContainerEngine, plan: Plan) -> None:
 
 def await_ready(engine: ContainerEngine, plan: Plan, nodes: int, say: Say) -> dict[str, Any]:
     """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
-    say("waiting for SLURM to run a step on every node, three times")
     script, patience = f"{package.INSIDE}/qnib/terminal/inside/ready.sh", PATIENCE + nodes // 2
-    command = ["bash", script, str(nodes), str(patience), plan.whole]
+    steps = min(nodes, DENSE_STEP) if plan.dense else nodes
+    command = ["bash", script, str(nodes), str(patience), plan.whole, str(steps)]
+    say(f"waiting for SLURM to run a step on {'every node' if steps == nodes else f'{steps} nodes'}, three times")
     status, output = engine.run_inside(plan.container("controller"), command)
     told = [line.split() for line in output.splitlines() if line.strip()]
     if status:

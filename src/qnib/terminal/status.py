@@ -11,8 +11,9 @@ from qnib.terminal import attendant, record, wrapping
 from qnib.terminal.engines.several import Several
 from qnib.terminal.faults.written import open_ones
 from qnib.terminal.hosts import engine_of
+from qnib.terminal.parts import role_of
 from qnib.terminal.placing import folded
-from qnib.terminal.plan import LABEL, node_names
+from qnib.terminal.plan import LABEL
 
 
 def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
@@ -43,7 +44,8 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     containers = [
         {"host": host, "role": role, "address": plan.address(host), "state": found.get(host, "absent")}
         for host, role in [
-            *((service, service) for service in plan.services), *((node, "node") for node in node_names(told["nodes"])),
+            *((service, service) for service in plan.services),
+            *((place, role_of(place)) for place in plan.places(told["nodes"])),
         ]
     ]
     whole = all(container["state"] == "running" for container in containers)

@@ -9,7 +9,7 @@ from qnib.clock import SystemClock
 from qnib.clusters import Cluster
 from qnib.errors import QnibError, Unavailable
 from qnib.settings import Settings
-from qnib.terminal import attendant, cgroups, hosts, parts, record, server, swarm
+from qnib.terminal import attendant, cgroups, hosts, neighbours, parts, record, server, swarm
 from qnib.terminal.engines import ContainerEngine, installed, open_engine
 from qnib.terminal.faults.written import end_all
 from qnib.terminal.plan import LABEL
@@ -27,6 +27,7 @@ def down(
     """
     removed: set[str] = set()
     trouble: QnibError | None = None
+    anybody = False  # of any state directory
     wanted = None if every else clusters.check_name(name or settings.cluster)
     spread = {cluster.name: cluster for cluster in clusters.load_all(settings.clusters) if cluster.details.get("hosts")}
     for over in [one for one in spread.values() if wanted in (None, one.name)]:
@@ -37,7 +38,7 @@ def down(
             removed.add(over.name)
         except QnibError as error:
             trouble = trouble or error
-    alone = every or wanted not in spread
+    alone = every or wanted not in spread  # something of this machine alone is meant
     for engine in _engines(settings) if alone else []:
         try:
             for cluster in sorted(_present(settings, engine) - spread.keys()):
@@ -46,6 +47,7 @@ def down(
                     with record.locked(settings, cluster):
                         remove_all(settings, engine, cluster)
                     removed.add(cluster)
+            anybody |= bool(engine.networks(LABEL))
         finally:
             engine.close(end_service=not _present(settings, engine))
     # A record without containers: the machine was restarted, or the engine was emptied by hand.
@@ -59,6 +61,8 @@ def down(
     for cluster in removed:
         (settings.run / f"{cluster}.lock").unlink(missing_ok=True)
     if removed:
+        if alone and not anybody:
+            neighbours.restore()
         server.refresh(settings)
     if trouble is not None:
         raise trouble

@@ -13,6 +13,7 @@ export interface Health {
   clusters?: { name: string; newest: string | null; age: number | null }[]
   spool?: { files: number; bytes: number; oldest_age: number }
   rejects?: number
+  rules?: { count: number; site: number; since: string; trouble: string } // trouble: a file with a mistake, not in force
 }
 
 /** GET /api/now?cluster= : the cluster at a glance */
@@ -100,7 +101,9 @@ export interface Differs {
 }
 export interface HostsWith { value: string; hosts: string; count: number }
 
-/** GET /api/nodes?cluster= -> { nodes: Node[] } */
+/** Hosts that are no nodes; `containers`: so many stand on it */
+export interface OtherHost { name: string; containers: number; newest: string | null }
+/** GET /api/nodes?cluster= -> { nodes: Node[], others: OtherHost[] } */
 export interface Node {
   name: string; state: string; status: Status; reason: string
   cpus: number; cpus_allocated: number; memory_mb: number; partitions: string[]
@@ -110,6 +113,7 @@ export interface Node {
 }
 /** GET /api/nodes/{name}?cluster= */
 export interface NodePage extends Node {
+  node: boolean // false: a host that SLURM does not know, such as the controller or the machine below the containers
   aliases: { name: string; kind: string; since: string }[]
   machine: Machine
   port: { hca: string; switch: string; switch_port: number; cable: string; rate: string; state: string } | null
@@ -122,7 +126,8 @@ export interface NodePage extends Node {
 export interface Machine {
   kernel: string | null; os: string | null
   packages: SoftwareOf | null; modules: SoftwareOf | null
-  container: { name: string; engine: string; image: string | null; memory: number | null; cpus: number | null; state: string } | null
+  container: { name: string; engine: string; image: string | null; memory: number | null; cpus: number | null; state: string; machine: string | null } | null
+  containers: number // of this cluster, that stand on it
   interfaces: { name: string; state: string; speed: number | null; mtu: number; mac: string; addresses: string | null; switch: string | null; port: string | null }[]
 }
 /** `alike`: how many of the other `hosts` - 1 have the very same */
@@ -163,7 +168,24 @@ export interface EventRow {
   hint: string
   entities: string[] // "Job:42@…", "Port:SW1/3"
   fields: Record<string, string>
+  tags?: string[] // of the rules that know it: "memory"
   lane: 'scheduler' | 'fabric' | 'kernel' | 'application' | 'container' | 'other'
+}
+
+/** GET /api/events/patterns?cluster=&from=&until=&host=&app=&known=&limit= : lines no rule knows by their template, the most frequent
+ *  first; with known also lines that rules know, by their first rule. */
+export interface Patterns { patterns: Pattern[]; lines: number; unknown: number; kinds: number; new: number; new_since: string }
+export interface Pattern {
+  pattern: string // a number; "0" where a rule knows the lines
+  rule: string // "" where none knows them
+  kind: string
+  template: string // "link <*> went down"; of known lines the rule's name
+  app: string; count: number; share: number; hosts: number
+  first: string; last: string
+  seen_since: string // heard for the first time ever
+  new: boolean // within the last day
+  counts: number[] // over the window
+  example: string; host: string
 }
 
 /** GET /api/fabric?cluster=&at=&job=&fold=24&open=&out= ; positions computed on the server, x and y in 0..1.

@@ -63,7 +63,10 @@ export function severityStatus(severity: EventRow['severity']): Status {
 }
 
 const KIND_WORDS: Record<string, string> = {
-  'app.error': 'error', 'fabric.discovered': 'device appeared', 'fabric.removed': 'device gone', 'fabric.sm': 'subnet manager', 'fabric.sweep': 'fabric swept', 'fabric.sweep_failed': 'sweep failed',
+  'access.login': 'login', 'access.refused': 'login refused', 'access.session': 'session', 'app.crash': 'crashed', 'app.error': 'error', 'job.limit': 'over a limit', 'job.refused': 'refused',
+  'kernel.boot': 'started', 'kernel.edac': 'memory error', 'kernel.link_up': 'network link up', 'kernel.lockup': 'CPU stuck', 'kernel.oops': 'kernel defect', 'kernel.xid': 'GPU error', 'service.failed': 'service failed',
+  'storage.damaged': 'file system damaged', 'storage.disk': 'disk error', 'storage.full': 'no space left', 'storage.lost': 'file system lost', 'storage.restored': 'file system back',
+  'fabric.discovered': 'device appeared', 'fabric.removed': 'device gone', 'fabric.sm': 'subnet manager', 'fabric.sweep': 'fabric swept', 'fabric.sweep_failed': 'sweep failed',
   'fabric.trap': 'fabric notice', 'job.allocate': 'nodes allocated', 'job.cancel': 'cancelled', 'job.end': 'ended', 'job.exit': 'exited', 'job.failed': 'failed', 'job.oom': 'out of memory', 'job.progress': 'progress',
   'job.requeue': 'requeued', 'job.start': 'started', 'job.step': 'step', 'job.submit': 'submitted', 'job.timeout': 'time limit reached', 'kernel.hung': 'task hung', 'kernel.link': 'network link',
   'kernel.mce': 'hardware error', 'kernel.oom': 'out of memory, process killed', 'kernel.readonly': 'file system read-only', 'link.down': 'link down', 'link.up': 'link up', 'node.answer': 'node answers',

@@ -7,7 +7,9 @@ from qnib.domains.container.happened import events
 from qnib.domains.container.inside import EVERY, parse_inside, start_inside
 from qnib.model import Capture
 
-_ALL = '{0} ps --all --no-trunc --format "$1" && {0} ps --all --quiet --no-trunc | xargs -r {0} inspect'
+# QNIB_LABELS="NAME=VALUE NAME" in the agent's `environment`: only containers with all these labels are told of.
+_PS = "{0} ps --all --no-trunc ${{QNIB_LABELS:+$(printf -- '--filter label=%s ' $QNIB_LABELS)}}"
+_ALL = f'{_PS} --format "$1" && {_PS} --quiet | xargs -r {{0}} inspect'
 
 CAPTURES = (
     Capture(

@@ -87,16 +87,17 @@ def _listed(one: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def _inspected(one: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Limits that are not set are not told: 0 is no limit of zero."""
+    """Limits that are not set are not told: 0 is no limit of zero, and a cgroup above may hold the container, as it
+    knows itself."""
     config, limits, state = (one.get(name) or {} for name in ("Config", "HostConfig", "State"))
     told: dict[str, Scalar] = {
         "name": _name(one.get("Name")), "state": str(state.get("Status") or "").lower(),
         "image": str(one.get("ImageName") or config.get("Image") or ""),
         "image_id": str(one.get("Image") or "").removeprefix("sha256:")[:12],
         "hostname": str(config.get("Hostname") or ""),
-        "memory": limits.get("Memory") or None, "cpus": _cpus(limits),
-        "processes": pids if (pids := limits.get("PidsLimit") or 0) > 0 else None,
     }
+    set_here = {"memory": limits.get("Memory"), "cpus": _cpus(limits), "processes": limits.get("PidsLimit")}
+    told |= {name: value for name, value in set_here.items() if value and value > 0}
     if isinstance(created := one.get("Created"), str) and created:
         told["created"] = _time(created)
     return told

@@ -10,7 +10,8 @@ ENTITIES = (
         key="first 12 digits of the engine's id; where that is not known host/name",
         properties={
             "name": "string", "engine": "string", "image": "string", "image_id": "string", "state": "string",
-            "hostname": "string", "memory": "int", "cpus": "float", "processes": "int", "created": "time",
+            "hostname": "string", "rung": "string", "memory": "int", "cpus": "float", "processes": "int",
+            "created": "time",
         },
     ),
 )

@@ -14,10 +14,10 @@ from qnib.model import HERE, Entity, Ref, Relation, Scalar, Snapshot
 
 EVERY, AGAIN = 60.0, 3600.0
 """Seconds between two looks, and after which the same is told again."""
-TOLD = {"name": "QNIB_CONTAINER", "image": "QNIB_IMAGE"}
+TOLD = {"name": "QNIB_CONTAINER", "image": "QNIB_IMAGE", "rung": "QNIB_RUNG"}
 """Variables by which whoever starts a container may tell it what it cannot know of itself."""
 _ID = re.compile(r"/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf|\.containerenv) ")
-_WORDS = {"engine", "id", "name", "image"}
+_WORDS = {"engine", "id", "name", "image", "rung"}
 _NUMBERS = {"memory": int, "cpus": float, "processes": int}
 
 

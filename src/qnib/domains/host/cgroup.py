@@ -6,6 +6,7 @@ where a node's own directory is bound there, the node's) cgroup, on a real host 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 V1 = ("memory", "cpuacct", "cpu", "pids")
@@ -41,6 +42,14 @@ def roots() -> dict[str, str]:
         return mounts(Path("/proc/self/mountinfo").read_text())
     except OSError:
         return {}
+
+
+def whole_machine(found: Mapping[str, str]) -> bool:
+    """Whether what we see is the root of all cgroups, not a container's part: v1 keeps `release_agent` there alone, v2
+    keeps `cgroup.type` everywhere else."""
+    if "memory" in found:
+        return Path(f"{found['memory']}/release_agent").exists()
+    return "unified" in found and text(found["unified"] + "/cgroup.type") == ""
 
 
 def text(path: str) -> str:

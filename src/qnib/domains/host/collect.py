@@ -6,6 +6,7 @@ In a container /proc/stat and /proc/meminfo show the machine below, so they are 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -15,10 +16,14 @@ from qnib.domains.paths import segment
 from qnib.model import HERE, Capture, Entity, Metric, Reading, Ref, Relation, Snapshot
 
 Points = Sequence[tuple[str, float]]
+_DISK = re.compile(r"(?:[shv]d|xvd)[a-z]+|nvme\d+n\d+|mmcblk\d+")
 
 CGROUP = "cgroup of the machine"
 NAMESPACE = "network namespace of the machine"
+DISKS = "the kernel's count of whole disks; only machines tell it, for containers see the machine's"
 AGENT = "the agent about itself"
+SECTOR = 512
+"""Octets in which /proc/diskstats counts, whatever the disk's own sectors."""
 
 METRICS = (
     Metric("cpu.used", "servers.{host}.cpu.used", "%", "CPU time used; 100 is one core", source=CGROUP,
@@ -36,6 +41,8 @@ METRICS = (
            NAMESPACE),
     Metric("network.tx_bytes", "servers.{host}.network.{interface}.tx_bytes", "B", "Octets sent", "counter",
            NAMESPACE),
+    Metric("disk.read_bytes", "servers.{host}.disk.{device}.read_bytes", "B", "Octets read", "counter", DISKS),
+    Metric("disk.write_bytes", "servers.{host}.disk.{device}.write_bytes", "B", "Octets written", "counter", DISKS),
     Metric("agent.cpu", "servers.{host}.agent.cpu", "%", "CPU time the agent itself used; 100 is one core",
            source=AGENT),
     Metric("agent.memory", "servers.{host}.agent.memory", "B", "Memory of the agent's own (PSS)", source=AGENT),
@@ -45,13 +52,29 @@ METRICS = (
 
 
 def parse_network(text: str) -> dict[str, tuple[int, int]]:
-    """Octets received and sent by interface, loopback left out, from the text of /proc/net/dev."""
+    """Octets received and sent by interface, loopback and containers' outer ends left out, from /proc/net/dev."""
     found: dict[str, tuple[int, int]] = {}
     for line in text.splitlines():
         name, colon, rest = line.partition(":")
         fields = rest.split()
-        if colon and len(fields) >= 9 and name.strip() != "lo" and fields[0].isdigit() and fields[8].isdigit():
-            found[name.strip()] = int(fields[0]), int(fields[8])
+        name = name.strip()
+        if name == "lo" or name.startswith("veth"):  # the outer end of a container's own
+            continue
+        if colon and len(fields) >= 9 and fields[0].isdigit() and fields[8].isdigit():
+            found[name] = int(fields[0]), int(fields[8])
+    return found
+
+
+def parse_disks(text: str) -> dict[str, tuple[int, int]]:
+    """Octets read and written by disk that was ever used, from the text of /proc/diskstats; partitions and devices
+    that are made of other ones (loop, ram, md, dm) are left out."""
+    found: dict[str, tuple[int, int]] = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) < 10 or not _DISK.fullmatch(fields[2]) or not (fields[5] + fields[9]).isdigit():
+            continue
+        if fields[5] != "0" or fields[9] != "0":
+            found[fields[2]] = int(fields[5]) * SECTOR, int(fields[9]) * SECTOR
     return found
 
 
@@ -61,7 +84,7 @@ def start_machine(host: str) -> Callable[[], Points]:
     unified = found.get("unified", "")
     v1 = found.get("cpuacct", "")
     memory = _memory(found)
-    base = f"servers.{segment(host)}"
+    base, whole = f"servers.{segment(host)}", cgroup.whole_machine(found)
     last: list[tuple[float, tuple[float, float, float]]] = []
 
     def read() -> Points:
@@ -82,6 +105,9 @@ def start_machine(host: str) -> Callable[[], Points]:
         for name, (received, sent) in parse_network(cgroup.text("/proc/self/net/dev")).items():
             points.append((f"{base}.network.{segment(name)}.rx_bytes", received))
             points.append((f"{base}.network.{segment(name)}.tx_bytes", sent))
+        for name, (got, put) in parse_disks(cgroup.text("/proc/diskstats")).items() if whole else ():
+            points.append((f"{base}.disk.{segment(name)}.read_bytes", got))
+            points.append((f"{base}.disk.{segment(name)}.write_bytes", put))
         return points
 
     return read
@@ -90,13 +116,12 @@ def start_machine(host: str) -> Callable[[], Points]:
 def _memory(found: Mapping[str, str]) -> Callable[[], Mapping[str, float]]:
     """The way to memory figures that works here, tried once."""
     ways: list[Callable[[], Mapping[str, float]]] = []
+    if cgroup.whole_machine(found):
+        ways.append(lambda: cgroup.memory_host(cgroup.text("/proc/meminfo")))
     if "memory" in found:
         ways.append(lambda: cgroup.memory_v1(found["memory"]))
     if "unified" in found:
         ways.append(lambda: cgroup.memory_v2(found["unified"]))
-        root = cgroup.text(found["unified"] + "/cgroup.type") == ""  # only the root of a real host lacks it
-        if root:
-            ways.append(lambda: cgroup.memory_host(cgroup.text("/proc/meminfo")))
     return next((way for way in ways if way()), dict)
 
 

@@ -54,10 +54,16 @@ Row = Mapping[str, str]
 
 def parse_sacct(text: str, at: datetime) -> Snapshot:
     """Jobs and their steps. Raises ValueError with the number of the line that is not like the others."""
+    return jobs.snapshot(jobs_of(text))
+
+
+def jobs_of(text: str, bad: list[tuple[int, str]] | None = None) -> list[Job]:
+    """The jobs with their runs and steps. A line that says nothing of a job is told in `bad` with its number; without
+    that list it raises ValueError, as a file that is none of sacct's does in any case."""
     zone, rest = zone_of(text)
     found: list[Job] = []
     by_name: dict[str, Job] = {}
-    for line, row in rows(rest, 1 if rest is text else 2):
+    for line, row in rows(rest, 1 if rest is text else 2, bad):
         try:
             name, _, step = (row.get("jobidraw") or row.get("jobid") or "").partition(".")
             if not name:
@@ -70,17 +76,19 @@ def parse_sacct(text: str, at: datetime) -> Snapshot:
             else:
                 raise ValueError(f"step {step} of job {name}, which is not before it: sacct without -X, please")
         except ValueError as error:
-            raise ValueError(f"line {line}: {error}") from error
-    return jobs.snapshot(gather(found))
+            if bad is None:
+                raise ValueError(f"line {line}: {error}") from error
+            bad.append((line, str(error)))
+    return gather(found)
 
 
-def rows(text: str, first: int = 1) -> Iterator[tuple[int, Row]]:
-    """The lines as (number, values by column in lower case)."""
+def rows(text: str, first: int = 1, bad: list[tuple[int, str]] | None = None) -> Iterator[tuple[int, Row]]:
+    """The lines as (number, values by column in lower case); `bad` as in `jobs_of`."""
     lines = text.splitlines()
     if not lines:
         return
     if lines[0].startswith("v=") and "=" in lines[0]:
-        yield from _named(lines, first)
+        yield from _named(lines, first, bad)
         return
     head = [name.strip().lower() for name in lines[0].split("|")]
     columns: Sequence[str]
@@ -99,14 +107,22 @@ def rows(text: str, first: int = 1) -> Iterator[tuple[int, Row]]:
         if len(values) == len(columns) + 1 and not values[-1]:  # sacct -p ends every line with one
             values.pop()
         if len(values) != len(columns):
-            raise ValueError(f"line {number}: {len(values)} columns where {len(columns)} are due: {line[:100]!r}")
+            _unlike(number, f"{len(values)} columns where {len(columns)} are due: {line[:100]!r}", bad)
+            continue
         yield number, dict(zip(columns, values, strict=True))
 
 
-def _named(lines: Sequence[str], first: int) -> Iterator[tuple[int, Row]]:
+def _unlike(number: int, what: str, bad: list[tuple[int, str]] | None) -> None:
+    if bad is None:
+        raise ValueError(f"line {number}: {what}")
+    bad.append((number, what))
+
+
+def _named(lines: Sequence[str], first: int, bad: list[tuple[int, str]] | None) -> Iterator[tuple[int, Row]]:
     for number, line in enumerate(lines, first):
         if not line.startswith("v="):
-            raise ValueError(f"line {number}: no v= at its start as in the others: {line[:100]!r}")
+            _unlike(number, f"no v= at its start as in the others: {line[:100]!r}", bad)
+            continue
         fields = next(csv.reader([line]))
         yield number, {name.lower(): value for name, _, value in (one.partition("=") for one in fields)}
 

@@ -41,6 +41,8 @@ class Container:
     environment: Mapping[str, str] = field(default_factory=dict)
     memory: int = 0
     cpus: float = 0
+    processes: int = 0
+    """Processes and threads it may have; 0: the engine's own default (podman: 2048)."""
     scratch: int = 0
     """Bytes /tmp may hold, kept in its memory; 0: as much as the engine's disk."""
     cgroup_parent: str = ""

@@ -35,6 +35,7 @@ from qnib.terminal.engines.socket import SocketEngine, client
 SECONDS = 5
 """A host that does not answer a connection within this time is away."""
 _PATIENCE = 30
+SSH = ("-o", "BatchMode=yes", "-o", f"ConnectTimeout={SECONDS}")
 _PREFIX = "qnib-ssh-"
 _CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 
@@ -54,12 +55,11 @@ class Remote(SocketEngine):
             self._tunnel = Tunnel(address, settings.terminal.ssh_config)
             way, line = (f"unix://{self._tunnel.socket}", None), ["-H", f"unix://{self._tunnel.socket}"]
         elif address.kind == "tcp":
-            way, line = _over_tls(settings, address)
+            way, line = over_tls(settings, address)
         else:
             way, line = (f"unix://{address.path}", None), ["-H", f"unix://{address.path}"]
-        self.command_line = ["docker", *line]
         try:
-            super().__init__(lambda: _reach(address, *way), self.command_line)
+            super().__init__(lambda: _reach(address, *way), ["docker", *line])
         except BaseException:
             self._end_tunnel()
             raise
@@ -226,7 +226,8 @@ def packed_text(inside: str, text: str) -> bytes:
     return whole.getvalue()
 
 
-def _over_tls(settings: Settings, address: Address) -> tuple[tuple[str, TLSConfig], list[str]]:
+def over_tls(settings: Settings, address: Address) -> tuple[tuple[str, TLSConfig], list[str]]:
+    """The URL with what proves who both sides are, and the same as options of docker's command line."""
     told = settings.terminal.certificates or os.environ.get("DOCKER_CERT_PATH", "")
     folder = Path(told) if told else Path.home() / ".docker"
     ca, cert, key = (folder / name for name in _CERTIFICATES)
@@ -273,6 +274,13 @@ def _sweep() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def ssh_to(address: Address, config: str) -> list[str]:
+    """What ssh is told of where to go."""
+    port = ["-p", str(address.port)] if address.port else []
+    return [*(["-F", config] if config else []), *port,
+            f"{address.user}@{address.host}" if address.user else address.host]
+
+
 class Tunnel:
     """An SSH connection that carries the engine's socket, and commands beside it. It ends with this process."""
 
@@ -282,17 +290,16 @@ class Tunnel:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.socket = self._folder / "engine"
         self._control = self._folder / "control"
-        self._to = [*(["-F", config] if config else []), *(["-p", str(address.port)] if address.port else []),
-                    f"{address.user}@{address.host}" if address.user else address.host]
+        self._to = ssh_to(address, config)
         options = [
-            "BatchMode=yes", f"ConnectTimeout={SECONDS}", "ServerAliveInterval=5", "ServerAliveCountMax=2",
-            "ExitOnForwardFailure=yes", "ControlMaster=yes", f"ControlPath={self._control}",
+            "ServerAliveInterval=5", "ServerAliveCountMax=2", "ExitOnForwardFailure=yes", "ControlMaster=yes",
+            f"ControlPath={self._control}",
         ]
         self._log = self._folder / "log"
         with self._log.open("wb") as log:
             # `cat` ends when its input does, which is when this process is gone, however it went.
             self._process = subprocess.Popen(
-                ["ssh", *(word for option in options for word in ("-o", option)),
+                ["ssh", *SSH, *(word for option in options for word in ("-o", option)),
                  "-L", f"{self.socket}:{address.path}", *self._to, "cat"],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
             )

@@ -101,6 +101,8 @@ class SocketEngine:
             limits["mem_limit"] = container.memory
         if container.cpus:
             limits["nano_cpus"] = int(container.cpus * 1e9)
+        if container.processes:
+            limits["pids_limit"] = container.processes
         if container.scratch:
             limits["tmpfs"] = {"/tmp": f"size={container.scratch},mode=1777"}  # noqa: S108 - the container's own
         if container.join:

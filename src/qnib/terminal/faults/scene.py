@@ -47,6 +47,11 @@ class Scene:
         return next(cable for cable in self.cables() if cable.name == name)
 
     def check_node(self, host: str) -> None:
+        if self.plan.dense:
+            raise Unavailable(
+                f"{host} shares its container with other nodes, which would fail with it.", where=self.cluster.name,
+                try_next="start a cluster without --dense to make a node fail.",
+            )
         if host not in self.nodes:
             raise NotFound(
                 f"{self.cluster.name} has no node {host!r}.", where="the target",

@@ -1,6 +1,8 @@
 #!/bin/bash
 # slurmd's Prolog where jobs may ask for an image. A job without one costs no process more.
-if [ -d "/sys/fs/cgroup/qnib-$SLURM_CLUSTER_NAME/$SLURMD_NODENAME/in/system.slice" ]; then
+tree=/sys/fs/cgroup
+if [ -d "$tree/qnib-$SLURM_CLUSTER_NAME/$SLURMD_NODENAME/in/system.slice" ] ||
+    { [ -w "$tree/cpu/cgroup.procs" ] && [ ! -e "$tree/cpu/cpuacct.usage" ]; }; then
     . "${0%/*}/prolog.sh"
 fi
 if [[ $SLURM_JOB_COMMENT =~ (^|[[:space:],;])image[:=]([a-z][a-z0-9_-]*) ]]; then

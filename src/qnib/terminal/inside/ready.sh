@@ -1,7 +1,7 @@
 #!/bin/bash
 # Waits until NODES nodes are idle and three srun over all of them came back in a row, each within a second.
-# ready.sh NODES PATIENCE PARTITION: prints one line per step; exit status 1 when PATIENCE seconds were not enough.
-nodes=$1 patience=$2 partition=$3
+# ready.sh NODES PATIENCE PARTITION STEPS: the steps are over STEPS of them; prints one line per step; exit status 1 when PATIENCE seconds were not enough.
+nodes=$1 patience=$2 partition=$3 steps=$4
 began=${EPOCHREALTIME/./}
 past() { echo $(((${EPOCHREALTIME/./} - began) / 1000)); }
 
@@ -18,11 +18,11 @@ echo "registered $(past)"
 # begun it retries its report a second later, and the next srun waits for that. No MPI: there is none to start here.
 # docs/decisions/0002 has the figures.
 # Two hundred nodes on two cores need more than the second that sixteen do.
-quick=$((1000 + (nodes > 16 ? (nodes - 16) * 50 : 0)))
+quick=$((1000 + (steps > 16 ? (steps - 16) * 50 : 0)))
 row=0 slow=0
 while ((row < 3)); do
     start=${EPOCHREALTIME/./}
-    timeout $((15 + nodes / 4)) srun --quiet --mpi=none -p "$partition" -N "$nodes" -J ready sleep 0.25
+    timeout $((15 + steps / 4)) srun --quiet --mpi=none -p "$partition" -N "$steps" -J ready sleep 0.25
     status=$?
     took=$(((${EPOCHREALTIME/./} - start) / 1000))
     echo "srun $took $status"

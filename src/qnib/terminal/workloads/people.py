@@ -63,7 +63,8 @@ def hasty(dice: random.Random, nodes: int) -> Wish:
     """Fails: too little memory, too little time, a wrong path, an error of its own."""
     del nodes
     return dice.choice((
-        Wish("eater", ("-n1", "--mem=60", "--time=5"), python("eater.py --megabytes 160 --seconds 20")),
+        # Not as a step: SLURM calls a job OUT_OF_MEMORY when its script itself ran out of it.
+        Wish("eater", ("-n1", "--mem=60", "--time=5"), f"exec python3 {HERE}/eater.py --megabytes 160 --seconds 20"),
         Wish("late", ("-n1", "--mem=60", "--time=1"), python("eater.py --megabytes 20 --seconds 200")),
         Wish("typo", ("-n1", "--mem=40", "--time=5"), "./no_such_program --input data"),
         Wish("failing", ("-n1", "--mem=60", "--time=5"), python("failing.py --seconds 20 --bad $(hostname)")),

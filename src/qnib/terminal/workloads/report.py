@@ -17,15 +17,15 @@ def say(text: str, *, severity: str = "user.info") -> None:
 class Progress:
     """Says ``progress 31/100 rate 1.9 it/s`` every `interval` seconds and at the end."""
 
-    def __init__(self, total: int, interval: float = 2.0) -> None:
-        self.total, self.interval = total, interval
+    def __init__(self, total: int, interval: float = 2.0, unit: str = "it/s") -> None:
+        self.total, self.interval, self.unit = total, interval, unit
         self._said_at = time.monotonic()
         self._said_done = 0
 
     def step(self, done: int) -> None:
         now = time.monotonic()
-        if now - self._said_at < self.interval and done < self.total:
+        if (now - self._said_at < self.interval and done < self.total) or done == self._said_done:
             return
         rate = (done - self._said_done) / max(now - self._said_at, 1e-9)
-        say(f"progress {done}/{self.total} rate {rate:.1f} it/s")
+        say(f"progress {done}/{self.total} rate {rate:.1f} {self.unit}")
         self._said_at, self._said_done = now, done

@@ -1,0 +1,121 @@
+"""Classifies parsed lines in SQL: staged lines → staged events → events, points of numbers in them, new templates.
+
+The rules in force stand in the stage's own definition: `hits` is computed as lines are inserted, once for each line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from qnib.engine.values import literal
+from qnib.model import EventRule
+from qnib.monitoring.rules import event_columns, hits, sure
+from qnib.monitoring.syslog import LINE_COLUMNS
+from qnib.monitoring.template import template
+
+LINES, EVENTS = "qnib_staging.lines", "qnib_staging.syslog"
+COLUMNS = (
+    "cluster", "id", "time", "received", "sender", "listener", "host", "app", "pid", "facility", "severity", "message",
+    "kind", "rules", "fields", "entities", "hint", "lane", "tags", "said", "sent", "pattern",
+)  # fmt: skip
+TYPES = {
+    "severity": "LowCardinality(String)", "kind": "LowCardinality(String)", "rules": "Array(LowCardinality(String))",
+    "fields": "Map(LowCardinality(String), String)", "entities": "Array(String)", "hint": "LowCardinality(String)",
+    "lane": "LowCardinality(String)", "tags": "Array(LowCardinality(String))", "pattern": "UInt64",
+}  # fmt: skip
+"""The columns that say what the rules make of a line; all others hold what was received."""
+
+
+def lines_table(rules: Sequence[EventRule], name: str = LINES) -> str:
+    """The stage of lines, as these rules see them: CREATE TABLE."""
+    return (
+        f"CREATE OR REPLACE TABLE {name} ({LINE_COLUMNS}, hits Array(UInt64) MATERIALIZED {hits(rules)})"
+        " ENGINE = Memory"
+    )
+
+
+def events_table(name: str = EVENTS) -> str:
+    """The stage of events: as they will be stored, and what else their lines give."""
+    return f"""CREATE OR REPLACE TABLE {name} (
+        cluster LowCardinality(String), id UInt64, time DateTime64(6, 'UTC'), received DateTime64(6, 'UTC'),
+        sender LowCardinality(String), listener LowCardinality(String), host String, app String, pid String,
+        facility LowCardinality(String), message String, {", ".join(f"{n} {t}" for n, t in TYPES.items())},
+        said LowCardinality(String), sent Map(LowCardinality(String), String),
+        numbers Array(Tuple(String, Float64)), template String
+    ) ENGINE = Memory"""
+
+
+def matching(name: str = LINES) -> str:
+    """Numbers, from 1, of the rules that match any of the lines."""
+    return f"SELECT DISTINCT arrayJoin(hits) AS number FROM {name} WHERE reason = ''"
+
+
+def classify(
+    rules: Sequence[EventRule], found: Iterable[int], *, lines: str = LINES, events: str = EVENTS
+) -> list[str]:
+    """Statements that bring lines into the stage of events: those that no rule matches, and those that some do.
+
+    `found`: the numbers of `matching`. The former are most of the lines and need none of the work; a statement with
+    all rules takes longer to plan than a small file to read.
+    """
+    numbered = {number: rules[number - 1] for number in sorted(found)}
+    statements = [_classify({}, "empty", lines, events)]
+    return [*statements, _classify(numbered, "notEmpty", lines, events)] if numbered else statements
+
+
+def _classify(numbered: Mapping[int, EventRule], which: str, lines: str, events: str) -> str:
+    first_of_each = "arrayFilter((pair, n) -> indexOf(pairs.1, pair.1) = n, pairs, arrayEnumerate(pairs))"
+    shape = f"if(empty(sure), {template('message')}, '')" if numbered else template("message")
+    return f"""
+        INSERT INTO {events} ({", ".join((*COLUMNS, "numbers", "template"))})
+        SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,
+            if(rule_severity != '', rule_severity, severity) AS severity, message, kind, rules,
+            CAST({first_of_each if numbered else "pairs"}, 'Map(LowCardinality(String), String)') AS fields,
+            entities, hint, lane, tags, said, CAST(sent_fields, 'Map(LowCardinality(String), String)') AS sent,
+            if(template = '', 0, cityHash64(app, template)) AS pattern, numbers, template
+        FROM (
+            SELECT *, severity AS said, {event_columns(numbered)}, {shape} AS template,
+                arrayConcat(sent_fields, rule_fields, if(startsWith(app, 'slurm_') AND match(app, '^slurm_[0-9]+$'),
+                                                         [('job', substring(app, 7))], [])) AS pairs
+            FROM (SELECT *, {sure(numbered)} AS sure FROM (
+                SELECT *, hits FROM {lines} WHERE reason = '' AND {which}(hits)
+            ))
+        )
+    """
+
+
+def store(events: str = EVENTS) -> str:
+    """The stage's events into the record."""
+    names = ", ".join(COLUMNS)
+    return f"INSERT INTO qnib.events ({names}) SELECT {names} FROM {events}"
+
+
+def patterns(events: str = EVENTS) -> str:
+    """Note the templates of lines no rule knows, with when each was first heard."""
+    return f"""
+        INSERT INTO qnib.patterns (cluster, pattern, app, template, first_seen, last_seen)
+        SELECT cluster, pattern, any(app), any(template), min(time), max(time)
+        FROM {events} WHERE pattern != 0 GROUP BY cluster, pattern
+    """
+
+
+def numbers(events: str = EVENTS) -> str:
+    """The numbers in the stage's events as rows ``cluster, series, path, time, value``: a subquery."""
+    return f"""(
+        SELECT cluster, cityHash64(cluster, number.1) AS series, number.1 AS path, toDateTime64(time, 3, 'UTC') AS time,
+            number.2 AS value
+        FROM {events} ARRAY JOIN numbers AS number
+    )"""
+
+
+def points(events: str = EVENTS) -> str:
+    """The numbers in the stage's events into the record of points."""
+    return f"""
+        INSERT INTO qnib.points (cluster, series, time, value)
+        SELECT cluster, series, time, value FROM {numbers(events)}
+    """
+
+
+def fingerprint() -> str:
+    """SQL for a hash of all the rules said of an event, stored or staged."""
+    return f"cityHash64({', '.join(f'CAST({name}, {literal(kind)})' for name, kind in TYPES.items())})"
