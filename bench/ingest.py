@@ -31,10 +31,12 @@ def serve(home: Path, told: Path) -> None:
     from qnib.monitoring.receive import Receiver
     from qnib.monitoring.spool import Spool
     from qnib.monitoring.writer import Writer
-    from qnib.settings import Edge, Settings
+    from qnib.settings import Edge, FloodLimit, Settings
 
     async def main() -> None:
-        settings, clock = Settings(home=home, carbon=Edge(port=0), syslog=Edge(port=0)), SystemClock()
+        own, flood = Edge(port=0), FloodLimit(exempt=["127.0.0.1"])
+        settings = Settings(home=home, carbon=own, syslog=own, json_lines=own, gelf=own, flood=flood)
+        clock = SystemClock()
         engine = open_engine(settings, clock)
         spool = Spool(settings, clock)
         writer = Writer(settings, clock, engine, spool)

@@ -54,7 +54,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     http, carbon, syslog = free_ports(3)
     made = Stage(Settings(home=tmp_path), plain | {
         "QNIB_HOME": str(tmp_path), "QNIB_HTTP__PORT": str(http), "QNIB_CARBON__PORT": str(carbon),
-        "QNIB_SYSLOG__PORT": str(syslog),
+        "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
+        "QNIB_GELF__PORT": "0",
     })  # fmt: skip
     yield made
     terminal.down(made.settings, name=SEED)

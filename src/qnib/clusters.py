@@ -5,6 +5,7 @@ A real cluster is recorded the same way (`qnib cluster add`), so the server neve
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import re
@@ -29,6 +30,12 @@ class Cluster:
     created: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     """The terminal's own notes: network, nodes, chosen rung of limits …"""
+
+
+    @property
+    def jobs_token(self) -> str:
+        """Good for handing in finished jobs only: it stands in slurm.conf, which every user can read."""
+        return hmac.digest(self.ingest_token.encode(), b"finished jobs", "sha256").hex()[:32]
 
 
 def check_name(name: str) -> str:

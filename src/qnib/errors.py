@@ -6,7 +6,8 @@
     ├── Conflict             it is there already, or someone else holds it (HTTP 409)
     ├── NotAllowed           no token (HTTP 401); Forbidden: what nobody may, or this viewer may not (HTTP 403)
     ├── Unavailable          a part we need is not there: no engine, no rights, no server (HTTP 503)
-    └── TooMuch              a query or a sender asked for more than the limit (HTTP 422)
+    └── TooMuch              a query or a sender asked for more than the limit (HTTP 422); TooLarge: a body (HTTP 413);
+                             TooFast: a sender must wait (HTTP 429)
 
 Anything else that escapes is a defect and may show its traceback.
 """
@@ -75,3 +76,19 @@ class Unavailable(QnibError):
 
 class TooMuch(QnibError):
     status = 422
+
+
+class TooLarge(TooMuch):
+    """A body that would fit if it were cut in pieces; shippers know to do that."""
+
+    status = 413
+
+
+class TooFast(TooMuch):
+    """Asked again later it will do. `retry`: after how many seconds."""
+
+    status = 429
+
+    def __init__(self, what: str, *, where: str = "", try_next: str = "", retry: float = 1) -> None:
+        super().__init__(what, where=where, try_next=try_next)
+        self.retry = retry

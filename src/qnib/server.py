@@ -34,9 +34,12 @@ from qnib.engine.chdb import open_engine
 from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
 from qnib.inventory.facts import Facts
 from qnib.inventory.graph import open_graph
+from qnib.monitoring import events as event_store
+from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.reclassify import Reclassify
 from qnib.monitoring.spool import Record, Spool
+from qnib.monitoring.targets import connect
 from qnib.monitoring.writer import Writer
 from qnib.settings import Settings
 
@@ -61,6 +64,7 @@ class Parts:
     receiver: Receiver
     writer: Writer
     live: Live
+    mirror: Mirror
     reclassify: Reclassify
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
@@ -178,10 +182,17 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
             apply_capture(engine, facts, graph, clock, record, live.publish)
 
         spool = Spool(settings, clock)
-        writer = Writer(settings, clock, engine, spool, capture=take, on_change=live.publish)
+        mirror = Mirror(settings, clock, connect)
+        mirror.start()
+        cleanup.callback(mirror.stop)
+        event_store.observers.append(mirror.own)
+        cleanup.callback(event_store.observers.remove, mirror.own)
+        writer = Writer(
+            settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve, mirror=mirror
+        )
         receiver = Receiver(settings, clock, spool)
         reclassify = Reclassify(clock, engine, writer.rulebook)
-        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live, reclassify)
+        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror, reclassify)
         reclassify.tidy()
         writer.start()
         cleanup.callback(writer.stop)

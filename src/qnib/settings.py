@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -41,6 +42,7 @@ def config_file() -> Path | None:
 class Http(BaseModel):
     address: str = Field("127.0.0.1", description="Address the API and the UI listen on")
     port: int = Field(8787, description="Port of the API and the UI")
+    max_body: int = Field(32 << 20, description="Longest body that log shippers may send, in octets, unpacked")
 
 
 class Edge(BaseModel):
@@ -50,6 +52,14 @@ class Edge(BaseModel):
     max_line: int = Field(
         65_536, description="Longest record accepted, in octets; longer ones are rejected and counted"
     )
+
+
+class FloodLimit(BaseModel):
+    """What one sender may send in events; more is held back: TCP waits, HTTP is told to, datagrams are dropped."""
+
+    octets_per_second: int = Field(4 << 20, gt=0, description="Octets of events a second that one sender may send …")
+    burst: int = Field(64 << 20, gt=0, description="… on average; so many at once")
+    exempt: list[str] = Field(default_factory=list, description="Addresses that may send any amount, as relays")
 
 
 class Spool(BaseModel):
@@ -79,6 +89,36 @@ class Source(BaseModel):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{zone!r} is no IANA time zone") from error
         return zone
+
+
+class MirrorTarget(BaseModel):
+    """One system that gets all events, too."""
+
+    to: str = Field(description="syslog[+udp|+tls]://HOST:PORT, http[s]://HOST:PORT/…/_bulk, kafka://HOST:PORT/TOPIC")
+    clusters: list[str] = Field(default_factory=list, description="Only these clusters' events; none: all")
+    index: str = Field("qnib-events", description="Elasticsearch's index or data stream")
+    user: str = Field("", description="User of the target, when it asks for one")
+    password: SecretStr = Field(SecretStr(""), description="Its password; in a file of mode 600")
+
+    @field_validator("to")
+    @classmethod
+    def _known(cls, to: str) -> str:
+        parts = urlsplit(to)
+        if parts.username is not None:  # it is shown in the health
+            raise ValueError("user and password are settings of their own, not part of the address")
+        host = parts.hostname or parts.netloc
+        if parts.scheme in {"syslog", "syslog+tcp", "syslog+udp", "syslog+tls"} and host and not parts.path.strip("/"):
+            return to
+        if parts.scheme in {"http", "https"} and host and parts.path.endswith("/_bulk"):
+            return to
+        if parts.scheme == "kafka" and host and parts.path.strip("/"):
+            return to
+        raise ValueError("a target is syslog://HOST:PORT, https://HOST:PORT/_bulk or kafka://HOST:PORT/TOPIC")
+
+
+class MirrorSettings(BaseModel):
+    events: list[MirrorTarget] = Field(default_factory=list, description="Where events are sent on to, each on its own")
+    max_bytes: int = Field(1 << 30, description="Octets of events kept for targets that are behind")
 
 
 class Terminal(BaseModel):
@@ -121,14 +161,37 @@ class Settings(BaseSettings):
     http: Http = Field(default_factory=Http)
     carbon: Edge = Field(default_factory=lambda: Edge(port=2003))
     syslog: Edge = Field(default_factory=lambda: Edge(port=5514))
+    json_lines: Edge = Field(default_factory=lambda: Edge(port=55_514, max_line=262_144))
+    gelf: Edge = Field(default_factory=lambda: Edge(port=12_201, max_line=262_144))
+    flood: FloodLimit = Field(default_factory=FloodLimit)
     spool: Spool = Field(default_factory=Spool)
     engine: EngineLimits = Field(default_factory=EngineLimits)
     graph: GraphDatabase = Field(default_factory=GraphDatabase)
     sources: dict[str, Source] = Field(default_factory=dict, description="Per sender (host or address): its zone")
+    senders: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Per address or network: node sets it may speak for, 'known' (the host at that address), '*';"
+        " when any is set, others are refused",
+    )
+    mirror: MirrorSettings = Field(default_factory=MirrorSettings)
     rules: Path | None = Field(
         None, description="Folder of a site's own event rules, *.toml; default: rules in the directory of all state"
     )
     terminal: Terminal = Field(default_factory=Terminal)
+
+    @field_validator("senders")
+    @classmethod
+    def _networks(cls, senders: dict[str, list[str]]) -> dict[str, list[str]]:
+        from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+        for where, hosts in senders.items():
+            try:
+                ip_network(where)
+                for one in hosts:
+                    NodeSet(one)
+            except (ValueError, NodeSetException) as error:
+                raise ValueError(f"{where} = {hosts}: {error}") from error
+        return senders
 
     @classmethod
     def settings_customise_sources(

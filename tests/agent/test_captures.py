@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from qnib.agent.captures import LATEST, QUIET, Task
+from qnib.agent.captures import LATEST, NOT_HERE, QUIET, Pace, Task
 from qnib.model import Capture, Snapshot
 
 
@@ -53,6 +53,18 @@ def test_a_file_that_never_rests_is_looked_at_all_the_same(tmp_path: Path) -> No
         write(status, str(second))
         task.look(float(second))
     assert task.due == 1.0 + LATEST
+
+
+def test_a_source_that_is_not_there_holds_up_nobody() -> None:
+    pace = Pace()
+    pace.told("x/large", 1 << 20)
+    task = Task("x/y", Capture("y", ("sh", "-c", f"exit {NOT_HERE}"), nothing, 60, "controller"), 0.0, pace)
+    task.begin(0.0)
+    assert task.process is not None
+    assert pace.free_at > 10, "who asked for so much rests"
+    task.process.wait()
+    assert task.finish(1.0) == NOT_HERE
+    assert pace.free_at == 1.0 and task.due == 60.0
 
 
 def test_where_no_watched_file_is_nothing_is_captured(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from qnib.domains.infiniband import identity as cables
 from qnib.domains.infiniband.collect import parse_topology
 from qnib.domains.slurm import identity as jobs
 from qnib.domains.slurm.collect import parse_jobs
+from qnib.domains.slurm.sacctmgr import parse_ended, settle_ended
 from qnib.model import Entity, Ref, Relation, Snapshot
 
 
@@ -286,3 +287,38 @@ def test_two_modules_with_a_fibre_have_no_serial_in_common() -> None:
 def test_what_is_no_list_of_cables(text: str) -> None:
     with pytest.raises(ValueError, match=r"CABLE_INFO|columns|invalid literal"):
         serials.parse_cables(text, at(0))
+
+
+# ── what accounting adds to what the queue told ───────────────────────────────────────────────
+
+SACCT = """TZ=UTC
+JobIDRaw|JobID|User|Account|QOS|State|Submit|Start|End|ExitCode|NodeList|NNodes|NCPUS|JobName
+7|7|alice|chemistry|normal|COMPLETED|2026-11-20T11:59:00|2026-11-20T11:59:01|2026-11-20T11:59:30|0:0|c[0-1]|2|2|run
+7.0|7.0||chemistry||COMPLETED|2026-11-20T11:59:01|2026-11-20T11:59:01|2026-11-20T11:59:30|0:0|c[0-1]|2|2|hostname
+"""
+KEY = "7@1795175940"  # 2026-11-20T11:59:00Z
+
+
+def past(state: str, until: datetime | None) -> Record:
+    """A record in which the queue has told of job 7."""
+    record = Record()
+    job = Entity("Job", KEY, {"id": 7, "state": state, "limit": 60}, since=at(-60), until=until)
+    record.take(Snapshot([job, Entity("Attempt", f"{KEY}#1", {}, since=at(-59), until=until)]), at(-20))
+    return record
+
+
+def test_accounting_adds_steps_to_what_the_queue_told() -> None:
+    seen = settle_ended(parse_ended(SACCT, AT), past("COMPLETED", at(-30)), AT)
+    assert [entity.key for entity in seen.entities] == [f"{KEY}#1.0"]
+    assert [(tie.kind, tie.target.key) for tie in seen.relations] == [("STEP_OF", f"{KEY}#1")]
+    assert seen.partial and not seen.complete
+
+
+@pytest.mark.parametrize("record", [past("RUNNING", None), past("UNKNOWN", at(-10)), Record()],
+                         ids=["still open", "forgotten", "never seen"])  # fmt: skip
+def test_accounting_tells_an_end_that_the_queue_did_not(record: Record) -> None:
+    seen = settle_ended(parse_ended(SACCT, AT), record, AT)
+    job = next(entity for entity in seen.entities if entity.kind == "Job")
+    assert (job.key, job.properties["state"], job.properties["account"]) == (KEY, "COMPLETED", "chemistry")
+    assert {entity.kind for entity in seen.entities} == {"Job", "Attempt", "Step", "User", "Account"}
+    assert sum(tie.kind == "JOBCLIENT" for tie in seen.relations) == 2

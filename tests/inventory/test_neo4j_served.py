@@ -24,7 +24,8 @@ def stopped(neo4j: Server, tmp_path: Path) -> Iterator[World]:
     http, carbon, syslog = free_ports(3)
     env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
         "QNIB_HOME": str(tmp_path), "QNIB_CLUSTER": "north", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_GRAPH__PASSWORD": neo4j.password,
+        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
+        "QNIB_GELF__PORT": "0", "QNIB_GRAPH__PASSWORD": neo4j.password,
     }  # fmt: skip
     world = World(tmp_path, "north", env, f"http://127.0.0.1:{http}", "")
     yield world

@@ -42,7 +42,8 @@ def attic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     http, carbon, syslog = free_ports(3)
     env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
         "QNIB_HOME": str(home), "QNIB_CLUSTER": "attic", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
+        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
+        "QNIB_GELF__PORT": "0",
     }  # fmt: skip
     world = World(home, "attic", env, "", "")
 

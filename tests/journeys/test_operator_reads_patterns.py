@@ -25,7 +25,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     http, carbon, syslog = free_ports(3)
     env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
         "QNIB_HOME": str(home), "QNIB_CLUSTER": "c1", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
+        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
+        "QNIB_GELF__PORT": "0",
     }  # fmt: skip
     world = World(home, "c1", env, f"http://127.0.0.1:{http}", "")
     try:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
+from qnib.api.collect import edge_app
 from qnib.clock import FrozenClock
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
 from qnib.model import EventRule, Metric
+from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.spool import Spool
 from qnib.monitoring.writer import Writer
 from qnib.settings import Edge, Settings, Source
+from qnib.settings import Spool as SpoolLimits
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 LOOPBACK = "127.0.0.1"
+TOKEN = "the-server's-token"
 METRICS = (
     Metric("cpu.used", "servers.{host}.cpu.used", "%", "CPU time used"),
     Metric("network.rx_bytes", "servers.{host}.network.{interface}.rx_bytes", "B", "Octets received", "counter"),
@@ -51,6 +58,9 @@ class Plant:
     changes: list[tuple[Any, ...]] = field(default_factory=list)
     captured: list[Any] = field(default_factory=list)
     capture: Callable[[Any], None] | None = None
+    mirror: Mirror | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    """What the inventory knows: hosts by their names and addresses."""
 
     def spool(self) -> Spool:
         return Spool(self.settings, self.clock)
@@ -62,6 +72,7 @@ class Plant:
         writer = Writer(
             self.settings, self.clock, self.engine, spool, capture=self.capture or self.captured.append,
             on_change=changed, metrics=self.metrics, rules=self.rules,
+            mirror=self.mirror, resolve=lambda cluster, name: self.names.get(name),
         )  # fmt: skip
         writer.prepare()
         return writer
@@ -100,6 +111,31 @@ class Plant:
         await receiver.stop()
         await spool.stop()
 
+    def http(self, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx.Response]:
+        """Each is a method, a path and what httpx takes beside; all is in the engine when this returns."""
+        answers = asyncio.run(self._http(requests))
+        writer = self.writer(self.spool())
+        writer.drain()
+        assert not writer.trouble, writer.trouble
+        return answers
+
+    def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
+        octets = body if isinstance(body, bytes) else json.dumps(body).encode()
+        options["headers"] = {"Authorization": f"Bearer {TOKEN}", **options.get("headers", {})}
+        return self.http(("POST", path, {"content": octets, **options}))[0]
+
+    async def _http(self, requests: Sequence[tuple[str, str, dict[str, Any]]]) -> list[httpx.Response]:
+        spool = self.spool()
+        await spool.start()
+        receiver = Receiver(self.settings, self.clock, spool)
+        parts = SimpleNamespace(settings=self.settings, clock=self.clock, spool=spool, receiver=receiver, token=TOKEN)
+        transport = httpx.ASGITransport(edge_app(parts))
+        async with httpx.AsyncClient(transport=transport, base_url="http://qnib") as client:
+            answers = [await client.request(method, path, **options) for method, path, options in requests]
+        await receiver.stop()
+        await spool.stop()
+        return answers
+
     def carbon(self, text: str, **options: Any) -> Writer:
         return self.send("carbon/tcp", text.encode(), **options)
 
@@ -117,6 +153,8 @@ class Plant:
 def settings(tmp_path: Path) -> Settings:
     return Settings(
         home=tmp_path / "home", carbon=Edge(port=0, max_line=2000), syslog=Edge(port=0, max_line=2000),
+        json_lines=Edge(port=0, max_line=20_000), gelf=Edge(port=0, max_line=20_000),
+        spool=SpoolLimits(rotate_seconds=0.05),
         sources={"berlin1": Source(zone="Europe/Berlin")},
     )  # fmt: skip
 

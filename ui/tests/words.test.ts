@@ -3,7 +3,7 @@ import type { EventRow } from '../src/api/types'
 import { extent, marks, nearest } from '../src/pure/bins'
 import { cableName, fold, plainCables, target, unfold } from '../src/pure/entity'
 import { age, digits, duration, quantity, tick, unitWords } from '../src/pure/format'
-import { counted, laneOf, nodeWord, notable, outcome, phase, reasonWords } from '../src/pure/words'
+import { counted, laneOf, nodeWord, notable, outcome, phase, reasonWords, visible } from '../src/pure/words'
 
 describe('numbers for people', () => {
   test.each([[0, '0'], [187.34, '187'], [45.123, '45.1'], [4.5, '4.5'], [0.0451, '0.045'], [NaN, '–']])('%f', (n, text) => expect(digits(n)).toBe(text))
@@ -74,4 +74,12 @@ describe('marks', () => {
     expect(extent([null, 3, 1, null])).toEqual({ min: 1, max: 3, last: 1 })
     expect(extent([null])).toBeNull()
   })
+})
+
+describe('what was logged is text', () => {
+  test.each([
+    ['\u001b[31mred\u001b[0m', '\\x1b[31mred\\x1b[0m'], ['a\u0000b\u0007\u007f\u009b', 'a\\x00b\\x07\\x7f\\x9b'], ['<img src=x onerror=alert(1)>', '<img src=x onerror=alert(1)>'],
+    ['user\u202egnp.exe', 'user\\u202egnp.exe'], ['tab\tand\nline', 'tab\tand\nline'], ['Ünïcödé 漢字', 'Ünïcödé 漢字'],
+  ])('%j', (said, seen) => expect(visible(said)).toBe(seen))
+  test('in one line', () => expect(visible('oops\n  trace\r\n end', true)).toBe('oops ⏎ trace\\x0d ⏎ end'))
 })

@@ -35,6 +35,10 @@ domain's largest answer has slices of 16 KiB, up to a minute and a bit; and two 
 half of that apart. So no minute sees more than two of them on the largest of sites."""
 
 
+NOT_HERE = 77
+"""The status of a command whose source is not there (accounting, say): no fault, and nothing to tell."""
+
+
 class Pace:
     """How quickly the captures of one domain may follow each other: a small answer of a big site is still that site's,
     so the largest of them decides."""
@@ -173,6 +177,9 @@ class Task:
         if status == 0:
             self.pace.told(self.name, len(self.answer))
             rest = self.pace.pause(took)
+        elif status == NOT_HERE:
+            self.pace.free_at = now
+            rest = LEAST
         else:  # a daemon that is not there yet makes its tools wait, and nobody was asked anything
             rest = max(LEAST, took)
         self._next_allowed = now + rest

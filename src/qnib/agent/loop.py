@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qnib.agent.captures import Pace, Task
+from qnib.agent.captures import NOT_HERE, Pace, Task
 from qnib.agent.lines import Tail, frame, from_file, from_socket
 from qnib.agent.post import Post
 from qnib.agent.wire import Line
@@ -256,6 +256,9 @@ class Loop:
         self._poll.unregister(task.descriptor)
         late = task.overdue(now)
         status = task.finish(now)
+        if status == NOT_HERE and not late:
+            task.answer.clear()
+            return
         if status:
             why = f"took more than {task.capture.timeout:.0f} s" if late else f"ended with status {status}"
             self._complain(task.name, f"capture {task.name} {why}; nothing is sent of it")

@@ -1,4 +1,4 @@
-"""Where agents hand in what they captured; the only thing served on a cluster's own network.
+"""Where agents hand in what they captured. On a cluster's own network only that and log shippers are served.
 
 An answer of 202 means: the text is in a spool file that was fsynced and renamed.
 """
@@ -6,16 +6,15 @@ An answer of 202 means: the text is in a spool file that was fsynced and renamed
 from __future__ import annotations
 
 import json
-import secrets
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 
-from qnib import clusters
+from qnib.api import ingest
 from qnib.api.errors import show_errors
-from qnib.api.viewer import offered_token
+from qnib.api.ingest.sender import cluster_of
 from qnib.domains import all_domains
-from qnib.errors import NotAllowed, NotFound, TooMuch
+from qnib.errors import NotFound, TooMuch
 
 LARGEST = 64 << 20
 """Octets of one capture; a fabric of 10,000 hosts prints about 20 MB."""
@@ -23,21 +22,10 @@ LARGEST = 64 << 20
 router = APIRouter()
 
 
-def _cluster_of(request: Request) -> clusters.Cluster:
-    """The cluster whose token the agent carries; the address it came in on says nothing it could not forge."""
-    offered = offered_token(request).encode()
-    for cluster in clusters.load_all(request.app.state.qnib.settings.clusters):
-        if cluster.ingest_token and secrets.compare_digest(offered, cluster.ingest_token.encode()):
-            return cluster
-    raise NotAllowed(
-        "No cluster has this token.", where=request.url.path, try_next="use the ingest token of the cluster's record."
-    )
-
-
 @router.post("/api/collect/{domain}/{capture}", status_code=202)
 async def collect(domain: str, capture: str, request: Request) -> dict[str, str]:
     """Take one capture's raw text. Headers: X-Qnib-Host (who captured), X-Qnib-At (when, ISO 8601)."""
-    cluster = _cluster_of(request)
+    cluster = cluster_of(request)
     known = {(d.name, c.name) for d in all_domains() for c in d.captures}
     if (domain, capture) not in known:
         raise NotFound(
@@ -60,14 +48,15 @@ async def collect(domain: str, capture: str, request: Request) -> dict[str, str]
         "host": host,
         "at": request.headers.get("x-qnib-at") or parts.clock.now().isoformat(),
     }
-    await parts.spool.put("capture", cluster.name, host, "http", json.dumps(head).encode() + b"\n" + bytes(body))
+    await parts.spool.put("capture", cluster, host, "http", json.dumps(head).encode() + b"\n" + bytes(body))
     return {"status": "acknowledged"}
 
 
 def edge_app(parts: Any) -> FastAPI:
-    """The small application for a cluster's network: captures in, nothing out."""
+    """The small application for a cluster's network: captures and events in, nothing out."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.qnib = parts
     app.include_router(router)
+    ingest.include(app, root=True)
     show_errors(app)
     return app

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from qnib.errors import QnibError
+from qnib.errors import QnibError, TooFast, Unavailable
+
+_WAIT = 5  # seconds after which what was not there may be asked for again
 
 
 def show_errors(app: FastAPI) -> None:
@@ -15,8 +19,7 @@ def show_errors(app: FastAPI) -> None:
 
     @app.exception_handler(QnibError)
     def _foreseen(_request: Request, error: QnibError) -> JSONResponse:
-        headers = {"WWW-Authenticate": 'Basic realm="qnib"'} if error.status == 401 else None
-        return JSONResponse(error.as_dict(), error.status, headers)
+        return JSONResponse(error.as_dict(), error.status, _headers(error))
 
     @app.exception_handler(RequestValidationError)
     def _misused(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -32,3 +35,11 @@ def show_errors(app: FastAPI) -> None:
         return JSONResponse(
             {"what": str(error.detail), "where": request.url.path, "try_next": "see /api/docs."}, error.status_code
         )
+
+
+def _headers(error: QnibError) -> dict[str, str] | None:
+    if error.status == 401:
+        return {"WWW-Authenticate": 'Basic realm="qnib"'}
+    if isinstance(error, TooFast | Unavailable):
+        return {"Retry-After": str(math.ceil(error.retry) if isinstance(error, TooFast) else _WAIT)}
+    return None

@@ -1,6 +1,7 @@
 """Turns a request into a viewer: a token is needed even on loopback, for a login node has many users.
 
-Accepted: ``Authorization: Bearer TOKEN``, HTTP basic with the token as password (Grafana), ``X-QNIB-Token``.
+Accepted: ``Authorization: Bearer TOKEN``, HTTP basic with the token as password (Grafana), ``ApiKey`` with it as the
+key (Elasticsearch's clients), ``X-QNIB-Token``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def offered_token(request: Request) -> str:
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
-    if scheme.lower() == "basic":
+    if scheme.lower() in {"basic", "apikey"}:
         try:
             return base64.b64decode(value, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):

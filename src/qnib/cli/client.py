@@ -16,7 +16,9 @@ _BY_STATUS = {
     403: errors.NotAllowed,
     404: errors.NotFound,
     409: errors.Conflict,
+    413: errors.TooLarge,
     422: errors.TooMuch,
+    429: errors.TooFast,
     503: errors.Unavailable,
 }
 

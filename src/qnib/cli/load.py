@@ -1,4 +1,4 @@
-"""``qnib load``: captures from files, of today or of years ago, one after the other."""
+"""``qnib load``: captures and logs from files, of today or of years ago, one after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from qnib.errors import NotFound, WrongUse
 if TYPE_CHECKING:
     from qnib.model import Capture
 
-At = Annotated[str, typer.Option("--at", help="When it was captured: -1h, or ISO 8601 (UTC when no zone is given).")]
+At = Annotated[
+    str,
+    typer.Option("--at", help="When it was captured: -1h, or ISO 8601 (UTC without zone); a log: its file's own time."),
+]
 
 SHOWN = 12
 """Changes that are shown to people one by one."""
@@ -23,22 +26,40 @@ SHOWN = 12
 def register(app: typer.Typer) -> None:
     @app.command("load")
     def load(
-        kind: Annotated[str, typer.Argument(help="A capture or its tool, like ibnetdiscover. None: list them.")] = "",
-        file: Annotated[Path | None, typer.Argument(help="What the tool printed; - is standard input.")] = None,
+        kind: Annotated[
+            str, typer.Argument(help="A log (syslog, slurmctld …), a capture or its tool. None: list them.")
+        ] = "",
+        file: Annotated[Path | None, typer.Argument(help="Log, or what the tool printed; - is standard input.")] = None,
         at: At = "",
         host: Annotated[str, typer.Option("--host", help="Who captured it; its files follow one another.")] = "file",
+        zone: Annotated[str, typer.Option("--zone", help="Logs: zone of times that tell none.")] = "UTC",
+        year: Annotated[int, typer.Option("--year", help="Logs: year of the first record; default: inferred.")] = 0,
         cluster: ClusterName = "",
         as_json: Json = False,
         as_csv: Csv = False,
     ) -> None:
-        """Take in what a tool printed: --at says when. Several are loaded in the order of their times."""
+        """Take in a log file, or what a tool printed (--at says when; several are loaded in the order of their times).
+
+        A file that was loaded before brings nothing new, one that grew brings what was added.
+        """
+        from qnib.monitoring.captured import KINDS
+
         if not kind:
-            rows = [{"kind": name, "tool": " ".join(one.command)} for name, one in _known().items()]
+            rows = [{"kind": name, "tool": where} for name, where in KINDS.items()]
+            rows += [{"kind": name, "tool": " ".join(one.command)} for name, one in _known().items()]
             show_rows(rows, ("kind", "tool"), as_json=as_json, as_csv=as_csv, empty="There are none.")
             return
-        name = find(kind)
         if file is None:
             raise WrongUse("There is no file.", where=f"qnib load {kind}", try_next="name one; - is standard input.")
+        if kind in KINDS:
+            about = {"host": "" if host == "file" else host, "zone": zone, "year": year, "cluster": cluster}
+            answer = _send_log(kind, file, at or _captured(file), about)
+            if as_json or as_csv:
+                show_rows([answer], tuple(answer), as_json=as_json, as_csv=as_csv, empty="")
+            else:
+                _tell_log(answer)
+            return
+        name = find(kind)
         answer = _send(name, _read(file), at, host, cluster)
         if as_json or as_csv:
             show_rows([answer], tuple(answer), as_json=as_json, as_csv=as_csv, empty="")
@@ -90,6 +111,34 @@ def _send(name: str, raw: bytes, at: str, host: str, cluster: str) -> dict[str, 
 
     answer: dict[str, Any] = Client(load()).send(f"/api/load/{name}", raw, at=at, host=host, cluster=cluster)
     return answer
+
+
+def _captured(file: Path) -> str:
+    """A log was captured when it was last written."""
+    from datetime import UTC, datetime
+
+    try:
+        return "" if str(file) == "-" else datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat()
+    except OSError:
+        return ""  # reading it will tell
+
+
+def _send_log(kind: str, file: Path, at: str, about: dict[str, Any]) -> dict[str, Any]:
+    from qnib.cli.client import Client
+    from qnib.settings import load
+
+    answer: dict[str, Any] = Client(load()).send(f"/api/load-log/{kind}", _read(file), at=at, **about)
+    return answer
+
+
+def _tell_log(answer: dict[str, Any]) -> None:
+    known = f", {answer['known']} of them loaded before" if answer["known"] else ""
+    print(f"{answer['kind']} of cluster {answer['cluster']}: {answer['events']} events{known};"
+          f" {answer['rejected'] or 'none'} rejected.")  # fmt: skip
+    if answer["first"]:
+        print(f"From {answer['first']} to {answer['last']}.")
+    if answer["note"]:
+        print(f"{answer['note'][:1].upper()}{answer['note'][1:]}.")
 
 
 def _tell(answer: dict[str, Any]) -> None:

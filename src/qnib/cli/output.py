@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -26,7 +27,9 @@ def show_rows(
         names = list(rows[0]) if rows else list(columns)
         writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            seen = {name: plain(v) if isinstance(v, str) else v for name, v in row.items()}
+            writer.writerow(seen if sys.stdout.isatty() else row)
         return
     if not rows:
         print(empty)
@@ -43,8 +46,18 @@ def show_rows(
     Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 220).print(table)
 
 
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)  # controls, and marks that turn the direction of text
+
+
+def plain(told: str) -> str:
+    """Text that does nothing to a terminal: control characters are written as people write them, ``\\x1b``."""
+    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), told)
+
+
 def text(value: Any) -> str:
-    """One cell, short: no value is an empty cell, times lose their fraction."""
+    """One cell, short: no value is an empty cell, times lose their fraction; of several lines the first."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -53,7 +66,8 @@ def text(value: Any) -> str:
         return ", ".join(text(v) for v in value)
     if isinstance(value, dict):
         return json.dumps(value, default=str)
-    return str(value)
+    first, *more = plain(str(value)).split("\n")
+    return f"{first} (+{len(more)} lines)" if more else first
 
 
 def duration(seconds: float | None) -> str:

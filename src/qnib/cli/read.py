@@ -8,7 +8,7 @@ import typer
 
 from qnib.cli import differs
 from qnib.cli import events as event_commands
-from qnib.cli.output import ClusterName, Csv, Json, duration, show_rows
+from qnib.cli.output import ClusterName, Csv, Json, duration, plain, show_rows
 
 
 def _client() -> Any:
@@ -70,16 +70,18 @@ def _jobs(app: typer.Typer) -> None:
             print(json.dumps(page, indent=1))
             return
         print(
-            f"Job {page['id']}  {page['name']}  {page['state']}  {duration(page['elapsed'])}"
-            f" of {duration(page['limit']) or 'no limit'}  {page['nodes'] or '-'}"
-            f"  {page['user']} / {page['account'] or page['group']}"
+            plain(
+                f"Job {page['id']}  {page['name']}  {page['state']}  {duration(page['elapsed'])}"
+                f" of {duration(page['limit']) or 'no limit'}  {page['nodes'] or '-'}"
+                f"  {page['user']} / {page['account'] or page['group']}"
+            )
         )
-        print(page["verdict"])
+        print(plain(page["verdict"]))
         if page["progress"]:
             print(f"Progress {_percent(page['progress'])}, ends {page['progress']['ends'] or 'unknown'}")
         print(page["placement"]["sentence"])
         for finding in page["findings"]:
-            print(f"{finding['severity']}: {finding['sentence']} {finding['advice']}")
+            print(plain(f"{finding['severity']}: {finding['sentence']} {finding['advice']}"))
 
 
 def _percent(progress: dict[str, Any] | None) -> str:
@@ -159,7 +161,7 @@ def _events(app: typer.Typer) -> None:
         """Events that match, newest first."""
         from typing import cast
 
-        rows = cast(
+        found = cast(
             list[dict[str, Any]],
             _client().get(
                 "/api/events",
@@ -176,6 +178,7 @@ def _events(app: typer.Typer) -> None:
                 **{"from": since},
             )["events"],
         )
+        rows = found if as_json or as_csv else [row | {"host": _whose(row)} for row in found]
         show_rows(
             rows,
             ["time", "host", "app", "severity", "kind", "message"],
@@ -183,6 +186,40 @@ def _events(app: typer.Typer) -> None:
             as_csv=as_csv,
             empty="No events.",
         )
+
+    @group.command("mirror")
+    def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
+        """Where events are sent on to: how many, how far behind, and what is wrong."""
+        show_rows(
+            _client().get("/api/health")["mirror"],
+            ["to", "sent", "refused", "dropped", "waiting", "lag", "trouble"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="Nowhere: [[mirror.events]] in qnib.toml names targets.",
+        )
+
+    @group.command("senders")
+    def senders(
+        since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
+        until: Annotated[str, typer.Option(help="End.")] = "now",
+        cluster: ClusterName = "",
+        as_json: Json = False,
+        as_csv: Csv = False,
+    ) -> None:
+        """Who sends events: how many, by how many seconds its clock is ahead, what was refused or dropped."""
+        show_rows(
+            _client().get("/api/senders", cluster=cluster, until=until, **{"from": since})["senders"],
+            ["sender", "host", "listener", "events", "last", "skew", "wrong_clock", "sent_by", "rejects", "dropped"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="Nobody sent any.",
+        )
+
+
+def _whose(row: dict[str, Any]) -> str:
+    """The host, and who spoke for it when its address is known as another's."""
+    told: str = row["fields"].get("sent_by", "")
+    return f"{row['host']} (by {told})" if told else str(row["host"])
 
 
 def _tour() -> None:

@@ -176,3 +176,5 @@ def _status(settings: Settings, name: str, as_json: bool) -> None:
             print(f"  host   {host['address']}  {host['state']}{nodes}  traffic: {traffic}")
             if host["why"]:
                 print(f"         {host['why']}")
+        for service, told in cluster.get("services", {}).items():
+            print(f"  {service}  " + "  ".join(f"{k}={v}" for k, v in told.items() if v not in (None, "")))

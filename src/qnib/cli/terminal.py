@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
     app.command()(shell)
     app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
+    app.command()(token)
     app.command()(scale)
     app.command()(doctor)
     fault = typer.Typer(cls=_Faults, no_args_is_help=True, help="Faults injected on purpose into the virtual cluster.")
@@ -70,6 +71,8 @@ def up(
         bool, typer.Option("--dense", help="Fifty nodes share a container: up to 1000, without limits and fabric.")
     ] = False,
     login: Annotated[bool, typer.Option("--login", help="A login node with SSH as well: `qnib ssh`.")] = False,
+    accounting: Annotated[bool, typer.Option("--accounting", help="slurmdbd and MariaDB as well: sacct.")] = False,
+    rest: Annotated[bool, typer.Option("--rest", help="slurmrestd as well, on loopback: `qnib token`.")] = False,
 ) -> None:
     """Start a SLURM cluster with a fabric on this machine, or over several; return when jobs start on it at once."""
     from qnib import terminal
@@ -86,7 +89,7 @@ def up(
     with _Steps() as steps:
         cluster = terminal.up(
             load(), wanted, name=name, nodes=4 if nodes is None else nodes, engine=engine.value if engine else None,
-            demo=demo, dense=dense, with_login=login, say=steps.say,
+            demo=demo, dense=dense, with_login=login, accounting=accounting, rest=rest, say=steps.say,
             over=[one.strip() for one in hosts.split(",") if one.strip()],
         )
     count = cluster.details["nodes"]
@@ -95,6 +98,8 @@ def up(
     print(f"  Try: qnib exec {named}controller -- srun -N{count} hostname")
     if "ssh_port" in cluster.details:
         print(f"  Log in: qnib ssh {named}".rstrip())
+    if "rest_port" in cluster.details:
+        print(f"  slurmrestd: http://127.0.0.1:{cluster.details['rest_port']}, with a token: qnib token {named}USER")
 
 
 def down(
@@ -149,6 +154,24 @@ def ssh(
     if command and command[0] == "--":
         words.remove("--")
     raise typer.Exit(terminal.ssh(load(), words[0] if words else "", words[1:], name=name))
+
+
+def token(
+    user: Annotated[str, typer.Argument(metavar="USER", help="A user of the cluster.")],
+    lifespan: Annotated[str, typer.Option(help="How long it holds: 90s, 2m, 8h.")] = "1h",
+    name: Name = None,
+) -> None:
+    """Print a token with which slurmrestd takes its bearer for a user."""
+    from qnib import terminal
+    from qnib.errors import WrongUse
+    from qnib.settings import load
+    from qnib.terminal.units import seconds
+
+    try:
+        span = int(float(str(seconds(lifespan))))
+    except ValueError as error:
+        raise WrongUse(f"{lifespan!r} is no span.", where="--lifespan", try_next=f"{error}.") from error
+    print(terminal.token(load(), user, lifespan=span, name=name))
 
 
 def scale(

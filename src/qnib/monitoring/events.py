@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from qnib.engine import Engine
 from qnib.monitoring.rules import LANES
 from qnib.monitoring.syslog import SEVERITIES
+
+observers: list[Callable[[Sequence[Mapping[str, Any]]], None]] = []
+"""Of this process: told of QNIB's own events once they are stored; the mirror is one."""
 
 EVENT_COLUMNS = (
     "id, time, received, host, app, severity, kind, message, hint, entities,"
@@ -107,7 +110,10 @@ def record(engine: Engine, cluster: str, rows: Sequence[Mapping[str, Any]], *, t
                 **row,
             }
         )
-    return engine.insert("qnib.events", stored, token=token)
+    count = engine.insert("qnib.events", stored, token=token)
+    for tell in observers:
+        tell(stored)
+    return count
 
 
 def _conditions(

@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,8 +28,9 @@ __all__ = ["Format", "Record", "Spool"]
 
 log = logging.getLogger("qnib.spool")
 
-Format = Literal["carbon", "syslog", "capture", "reject"]
+Format = Literal["carbon", "syslog", "json", "load", "capture", "reject"]
 _RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
+_WAITED_SECONDS = 0.2  # until a file is handed over that somebody waits for
 _BEHIND_FILES = 3  # files the writer may have before it: more, and files are handed over less often
 _BEHIND_SECONDS = 0.6  # with the write that follows, below the second that may be lost when the process is killed
 
@@ -42,6 +43,8 @@ class _Batch:
     size: int = 0
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
+    name: str = ""
+    """Once it was handed over."""
 
 
 class Spool:
@@ -99,16 +102,31 @@ class Spool:
 
     async def put(self, format: Format, cluster: str, sender: str, listener: str, body: bytes) -> None:
         """Take one record and return when it is acknowledged. Raises Unavailable when the spool is full or broken."""
-        if self._full:
-            raise Unavailable(
-                "The spool is full.",
-                where=str(self.ready_folder),
-                try_next="wait: the engine is behind, or its disk full.",
-            )
-        octets = row(micros(self._clock.now()), Origin(cluster, sender, listener).prefix(), [body])
+        await self.put_all(format, Origin(cluster, sender, listener), [body])
+
+    async def put_all(self, format: Format, origin: Origin, records: Sequence[bytes]) -> None:
+        """Take records that stay together, in one file; else like `put`."""
+        self._check_room()
+        octets = row(micros(self._clock.now()), origin.prefix(), records)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gather(format, octets).waiting.append(waiter)
+        batch = self._gather(format, octets)
+        if not batch.waiting and not batch.name and batch.timer and self._loop:
+            # Some clients send one after the other, and each waits for its answer
+            batch.timer.cancel()
+            batch.timer = self._loop.call_later(min(self._patience(), _WAITED_SECONDS), self._rotate, format)
+        batch.waiting.append(waiter)
         await waiter
+
+    async def put_own(self, format: Format, octets: bytes) -> str:
+        """Take rows as a file of their own and return its name when it is acknowledged. Raises Unavailable."""
+        self._check_room()
+        self._rotate(format)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        batch = self._gather(format, octets)
+        batch.waiting.append(waiter)
+        name = batch.name or self._rotate(format)
+        await waiter
+        return name
 
     async def stop(self) -> None:
         """Write what is in memory, unless the disk is full. The edges must have been closed before."""
@@ -118,6 +136,14 @@ class Spool:
         while self._flights:
             await asyncio.gather(*self._flights, return_exceptions=True)
         self._writer.shutdown()
+
+    def _check_room(self) -> None:
+        if self._full:
+            raise Unavailable(
+                "The spool is full.",
+                where=str(self.ready_folder),
+                try_next="wait: the engine is behind, or its disk full.",
+            )
 
     def _gather(self, format: Format, octets: bytes) -> _Batch:
         if self._loop is None:
@@ -139,18 +165,20 @@ class Spool:
         behind = sum(1 for _ in self.ready_folder.iterdir()) > _BEHIND_FILES
         return max(self._limits.rotate_seconds, _BEHIND_SECONDS) if behind else self._limits.rotate_seconds
 
-    def _rotate(self, format: Format) -> None:
+    def _rotate(self, format: Format) -> str:
+        """Hand over what has gathered; the file's name, empty when there was nothing."""
         batch = self._open.pop(format, None)
         if batch is None or self._loop is None:
-            return
+            return ""
         if batch.timer:
             batch.timer.cancel()
         # One more than the last, whatever the clock says: names must never repeat
         self._last_name = max(self._last_name + 1, micros(self._clock.now()))
-        name = f"{self._last_name:020d}-{secrets.token_hex(4)}.{format}"
+        batch.name = name = f"{self._last_name:020d}-{secrets.token_hex(4)}.{format}"
         flight = self._loop.create_task(self._acknowledge(batch, name))
         self._flights.add(flight)
         flight.add_done_callback(self._flights.discard)
+        return name
 
     async def _acknowledge(self, batch: _Batch, name: str) -> None:
         loop = asyncio.get_running_loop()

@@ -19,8 +19,8 @@ FACILITIES = (
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 )  # fmt: skip
 _NO_PRIORITY = 13  # user.notice, as RFC 3164 has it
-_AHEAD = 3600  # seconds a sender's clock may be ahead of ours
-_BEHIND = 366 * 86_400  # … and behind: messages may have waited long
+AHEAD = 3600  # seconds a sender's clock may be ahead of ours
+BEHIND = 366 * 86_400  # … and behind: messages may have waited long
 
 LINE_COLUMNS = """
     cluster LowCardinality(String), id UInt64, time DateTime64(6, 'UTC'), received DateTime64(6, 'UTC'),
@@ -35,7 +35,8 @@ _OLD_STAMP = (
     r"^((?:[A-Z][a-z]{2} +[0-9]{1,2} (?:[0-9]{4} )?[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?"
     rf"|{_ISO}(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)):? "
 )
-_TAG = r"(?s)^([^\s:\[\]]{1,128})(?:\[([^\]\s]{0,128})\])?:(?:\s|$)(.*)$"
+# One word; old syslogds add their version to it, login puts two dashes before the user's name
+_TAG = r"(?s)^((?:-- )?[^\s:\[\]]{1,128}(?: \d+[.]\d[.\d]*)?)(?:\[([^\]\s]{0,128})\])?:(?:\s|$)(.*)$"
 _ELEMENT = r'\[(?:[^"\]]|"(?:[^"\\]|\\.)*")*\]'
 _MARK = "\ufeff"  # some senders begin their text with a byte order mark
 _ELEMENT_ID = r"^\[([^\s\]]+)"
@@ -48,15 +49,20 @@ def kinds(file: str) -> str:
     return f"SELECT countIf(modern) AS modern_lines, countIf(NOT modern) AS older_lines FROM ({_lines(file)})"
 
 
-def parse(file: str, name: str, longest: int, sources: Mapping[str, Source], modern: bool) -> str:
+def parse(
+    file: str, name: str, longest: int, sources: Mapping[str, Source], modern: bool, loaded: bool = False
+) -> str:
     """Parse the lines of one kind; `name` makes the events' ids unique.
+
+    `loaded`: from a captured file, so times may be of any past year, and ids are the same whenever it is loaded.
 
     One statement for both kinds would take twice as long to plan, and planning is most of the cost of a small file.
     """
+    number = loaded_id() if loaded else f"cityHash64({literal(f'{name} {modern}')}, rowNumberInAllBlocks())"
     parsed, checks = (_modern(file), _MODERN_CHECKS) if modern else (_older(file, sources), _OLDER_CHECKS)
     return f"""
         INSERT INTO qnib_staging.lines
-        SELECT cluster, cityHash64({literal(f"{name} {modern}")}, rowNumberInAllBlocks()) AS id,
+        SELECT cluster, {number} AS id,
             if(plausible, assumeNotNull(told), arrived) AS time, arrived AS received, sender, listener, host, app, pid,
             {literal(list(FACILITIES))}[intDiv(priority, 8) + 1] AS facility,
             {literal(list(SEVERITIES))}[priority % 8 + 1] AS severity, message,
@@ -66,11 +72,22 @@ def parse(file: str, name: str, longest: int, sources: Mapping[str, Source], mod
             if(reason = '', '', substring(line, 1, 2048)) AS raw
         FROM (
             SELECT *,
-                ifNull(told BETWEEN addSeconds(arrived, -{_BEHIND}) AND addSeconds(arrived, {_AHEAD}), 0) AS plausible,
+                {plausible(loaded)} AS plausible,
                 ifNull(number, {_NO_PRIORITY}) AS priority
             FROM ({parsed})
         )
     """
+
+
+def loaded_id() -> str:
+    """SQL for an event's id that depends on the line alone, and on how often the file said the same before."""
+    return "cityHash64('load', cluster, listener, line, row_number() OVER (PARTITION BY cluster, listener, line))"
+
+
+def plausible(loaded: bool) -> str:
+    """SQL for whether `told` can be a clock's, given that it arrived when it did."""
+    behind = 100 * BEHIND if loaded else BEHIND
+    return f"ifNull(told BETWEEN subtractSeconds(arrived, {behind}) AND addSeconds(arrived, {AHEAD}), 0)"
 
 
 def _lines(file: str) -> str:
@@ -174,9 +191,54 @@ def _told_in(zone: str) -> str:
         {in_year(0)})"""
 
 
+KNOWN = """
+    SELECT id FROM qnib.events PREWHERE time >= (SELECT min(time) FROM qnib_staging.lines WHERE reason = '')
+        AND time <= (SELECT max(time) FROM qnib_staging.lines WHERE reason = '')
+        AND cluster IN (SELECT DISTINCT cluster FROM qnib_staging.lines)
+    WHERE startsWith(listener, 'load/')
+"""
+"""Ids of events of the stage's time that were loaded before."""
+
+NEW_LINES = f"""
+    ALTER TABLE qnib_staging.lines DELETE WHERE (reason = '' AND id IN ({KNOWN}))
+        OR (reason != '' AND (cluster, listener, raw) IN (
+            SELECT cluster, listener, raw FROM qnib.rejects WHERE startsWith(listener, 'load/')))
+"""
+
+CLAIMS = """
+    SELECT DISTINCT cluster, sender, host FROM qnib_staging.lines
+    WHERE reason = '' AND listener != 'qnib' AND NOT startsWith(listener, 'load/')
+"""
+"""Who says to speak for whom."""
+
+_CLAIM = "concat(cluster, ' ', sender, ' ', host)"
+
+
+def mark(told: Mapping[tuple[str, ...], str]) -> str:
+    """Give the lines with these claims (cluster, sender, host) the field ``sent_by``."""
+    claims, hosts = [" ".join(claim) for claim in told], list(told.values())
+    value = f"transform({_CLAIM}, {literal(claims)}, {literal(hosts)}, '')"
+    return f"""ALTER TABLE qnib_staging.lines UPDATE sent_fields = arrayConcat(sent_fields, [('sent_by', {value})])
+        WHERE reason = '' AND listener != 'qnib' AND {_CLAIM} IN {literal(claims)}"""
+
+
+def refuse(told: Mapping[tuple[str, ...], str]) -> str:
+    """Turn the lines with these claims into rejects."""
+    claims, reasons = [" ".join(claim) for claim in told], list(told.values())
+    return f"""ALTER TABLE qnib_staging.lines UPDATE raw = substring(message, 1, 2048),
+        reason = transform({_CLAIM}, {literal(claims)}, {literal(reasons)}, '')
+        WHERE reason = '' AND listener != 'qnib' AND {_CLAIM} IN {literal(claims)}"""
+
+
 REJECTS = """
     INSERT INTO qnib.rejects (cluster, received, listener, sender, reason, raw)
     SELECT cluster, received, listener, sender, reason, raw FROM qnib_staging.lines WHERE reason != ''
+"""
+
+LOADED = """
+    SELECT countIf(reason = '') AS events, countIf(reason != '') AS rejects,
+        minOrNullIf(time, reason = '') AS first, maxOrNullIf(time, reason = '') AS last
+    FROM qnib_staging.lines
 """
 
 SUMMARY = """

@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,12 +21,15 @@ from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.errors import QnibError
 from qnib.model import EventRule, Metric
-from qnib.monitoring import carbon, classify, syslog
+from qnib.monitoring import carbon, classify, documents, syslog
+from qnib.monitoring.claims import Claims, Resolve
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
-from qnib.monitoring.frames import Record, read_records
+from qnib.monitoring.frames import Record, read_origins, read_records
+from qnib.monitoring.loads import LISTENER, Loaded, Loads
+from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
-from qnib.settings import Settings
+from qnib.settings import Settings, Source
 
 log = logging.getLogger("qnib.writer")
 
@@ -69,7 +72,7 @@ class Writer:
     `capture` gets each record of the format capture, in order, in the writer's thread; when it raises, the record goes
     to the rejects. `on_change(topic, cluster, newest, events)` is called after each file with topic ``points`` or
     ``events``; `events` are the newest few as the API shows them. `metrics` are all domains' by default; `rules` are
-    the files' unless some are given.
+    the files' unless some are given. `resolve`: the host that a name or address of a cluster means.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class Writer:
         on_change: OnChange = _nobody,
         metrics: Sequence[Metric] | None = None,
         rules: Sequence[EventRule] | None = None,
+        resolve: Resolve = lambda cluster, name: None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -94,10 +99,14 @@ class Writer:
         self.rulebook = Rulebook(clock, engine, settings.rules_folder, rules)
         self._rules: RuleSet | None = None
         self._series = carbon.series(self._metrics)
+        self._mirror = mirror
+        self._claims = Claims(settings.senders, resolve)
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._last_call = math.inf
         self._thread = threading.Thread(target=self._run, name="writer")
+        self.loads = Loads()
+        """Outcomes of files that people brought."""
         self.trouble = ""
         """Why the last file could not be inserted; empty when all is well."""
         self.counts = {"points": 0, "samples": 0, "events": 0, "captures": 0, "rejects": 0, "files": 0}
@@ -169,6 +178,7 @@ class Writer:
                 self._spool.finished(file)
                 return
         self._spool.failed(file)
+        self.loads.tell(file.name, Loaded(refused=self.trouble))
 
     def _insert(self, file: Path) -> None:
         match file.suffix:
@@ -176,6 +186,10 @@ class Writer:
                 self._insert_carbon(file)
             case ".syslog":
                 self._insert_syslog(file)
+            case ".load":
+                self._insert_load(file)
+            case ".json":
+                self._insert_json(file)
             case ".capture":
                 self._insert_captures(file)
             case ".reject":
@@ -201,18 +215,53 @@ class Writer:
                 self._on_change("points", row["cluster"], row["newest"])
 
     def _insert_syslog(self, file: Path) -> None:
+        self._insert_lines(file, lambda: self._parse_syslog(file, self._settings.sources))
+
+    def _insert_json(self, file: Path) -> None:
+        longest = max(self._settings.json_lines.max_line, self._settings.gelf.max_line)
+        statement = documents.parse(str(file), file.name, longest, self._settings.sources)
+        self._insert_lines(file, lambda: self._run_once(statement))
+
+    def _insert_load(self, file: Path) -> None:
+        """Captured files: their zone stands for their sender, and what was loaded before is left out."""
+        listener, sender = next(read_origins(file))
+        sources = {sender: Source(zone=sender)} if sender != "UTC" else {}
+        told: dict[str, Any] = {}
+
+        def parse() -> None:
+            if listener.startswith(f"{LISTENER}json"):
+                longest = self._settings.json_lines.max_line
+                self._run_once(documents.parse(str(file), file.name, longest, sources, loaded=True))
+            else:
+                self._parse_syslog(file, sources, loaded=True)
+            told.update(self._engine.rows(syslog.LOADED)[0])
+            self._engine.run(syslog.NEW_LINES)
+
+        new = self._insert_lines(file, parse)
+        self.loads.tell(
+            file.name, Loaded(told["events"], told["events"] - new, told["rejects"], told["first"], told["last"])
+        )
+
+    def _parse_syslog(self, file: Path, sources: Mapping[str, Source], *, loaded: bool = False) -> None:
+        lines = self._engine.rows(syslog.kinds(str(file)))[0]
+        for modern in (True, False):
+            if lines["modern_lines" if modern else "older_lines"]:
+                longest = self._settings.syslog.max_line
+                self._run_once(syslog.parse(str(file), file.name, longest, sources, modern, loaded))
+
+    def _insert_lines(self, file: Path, parse: Callable[[], None]) -> int:
+        """What `parse` brings into the stage of lines becomes events and rejects. Returns how many events."""
         with self.rulebook.in_use:
             rules = self._rules_now()
             self._engine.run(f"TRUNCATE TABLE {classify.LINES}")
             self._engine.run(f"TRUNCATE TABLE {classify.EVENTS}")
-            longest, sources = self._settings.syslog.max_line, self._settings.sources
-            lines = self._engine.rows(syslog.kinds(str(file)))[0]
-            for modern in (True, False):
-                if lines["modern_lines" if modern else "older_lines"]:
-                    self._run_once(syslog.parse(str(file), file.name, longest, sources, modern))
+            parse()
+            self._judge_claims()
             summary = self._engine.rows(syslog.SUMMARY)
             if any(row["events"] for row in summary):
                 self._store_events(rules, file)
+                if self._mirror is not None:
+                    self._mirror.take(self._engine)
         if any(row["rejects"] for row in summary):
             self._run_once(syslog.REJECTS, f"{file.name}:rejects")
         for row in summary:
@@ -220,6 +269,16 @@ class Writer:
             self.counts["rejects"] += row["rejects"]
             if row["events"]:
                 self._on_change("events", row["cluster"], row["newest"], self._newest_events(row["cluster"]))
+        return sum(row["events"] for row in summary)
+
+    def _judge_claims(self) -> None:
+        """Mark or refuse lines whose sender is not known as the host they name."""
+        claims = self._engine.rows(syslog.CLAIMS)
+        verdicts = {tuple(row.values()): self._claims.judge(**row) for row in claims}
+        for column, change in (("sent_by", syslog.mark), ("refused", syslog.refuse)):
+            found = {claim: told for claim, verdict in verdicts.items() if (told := getattr(verdict, column))}
+            if found:
+                self._engine.run(change(found))
 
     def _rules_now(self) -> RuleSet:
         """The rules in force; when they have changed, the stage sees lines as they do."""

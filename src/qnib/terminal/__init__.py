@@ -13,11 +13,12 @@ from qnib.terminal.faults.written import every as fault_list
 from qnib.terminal.image import clean as clean_images
 from qnib.terminal.login import ssh
 from qnib.terminal.scaling import scale
+from qnib.terminal.services import token
 from qnib.terminal.starting import up
 from qnib.terminal.status import status
 from qnib.terminal.stopping import down
 
 __all__ = [
     "Fault", "clean_images", "down", "execute", "fault_clear", "fault_inject", "fault_list", "scale", "shell",
-    "ssh", "status", "up",
+    "ssh", "status", "token", "up",
 ]

@@ -64,7 +64,7 @@ def _line(
     arguments = ["exec", "--interactive", *more]
     # From its home everyone can write, and SLURM finds the same folder on every node.
     home = f"/home/{user}" if user else "/root"
-    if host != "fabric" or not user:
+    if host not in ("fabric", *plan.beside) or not user:
         arguments += ["--workdir", home]
     arguments += ["--env", f"HOME={home}", "--env", f"USER={user or 'root'}"]
     if user:
@@ -82,11 +82,12 @@ def shell(settings: Settings, host: str, *, name: str | None = None, user: str =
 
 def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
     nodes = cluster.details["nodes"]
-    known = [*plan.services, *(plan.places(nodes) if plan.dense else []), *node_names(nodes)]
+    places = plan.places(nodes) if plan.dense else []
+    known = [*plan.services, *plan.beside, *places, *node_names(nodes)]
     if host not in known:
         raise NotFound(
             f"Cluster {cluster.name!r} has no host {host!r}.", where=cluster.name,
-            try_next=f"use {', '.join(plan.services)}, or compute0 … {known[-1]}.",
+            try_next=f"use {', '.join([*plan.services, *plan.beside])}, or compute0 … {known[-1]}.",
         )
 
 

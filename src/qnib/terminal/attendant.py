@@ -1,6 +1,6 @@
 """Stands by a running cluster: carries its traffic through the fabric, makes the errors of bad cables and ports, sees
-to faults that begin or end by themselves, and keeps the agent that watches this machine. One small process per
-cluster, started by `up` and ended by `down`.
+to faults that begin or end by themselves, starts a service again that died, and keeps the agent that watches this
+machine. One small process per cluster, started by `up` and ended by `down`.
 
     python3 -m qnib.terminal NAME
 """
@@ -27,7 +27,7 @@ from qnib.clusters import Cluster
 from qnib.errors import NotFound, QnibError
 from qnib.settings import Settings, config_file
 from qnib.settings import load as load_settings
-from qnib.terminal import carrier, counting, record, wiring, wrapping
+from qnib.terminal import carrier, counting, record, services, wiring, wrapping
 from qnib.terminal.carrier import Grown, Routes
 from qnib.terminal.counting import Sent
 from qnib.terminal.exchange import Exchange, exchange
@@ -73,6 +73,8 @@ class Attendant:
                 self._machine.keep(cluster)
         self._wrap(cluster)
         self._faults(cluster)
+        with self._noting("services"):
+            services.revive(self._settings, cluster)
         if record.plan_of(cluster).has_fabric:
             span, self._at = time.monotonic() - self._at, time.monotonic()
             wired, known = self._wired(cluster)

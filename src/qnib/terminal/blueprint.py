@@ -19,14 +19,17 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
 from qnib.errors import WrongUse
+from qnib.terminal import accounts as accounting
+from qnib.terminal.accounts import QOS, Account
 from qnib.terminal.addresses import parse
 from qnib.terminal.faults.kinds import KINDS
+from qnib.terminal.schema import SYSTEM_NAMES, Part, Word, packages
+from qnib.terminal.schema import at as _at
 from qnib.terminal.units import Rate, Size, Span
 
 MAX_NODES = 240
@@ -36,36 +39,9 @@ MAX_DENSE = 1000
 """Nodes in one cluster where many share a container: as many as were tried."""
 
 _NAMES = re.compile(r"compute(\d|\[)")
-_WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
-
-Word = Annotated[str, Field(pattern=f"^{_WORD.pattern}$")]
 
 Mpi = Literal["openmpi", "mpich"]
-
-_SYSTEM_NAMES = frozenset((
-    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
-    "list", "irc", "nobody", "munge", "slurm", "adm", "tty", "disk", "users", "staff", "sudo", "audio", "video",
-    "operator", "shadow", "utmp", "plugdev", "input", "kvm", "render", "crontab", "dialout", "fax", "voice", "cdrom",
-    "floppy", "tape", "dip", "src", "sasl", "nogroup", "messagebus", "sshd",
-))
-
-
-def _at(path: list[int | str], what: str) -> PydanticCustomError:
-    """An error about what stands at `path`, whoever notices it."""
-    return PydanticCustomError("blueprint", "{what}", {"path": path, "what": what})
-
-
-def packages(names: list[str]) -> list[str]:
-    for name in names:
-        if not _PACKAGE.fullmatch(name):
-            raise ValueError(f"{name!r} is no Debian package name")
-    return sorted(set(names))
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Nodes(Part):
@@ -134,6 +110,8 @@ class Services(Part):
 
     login: bool = Field(False, description="A login node with SSH: `qnib ssh alice`")
     ssh_port: int = Field(0, ge=0, le=65535, description="Its port on this machine's loopback; 0: one that is free")
+    accounting: bool = Field(False, description="slurmdbd and MariaDB: sacct, accounts, QOS")
+    rest: bool = Field(False, description="slurmrestd, on this machine's loopback only")
 
 
 class Image(Part):
@@ -196,8 +174,10 @@ class Blueprint(Part):
         Group(name="clusers", users=["alice", "bob", "carol", "dave", "eve"]),
         Group(name="guests", users=["john", "jane"]),
     ], min_length=1)
-    fabric: Fabric = Field(default_factory=Fabric)
     services: Services = Field(default_factory=Services)
+    accounts: list[Account] = Field(default_factory=list, description="None: one for each group, without limits")
+    qos: list[QOS] = Field(default_factory=list)
+    fabric: Fabric = Field(default_factory=Fabric)
     software: list[str] = Field(default_factory=list, description="More Debian packages for the image")
     mpi: list[Mpi] = Field(
         default_factory=lambda: list[Mpi](["openmpi"]),
@@ -221,6 +201,11 @@ class Blueprint(Part):
         return self.fidelity == "dense"
 
     @property
+    def enforces(self) -> bool:
+        """Whether SLURM holds users to accounts and QOS: only where the blueprint says which."""
+        return bool(self.accounts or self.qos)
+
+    @property
     def capacity(self) -> int:
         """Nodes it may grow to: names, addresses and cables are laid out for so many."""
         if self.dense:
@@ -229,6 +214,13 @@ class Blueprint(Part):
         if self.hosts:
             wanted = min(wanted, MOST_NODES_OVER_HOSTS)
         return min(wanted, ports_for_hosts(self.fabric) or wanted)
+
+    @property
+    def without_account(self) -> list[str]:
+        """Users whose jobs are refused, because accounts are named and none lists them."""
+        groups = {group.name: group.users for group in self.groups}
+        there = {user for one in self.accounts for user in accounting.members(one, groups)}
+        return [user for users in groups.values() for user in users if self.accounts and user not in there]
 
     def group_of(self, number: int) -> Nodes:
         """What node `number` is like; what is added later is like the last group."""
@@ -300,8 +292,9 @@ class Blueprint(Part):
             raise _at(["images"], "jobs bring no image of their own to a cluster over several hosts")
         if self.hosts and self.dense:
             raise _at(["fidelity"], "dense nodes are of one machine")
-        if self.hosts and self.services.login:
-            raise _at(["services", "login"], "a cluster over several hosts has no login node: `qnib shell` gets there")
+        asked = [name for name in ("login", "accounting", "rest") if getattr(self.services, name)]
+        if self.hosts and asked:
+            raise _at(["services", asked[0]], "this service is of one machine: a cluster over several hosts has none")
         return self
 
     @model_validator(mode="after")
@@ -361,11 +354,21 @@ class Blueprint(Part):
             path: list[int | str] = ["partitions", place] if what == "partition" else ["groups"]
             # Partitions are SLURM's, groups and users are the system's: only the latter can clash.
             key = f"partition {name}" if what == "partition" else name
-            if key in taken or (what != "partition" and name in _SYSTEM_NAMES):
+            if key in taken or (what != "partition" and name in SYSTEM_NAMES):
                 owner = f"a {taken[key]}" if key in taken else "the system"
                 raise _at(path, f"{what} {name!r}: the name belongs to {owner} already")
             taken[key] = what
+        self._accounts_fit()
         return self
+
+    def _accounts_fit(self) -> None:
+        kept = next((name for name in ("accounts", "qos") if getattr(self, name)), "")
+        if kept and not self.services.accounting:
+            raise _at([kept, 0], "accounting keeps them: write accounting = true below [services]")
+        groups = {group.name: group.users for group in self.groups}
+        accounting.check(self.accounts, self.qos, groups)
+        if self.jobs != "none" and (left := self.without_account):
+            raise _at(["jobs"], f"{', '.join(left)} could submit none: no account lists them")
 
     def _names(self) -> list[tuple[str, str]]:
         found = [("partition", one.name) for one in self.partitions]

@@ -25,7 +25,7 @@ from qnib.terminal import login, mirror
 from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.plan import LABEL
-from qnib.terminal.systems import SYSTEMS, System
+from qnib.terminal.systems import SERVICES, SYSTEMS, System
 
 REPOSITORY = "localhost/qnib/slurm"
 
@@ -56,15 +56,19 @@ def packages(blueprint: Blueprint) -> list[str]:
     """What the image is made of: a service's packages, or a second MPI's, only where they are asked for."""
     system, found = SYSTEMS[blueprint.system], [*SYSTEMS[blueprint.system].packages]
     found += login.PACKAGES if blueprint.services.login else ()
+    for name, needed in SERVICES.items():
+        found += needed if getattr(blueprint.services, name) else ()
     found += [system.mpich] if "mpich" in blueprint.mpi else []
     return found
 
 
 def hooks(blueprint: Blueprint) -> list[str]:
-    # The package makes host keys when it is installed; a cluster's are its own.
+    # The package makes host keys when it is installed; a cluster's are its own. MariaDB's server without the package
+    # that would start it brings no user of its own.
     return [
         *customize(SYSTEMS[blueprint.system]),
         *(['rm -f "$1"/etc/ssh/ssh_host_*'] if blueprint.services.login else []),
+        *(['chroot "$1" useradd --system --no-create-home mysql'] if blueprint.services.accounting else []),
     ]
 
 

@@ -14,6 +14,8 @@ DENSE_NODE = 6
 """The same of a node that shares its container, without an agent."""
 SERVICES = 120
 """MiB of controller and fabric together."""
+BESIDE = {"accounting": 110, "rest": 20}
+"""MiB of what may run beside them, as measured with a few jobs (60 to 105, 18)."""
 
 
 def enough(blueprint: Blueprint, meminfo: str | None = None) -> list[str]:
@@ -26,7 +28,8 @@ def enough(blueprint: Blueprint, meminfo: str | None = None) -> list[str]:
             f"A node with {largest.memory} MiB of memory is larger than this machine ({total} MiB).",
             where="memory of the nodes", try_next="give the nodes less memory.",
         )
-    idle = blueprint.count * (DENSE_NODE if blueprint.dense else IDLE_NODE) + SERVICES
+    beside = sum(size for name, size in BESIDE.items() if getattr(blueprint.services, name))
+    idle = blueprint.count * (DENSE_NODE if blueprint.dense else IDLE_NODE) + SERVICES + beside
     if idle > free:
         raise Unavailable(
             f"{blueprint.count} nodes take about {idle} MiB before the first job; {free} MiB are free here.",

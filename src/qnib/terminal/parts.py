@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from qnib.clusters import Cluster
 from qnib.settings import Settings
-from qnib.terminal import cgroups, login, rates, record, topology, wrapping
+from qnib.terminal import cgroups, login, rates, record, services, topology, wrapping
 from qnib.terminal.cgroups import Rung
 from qnib.terminal.engines import CAPABILITIES, Container, ContainerEngine, Found
 from qnib.terminal.package import INSIDE
@@ -19,10 +19,13 @@ from qnib.terminal.slurm_conf import node_line
 
 T = TypeVar("T")
 
-_MEMORY = {"controller": 384 << 20, "fabric": 192 << 20, "login": 512 << 20}
+_MEMORY = {host: size << 20 for host, size in {
+    "controller": 384, "fabric": 192, "login": 512, "database": 384, "rest": 128,
+}.items()}
 _THREADS = 256
 """Threads a dense node may have: an MPI rank and what serves it take about thirty."""
-_CPUS = {"controller": 1.0, "fabric": 1.0, "login": 1.0}
+_CPUS = dict.fromkeys(_MEMORY, 1.0)
+CAPABILITIES_OF = {"login": (*CAPABILITIES, *login.CAPABILITIES), "rest": services.CAPABILITIES}
 
 
 def cpus_of(plan: Plan, host: str) -> float:
@@ -68,7 +71,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("fabric.topology", "fabric.start")]
         binds += [(str(record.fabric_folder(settings, plan.name)), "/run/fabric", "rw")]
         environment |= {f"QNIB_{name.upper()}": str(value) for name, value in topology.size(plan).items()}
-    else:
+    elif role not in services.HOSTS:
         binds += [(str(home / "etc" / name), f"/etc/qnib/{name}", "ro") for name in ("munge.key", "passwd", "group")]
         binds += [(plan.home_volume, "/home", "rw")]
     if role in ("controller", "login", "dense"):
@@ -87,6 +90,10 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
             environment["QNIB_OWN_HOMES"] = "1"
     if role == "dense":
         environment |= {"QNIB_NODES": " ".join(plan.living_in(host))}
+    binds += services.binds(settings, plan, host)
+    environment |= services.environment(plan, host)
+    if role == "rest":
+        ports[cluster.details["rest_port"]] = services.REST_PORT
     files: dict[str, Path] = {}
     if plan.blueprint.hosts:  # which see nothing of this machine: files are copied, no folder is shared, volumes stay
         files = {inside: Path(source) for source, inside, _ in binds if Path(source).is_file()}
@@ -108,7 +115,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
         processes=_THREADS * len(plan.living_in(host)) if role == "dense" else 0,
         scratch=plan.group(host).scratch << 20 if role == "node" else 0, ports=ports,
-        capabilities=(*CAPABILITIES, *login.CAPABILITIES) if role == "login" else CAPABILITIES,
+        capabilities=CAPABILITIES_OF.get(role, CAPABILITIES),
     )
 
 

@@ -20,11 +20,12 @@ HOME_LABEL = "qnib.home"
 POOL = ipaddress.IPv4Network("10.213.0.0/16")
 """Clusters take a free /24 of this private range each."""
 
-_FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, .2 controller, .3 fabric, .9 login
+_FIRST_NODE = 10  # last octet of compute0; below it: .1 the host, and _FIXED
 _FIRST_GID = 2000
 _FIRST_PORT = 7000  # of the nodes in a dense container
 PER_CONTAINER = 50
 """Nodes that share a container where a cluster is dense."""
+_FIXED = {"controller": 2, "fabric": 3, "database": 5, "rest": 6, "login": 9}
 _NODE = re.compile(r"compute(\d+)")
 _DENSE = re.compile(r"dense(\d+)")
 
@@ -66,6 +67,10 @@ class Plan:
         return next((one.name for one in self.blueprint.partitions if one.nodes == "all"), "qnib")
 
     @property
+    def database_volume(self) -> str:
+        return f"qnib-{self.name}-database"
+
+    @property
     def services(self) -> list[str]:
         """Hosts beside the nodes."""
         asked = {"fabric": self.has_fabric, "login": self.blueprint.services.login}
@@ -75,6 +80,12 @@ class Plan:
     def uids(self) -> dict[str, int]:
         """Users with their numbers."""
         return {user: gid + 1 + place for gid, members in self.groups.values() for place, user in enumerate(members)}
+
+    @property
+    def beside(self) -> list[str]:
+        """Hosts of services that the cluster does not wait for, and works without."""
+        told = self.blueprint.services
+        return [*(["database"] if told.accounting else []), *(["rest"] if told.rest else [])]
 
     def group(self, host: str) -> Nodes:
         return self.blueprint.group_of(self.number(host))
@@ -117,12 +128,8 @@ class Plan:
         """Fixed per name, so that a node that comes back is found where SLURM remembers it."""
         if self.dense and (found := _DENSE.fullmatch(self.place(host))):
             return str(self.subnet[_FIRST_NODE + int(found[1])])
-        if host == "controller":
-            return str(self.subnet[2])
-        if host == "fabric":
-            return str(self.subnet[3])
-        if host == "login":
-            return str(self.subnet[9])
+        if host in _FIXED:
+            return str(self.subnet[_FIXED[host]])
         return str(self.subnet[_FIRST_NODE + self.number(host)])
 
     def number(self, host: str) -> int:
@@ -136,7 +143,8 @@ class Plan:
 
     def hosts(self) -> dict[str, str]:
         """Every name the cluster can ever have, for /etc/hosts: no look-up inside ever waits for a DNS server."""
-        names = ["controller", "fabric", *self.services[1:], *node_names(self.capacity), *self.places(self.capacity)]
+        nodes = [*node_names(self.capacity), *self.places(self.capacity)]
+        names = ["controller", "fabric", *self.services[1:], *self.beside, *nodes]
         # slurmd asks for the name of the address it listens on, 0.0.0.0, before it registers.
         return {name: self.address(name) for name in names} | {"anywhere": "0.0.0.0"}  # noqa: S104 - a name
 

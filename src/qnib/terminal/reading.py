@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from qnib.errors import NotFound, QnibError, WrongUse
-from qnib.terminal.blueprint import Blueprint, Word
+from qnib.terminal.blueprint import Blueprint
+from qnib.terminal.schema import Word
 from qnib.terminal.units import Rate, Size, Span, mebibytes, octets_a_second, seconds
 
 

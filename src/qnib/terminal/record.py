@@ -25,6 +25,9 @@ from qnib.terminal.engines import Found
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan
 from qnib.terminal.slurm_conf import cgroup_conf, slurm_conf
 
+ROLES = ("node", "controller", "fabric")
+"""What an agent may be; on a service's host it is a node's."""
+
 RUNGS = {rung.name: rung for rung in (V1, V1_JOINED, V2, NODES_ONLY, DENSE)}
 
 
@@ -85,13 +88,18 @@ def locked(settings: Settings, name: str, patience: float = 0) -> Iterator[None]
         yield
 
 
-def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int) -> None:
+def jobs_url(settings: Settings, cluster: Cluster) -> str:
+    """Where slurmctld pushes finished jobs; users can read it, so its token is good for nothing else."""
+    return f"http://slurmctld:{cluster.jobs_token}@{cluster.gateway}:{settings.http.port}/slurm/_doc"
+
+
+def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int, jobs_url: str = "") -> None:
     """What the containers read: SLURM's configuration, the users, a new munge key, the fabric's wiring."""
     home = folder(settings, plan.name)
     # The server's record of the cluster lies beside it, where no container looks.
     etc = home / "etc"
     etc.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (etc / "slurm.conf").write_text(slurm_conf(plan, rung))
+    (etc / "slurm.conf").write_text(slurm_conf(plan, rung, jobs_url))
     (etc / "cgroup.conf").write_text(cgroup_conf(plan, rung))
     secret_file(etc / "munge.key", secrets.token_bytes(128))
     (etc / "passwd").write_text("".join(
@@ -109,7 +117,7 @@ def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int) -> None:
 def write_agent(settings: Settings, cluster: Cluster, host: str, role: str, **more: Any) -> Path:
     """The agent's configuration of one host, with the cluster's ingest token; `more` is added to what all have."""
     config: dict[str, Any] = {
-        "cluster": cluster.name, "host": host, "role": role, "server": cluster.gateway,
+        "cluster": cluster.name, "host": host, "role": role if role in ROLES else "node", "server": cluster.gateway,
         "carbon_port": settings.carbon.port, "syslog_port": settings.syslog.port, "http_port": settings.http.port,
         "token": cluster.ingest_token, "interval": 5,
         "tail": [{"path": "/var/log/opensm.log", "app": "opensm"}] if role == "fabric" else [], **more,

@@ -8,6 +8,9 @@ from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import Plan, node_names
 from qnib.terminal.systems import SYSTEMS
 
+KEY = "/run/slurm/jwt.key"
+"""Where slurmctld and slurmdbd find the key that tokens are signed with."""
+
 SECONDS, SECONDS_OVER_HOSTS = 60, 20
 """Until SLURM calls a silent node down. Machines vanish whole, so that one is not waited for as long."""
 
@@ -17,7 +20,7 @@ ClusterName={name}
 SlurmctldHost=controller({controller})
 SlurmUser=slurm
 AuthType=auth/munge
-CredType=cred/munge
+{tokens}CredType=cred/munge
 StateSaveLocation=/var/lib/slurm/slurmctld
 SlurmdSpoolDir={spool}
 SlurmctldPidFile=/run/slurmctld.pid
@@ -42,7 +45,7 @@ DefMemPerCPU={default_memory}
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=5,bf_interval=5
 MpiDefault=pmix
-PriorityType=priority/basic
+{priority}
 
 ProctrackType={proctrack}
 TaskPlugin={task}
@@ -58,8 +61,8 @@ Epilog={epilog}
 {prolog}InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
-JobCompType=jobcomp/none
-AccountingStorageType=accounting_storage/none
+{jobcomp}
+{accounting}
 
 SlurmctldDebug=info
 SlurmdDebug=info
@@ -93,6 +96,21 @@ ConstrainDevices=no
 MinRAMSpace=8
 """
 
+SLURMDBD_CONF = """\
+AuthType=auth/munge
+{tokens}DbdHost=database
+DbdAddr={address}
+DbdPort=6819
+SlurmUser=slurm
+StorageType=accounting_storage/mysql
+StorageLoc=slurm_acct_db
+StorageUser=slurm
+PidFile=/run/slurm/slurmdbd.pid
+DebugLevel=info
+DebugLevelSyslog=info
+LogTimeFormat=iso8601_ms
+"""
+
 CGROUP_NONE = "CgroupPlugin=disabled\n"
 
 
@@ -116,7 +134,39 @@ PrologFlags=Alloc
 """
 
 
-def slurm_conf(plan: Plan, rung: Rung) -> str:
+TOKENS = f"""\
+AuthAltTypes=auth/jwt
+AuthAltParameters=jwt_key={KEY}
+"""
+
+KEPT = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={database}
+# A node that fetched its configuration before has another one, which is nothing to slurmd.
+DebugFlags=NO_CONF_HASH"""
+
+ENFORCED = """
+AccountingStorageEnforce=associations,limits,qos"""
+
+BY_SHARE = """\
+PriorityType=priority/multifactor
+PriorityCalcPeriod=1
+PriorityWeightQOS=10000
+PriorityWeightFairshare=5000
+PriorityWeightAge=1000"""
+
+DISPLACING = """
+PreemptType=preempt/qos
+PreemptMode=REQUEUE
+PreemptExemptTime=00:00:00"""
+
+
+def slurm_conf(plan: Plan, rung: Rung, jobs_url: str = "", *, accounting: bool = False) -> str:
+    """The text of slurm.conf; `jobs_url` is where slurmctld pushes each job that ended, empty: nowhere.
+
+    `accounting`: as it is from the moment on in which slurmdbd knows accounts and users. slurmctld does not start for
+    the first time without slurmdbd, nor would it take a job of somebody without an account.
+    """
     per_job = rung.jobs_limited
     # A node that says nothing of memory per core gets half of it for all its cores: there is room for a newcomer.
     hosts = node_names(plan.blueprint.count)
@@ -131,6 +181,7 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         proctrack="proctrack/cgroup" if per_job else "proctrack/linuxproc",
         task="task/cgroup" if per_job else "task/none",
         gather="jobacct_gather/cgroup" if per_job else "jobacct_gather/linux",
+        jobcomp=f"JobCompType=jobcomp/elasticsearch\nJobCompLoc={jobs_url}" if jobs_url else "JobCompType=jobcomp/none",
         prolog=_prolog(plan, rung),
         epilog=_epilog(plan, rung),
         spool="/var/spool/slurmd/%n" if plan.dense else "/var/spool/slurmd",
@@ -139,6 +190,25 @@ def slurm_conf(plan: Plan, rung: Rung) -> str:
         patience=300 if plan.dense else SECONDS_OVER_HOSTS if plan.blueprint.hosts else SECONDS,
         nodes=_dense_nodes(plan) if plan.dense else "",
         partitions="\n".join(_partitions(plan)),
+        tokens=TOKENS if plan.blueprint.services.rest else "",
+        accounting=_accounting(plan) if accounting else "AccountingStorageType=accounting_storage/none",
+        priority=_priority(plan) if accounting else "PriorityType=priority/basic",
+    )
+
+
+def _accounting(plan: Plan) -> str:
+    return KEPT.format(database=plan.address("database")) + (ENFORCED if plan.blueprint.enforces else "")
+
+
+def _priority(plan: Plan) -> str:
+    displaces = any(one.preempt for one in plan.blueprint.qos)
+    return (BY_SHARE if plan.blueprint.enforces else "PriorityType=priority/basic") + (DISPLACING if displaces else "")
+
+
+def slurmdbd_conf(plan: Plan) -> str:
+    """No password in it: MariaDB asks the kernel who is at the other end of its socket, and listens nowhere else."""
+    return SLURMDBD_CONF.format(
+        address=plan.address("database"), tokens=TOKENS if plan.blueprint.services.rest else "",
     )
 
 

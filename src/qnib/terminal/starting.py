@@ -10,17 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
-from qnib.errors import Conflict, NotFound, Unavailable, WrongUse
+from qnib.errors import Conflict, NotFound, Unavailable
 from qnib.settings import Settings
 from qnib.terminal import (
     attendant,
     cgroups,
     counting,
+    flags,
     hosts,
     image,
     job_images,
@@ -32,12 +31,13 @@ from qnib.terminal import (
     placing,
     record,
     server,
+    services,
     spreading,
 )
-from qnib.terminal.blueprint import Blueprint, Nodes
+from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.engines.several import Several
-from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, check_count, free_subnet, host_routes, node_names
+from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, free_subnet, host_routes, node_names
 from qnib.terminal.stopping import remove_all, remove_from_hosts
 
 Say = Callable[[str], None]
@@ -54,38 +54,23 @@ _SUBNETS_TRIED = 4
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
     engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, dense: bool = False,
-    with_login: bool = False, over: Sequence[str] = (),
+    with_login: bool = False, accounting: bool = False, rest: bool = False, over: Sequence[str] = (),
     say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
-    Without a `blueprint` it has `nodes` alike, as the settings say. `over`: addresses of Docker engines to spread it
-    over, instead of those of the blueprint. Raises Conflict when a cluster of that name is
-    there, Unavailable or NotAllowed when something it needs is missing. Whatever is raised, Ctrl-C and SIGTERM
-    included, nothing of the cluster is left behind.
+    Without a `blueprint` it has `nodes` alike, as the settings say; `demo`, `with_login`, `accounting` and `rest` are
+    added to it, and with `over` it is spread over the Docker engines at these addresses. Raises Conflict when a cluster
+    of that name is there, Unavailable or NotAllowed when something it needs is missing. Whatever is raised, Ctrl-C and
+    SIGTERM included, nothing of the cluster is left behind.
     """
-    if blueprint is None:
-        told = settings.terminal
-        alike = Nodes(count=check_count(nodes, dense=dense), cpus=told.node_cpus, memory=told.node_memory)
-        blueprint = Blueprint(nodes=[alike], **({"fidelity": "dense"} if dense else {}))
-    if demo:
-        if not any(partition.nodes == "all" for partition in blueprint.partitions):
-            raise WrongUse(
-                "The demo's jobs need a partition with all nodes.", where="--demo",
-                try_next='give the blueprint one with nodes = "all".',
-            )
-        blueprint = blueprint.model_copy(update={"jobs": "demo"})
-    if with_login:
-        services = blueprint.services.model_copy(update={"login": True})
-        blueprint = blueprint.model_copy(update={"services": services})
-    if over or blueprint.hosts:
-        blueprint = _spread(blueprint, over)
+    blueprint = flags.added(
+        blueprint or flags.alike(settings, nodes, dense=dense), demo=demo, login=with_login, accounting=accounting,
+        rest=rest,
+    )
+    blueprint = flags.spread(blueprint, over, engine)
     if blueprint.services.login:
         login.check_tools()
-    if blueprint.hosts and engine == "podman":
-        raise WrongUse(
-            "Over several hosts a cluster needs Docker.", where="--engine podman", try_next="leave it out, or --hosts.",
-        )
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
     for trouble in [] if blueprint.hosts else memory.enough(blueprint):
         say(trouble)
@@ -107,20 +92,6 @@ def up(
                 raise
         finally:
             opened.close()
-
-
-def _spread(blueprint: Blueprint, over: Sequence[str]) -> Blueprint:
-    """With these hosts, if any are named; checked with what the command line added."""
-    told = blueprint.model_dump(mode="json")
-    if over:
-        told["hosts"] = [{"address": address} for address in over]
-    try:
-        return Blueprint.model_validate(told)
-    except ValidationError as error:
-        raise WrongUse(
-            f"{error.errors()[0]['msg'].removeprefix('Value error, ')}.", where="--hosts",
-            try_next="write the engines' addresses with commas: --hosts ssh://a,tcp://b:2376",
-        ) from error
 
 
 def _open(
@@ -209,23 +180,21 @@ def _start(
         details={
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
+            # Hosts hide their containers' addresses: there the token alone has to do.
+            "jobs_from": "" if there else plan.address("controller"),
         },
     )
-    if there:
-        spreading.check_listening(settings, name, gateway)
-        cluster.details |= {
-            "package": f"{plan.network}-package", "places": there.places, "hosts": spreading.check(there, blueprint),
-        }
-    else:
-        made = package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))
-        cluster.details["package"] = str(made)
-    record.write_files(settings, plan, rung, nodes)
+    _note_place(settings, engine, cluster, plan)
+    jobs_url = record.jobs_url(settings, cluster)
+    record.write_files(settings, plan, rung, nodes, jobs_url)
     if blueprint.services.login:
         cluster.details["ssh_port"] = login.prepare(settings, plan)
+    cluster.details |= services.prepare(settings, plan, rung, jobs_url)
     clusters.save(settings.clusters, cluster)
     if there:
         spreading.prepare(settings, there, cluster, plan, say)
-    engine.create_volume(plan.home_volume, record.labels(settings, name))
+    for volume in [plan.home_volume, *([plan.database_volume] if blueprint.services.accounting else [])]:
+        engine.create_volume(volume, record.labels(settings, name))
     try:
         if not there:  # else the attendant begins it on each host
             counting.start(plan)
@@ -238,7 +207,8 @@ def _start(
     if trouble := server.refresh(settings):
         say(trouble)
     rest = parts.build(settings, cluster, [*plan.services[1:], *plan.places(nodes)], tag)
-    parts.at_once(engine.create, rest)
+    beside = parts.build(settings, cluster, plan.beside, tag)
+    parts.at_once(engine.create, [*rest, *beside])
     _await_controller(engine, plan)
     say(f"starting the fabric and {nodes} nodes" if plan.has_fabric else f"starting {nodes} nodes")
     parts.at_once(engine.start, [container.name for container in rest])
@@ -246,6 +216,11 @@ def _start(
     parts.limit_rates(engine, plan, node_names(nodes))
     if blueprint.services.login:
         _await_login(engine, plan)
+    if beside:
+        # Only now: what nobody waits for takes no time from what everybody does.
+        say(f"starting {' and '.join(plan.beside)}, which are not waited for")
+        parts.at_once(engine.start, [container.name for container in beside])
+        services.begin(settings, plan)
     cluster.details["ready_at"] = clock.now().isoformat()
     if blueprint.jobs != "none":
         say("submitting the first jobs")
@@ -255,6 +230,19 @@ def _start(
     clusters.save(settings.clusters, cluster)
     attendant.start(settings, name)
     return cluster
+
+
+def _note_place(settings: Settings, engine: ContainerEngine, cluster: Cluster, plan: Plan) -> None:
+    """What the record says of where the containers are, and where the package is that they run."""
+    blueprint, tag = plan.blueprint, cluster.details["image"]
+    if isinstance(engine, Several):
+        spreading.check_listening(settings, cluster.name, cluster.gateway)
+        cluster.details |= {
+            "package": f"{plan.network}-package", "places": engine.places, "hosts": spreading.check(engine, blueprint),
+        }
+    else:
+        made = package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))
+        cluster.details["package"] = str(made)
 
 
 def _claim_network(settings: Settings, engine: ContainerEngine, name: str, blueprint: Blueprint) -> Plan:

@@ -7,7 +7,7 @@ from typing import Any
 from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.settings import Settings
-from qnib.terminal import attendant, record, wrapping
+from qnib.terminal import attendant, record, services, wrapping
 from qnib.terminal.engines.several import Several
 from qnib.terminal.faults.written import open_ones
 from qnib.terminal.hosts import engine_of
@@ -23,8 +23,8 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
     nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start), ready (milliseconds of
     its steps), containers (host, role, address, state), hosts (of a cluster over several: address, state ``here`` or
     ``away`` or ``done``, why, nodes, traffic), faults (open ones), attendant (what carries traffic: its state, and what
-    it last did), ssh (the login node's port on this machine), jobs (containers of jobs: job, node, name, state). Of a
-    real cluster only the first four and gateway.
+    it last did), services (those asked for: what `services.state` tells), ssh (the login node's port on this machine),
+    jobs (containers of jobs: job, node, name, state). Of a real cluster only the first four and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     if not cluster.engine:
@@ -48,7 +48,12 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
             *((place, role_of(place)) for place in plan.places(told["nodes"])),
         ]
     ]
-    whole = all(container["state"] == "running" for container in containers)
+    core = [*containers]
+    containers += [
+        {"host": host, "role": host, "address": plan.address(host), "state": found.get(host, "absent")}
+        for host in plan.beside
+    ]
+    whole = all(container["state"] == "running" for container in core)
     return {
         "name": cluster.name, "engine": cluster.engine, "created": cluster.created,
         "state": told["state"] if whole or told["state"] != "ready" else "broken",
@@ -59,6 +64,7 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
             {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target, "value": f.value}
             for f in open_ones(settings, cluster.name, cluster.created)
         ],
+        "services": services.state(settings, cluster, plan, found),
         "attendant": beside,
         "jobs": sorted(
             (

@@ -81,3 +81,11 @@ export const laneOf = (e: EventRow): EventRow['lane'] => (/^slurm_\d+$/.test(e.a
 
 /** Events whose moment is worth a line through every chart. */
 export const notable = (e: EventRow): boolean => /^(link|node)\.(down|up|silent)$|oom|^job\.(start|allocate|end|timeout|failed)$/.test(e.kind) || SEVERITIES.indexOf(e.severity) <= 3
+
+/** What somebody logged, as text that does nothing: control characters, and marks that turn the direction of text, are written out as \x1b or \u202e.
+ *  Lines and tabs stay where there is room for them. */
+export function visible(text: string, oneLine = false): string {
+  const seen = text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+    .replace(/[\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`)
+  return oneLine ? seen.replace(/\s*\n\s*/g, ' ⏎ ') : seen
+}

@@ -23,6 +23,7 @@ from qnib.domains.slurm.happened import job_events, node_events
 from qnib.domains.slurm.identity import settle
 from qnib.domains.slurm.jobs import Job, Run
 from qnib.domains.slurm.nodes import Node
+from qnib.domains.slurm.sacctmgr import CAPTURES as ACCOUNTING
 from qnib.domains.slurm.show import parse_show
 from qnib.domains.slurm.values import ENDED, code, duration, iso, moment, octets, whole, word
 from qnib.model import Capture, Entity, Metric, Reading, Ref, Relation, Scalar, Snapshot
@@ -198,5 +199,6 @@ CAPTURES = (
     Capture(
         "partitions", ("scontrol", "-a", "show", "partition"), parse_partitions, 300, "controller", _NODE_CHANGES,
     ),
+    *ACCOUNTING,
     *FILES,
 )

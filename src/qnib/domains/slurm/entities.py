@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from qnib.model import EntityKind, RelationKind
+from qnib.model import EntityKind, PropertyType, RelationKind
+
+_LIMITS: dict[str, PropertyType] = {
+    "shares": "int", "default_qos": "string", "qos": "string", "grp_tres": "string", "grp_jobs": "int",
+    "max_jobs": "int", "max_submit": "int", "max_wall": "int",
+}
+"""What accounting allows an account, or a user of it."""
 
 ENTITIES = (
     EntityKind("Cluster", "A SLURM cluster", key="ClusterName", properties={"name": "string"}),
@@ -60,10 +66,18 @@ ENTITIES = (
     ),
     EntityKind(
         "QOS", "A quality of service that jobs ask for", key="name",
-        properties={"name": "string", "description": "string", "priority": "int"},
+        properties={
+            "name": "string", "description": "string", "priority": "int", "preempt": "string", "preempt_mode": "string",
+            "usage_factor": "float", "grp_tres": "string", "grp_jobs": "int", "max_tres": "string",
+            "max_tres_per_user": "string", "max_jobs_per_user": "int", "max_submit_per_user": "int", "max_wall": "int",
+        },
     ),
-    EntityKind("User", "Who submits jobs", key="login name", properties={"name": "string", "group": "string"}),
-    EntityKind("Account", "What a job is charged to", key="name", properties={"name": "string"}),
+    EntityKind("User", "Who submits jobs", key="login name", properties={
+        "name": "string", "group": "string", "default_account": "string",
+    }),
+    EntityKind("Account", "What a job is charged to", key="name", properties={
+        "name": "string", "description": "string", "organization": "string", **_LIMITS,
+    }),
 )
 
 RELATIONS = (
@@ -72,6 +86,8 @@ RELATIONS = (
     RelationKind("IN", "Node", "Cluster", "The node belongs to the cluster"),
     RelationKind("SUBMITTED", "User", "Job", "The user submitted the job"),
     RelationKind("CHARGED_TO", "Job", "Account", "The job is charged to the account"),
+    RelationKind("BELOW", "Account", "Account", "The account is a part of this one"),
+    RelationKind("MAY_CHARGE", "User", "Account", "The user's jobs may be charged to the account", properties=_LIMITS),
     RelationKind("QUEUED_IN", "Job", "Partition", "The job waits or runs in the partition"),
     RelationKind("ATTEMPT_OF", "Attempt", "Job", "A run of the job"),
     RelationKind("RESERVES", "Reservation", "Host", "The host is kept for the reservation"),

@@ -73,7 +73,7 @@ def parse_reservations(text: str, at: datetime) -> Snapshot:
 
 def parse_qos(text: str, at: datetime) -> Snapshot:
     """``/slurmdb/v…/qos``, ``sacctmgr show qos --json``."""
-    told, version = answer(text, ("qos",))
+    told, version = answer(text, ("qos", "QOS"))  # 22.05 writes it in capitals
     found = [newest.qos(_record(one, "qos", version)) for one in told]
     return Snapshot([Entity("QOS", str(facts["name"]), facts) for facts in found])
 

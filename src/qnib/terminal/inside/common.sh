@@ -31,6 +31,30 @@ start_munge() {
     setpriv --reuid=munge --regid=munge --clear-groups $CLOCK munged --num-threads=10 --key-file=/run/munge/key
 }
 
+# The key that tokens are signed with is slurmctld's and slurmdbd's, where there is one.
+take_key() {
+    [ -e /etc/qnib/jwt.key ] || return 0
+    [ -e /run/slurm/jwt.key ] || { (umask 0377 && cat /etc/qnib/jwt.key >/run/slurm/jwt.key) && chown slurm:slurm /run/slurm/jwt.key; }
+}
+
+# follow_accounting FILE: replaces slurm.conf there once accounting is kept.
+follow_accounting() {
+    [ -e /etc/qnib/accounting.conf ] || return 0
+    (
+        until [ -e /run/services/kept ]; do sleep 1; done
+        [ ! -e "$1" ] || { cp /etc/qnib/accounting.conf "$1.new" && mv "$1.new" "$1"; }
+    ) &
+}
+
+# keep COMMAND …: starts it again whenever it ends, a second later.
+keep() {
+    while :; do
+        ("$@")
+        say "$* ended with status $?; starting it again" | cut -c 1-200
+        sleep 1
+    done
+}
+
 start_slurmd() { $CLOCK slurmd -D -Z --conf-server "$QNIB_CONTROLLER:6817" --conf "$QNIB_NODE"; }
 
 # The observer must never stop the observed: it runs beside the daemons and is started again when it ends.

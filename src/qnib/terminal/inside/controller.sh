@@ -4,15 +4,24 @@
 
 # Before anything that asks SLURM: without this file its tools look for a controller in the DNS.
 cp /etc/qnib/slurm.conf /etc/qnib/cgroup.conf /etc/slurm/
+# Accounting is there for good once it was there: slurmctld then knows enough to start without slurmdbd.
+[ ! -e /var/lib/slurm/accounting ] || cp /etc/qnib/accounting.conf /etc/slurm/slurm.conf
 add_users
 start_agent
 make_homes
 folder 0755 slurm:slurm /run/slurm
 rm -f /etc/slurm/plugstack.conf # includes a folder in a way SLURM complains about
+take_key
 start_munge
+[ ! -e /etc/qnib/accounting.conf ] || keep python3 "${0%/*}/accounting.py" &
 # Without state of an earlier life there is nothing to recover, and nothing to report missing.
 [ -e /var/lib/slurm/slurmctld/node_state ] || fresh=-c
-slurmctld -D -i $fresh &
-wait $!
-say "slurmctld ended with status $?"
+while :; do
+    slurmctld -D -i $fresh &
+    wait $!
+    status=$? fresh=
+    # accounting.py ends it to begin anew.
+    rm /run/slurmctld.again 2>/dev/null || break
+done
+say "slurmctld ended with status $status"
 wait

@@ -7,6 +7,7 @@ rm -f /etc/slurm/plugstack.conf
 add_users
 start_agent
 start_munge
+follow_accounting /etc/slurm/slurm.conf
 folder 0755 root:root /run/sshd
 # Files bound from outside belong to whoever started the cluster; sshd insists on root and on nobody else reading them.
 (umask 0077 && cat /etc/qnib/ssh/host_key >/run/sshd/host_key)

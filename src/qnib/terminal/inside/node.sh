@@ -12,6 +12,7 @@ if [ -d /run/qnib/jobs ]; then
     printf '#!/bin/sh\nexec python3 -IS %s/wrap.py "$@"\n' "${0%/*}" >/usr/local/bin/qnib-wrap && chmod 0755 /usr/local/bin/qnib-wrap
 fi
 rm -f /etc/slurm/plugstack.conf
+follow_accounting /var/spool/slurmd/conf-cache/slurm.conf
 start_slurmd &
 wait $!
 say "slurmd ended with status $?"

@@ -1,0 +1,54 @@
+"""Who sends events: how many, for which host, when last, how far its clock is off, what was refused or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from qnib.engine import Engine
+
+# A time too far off to be a clock's was replaced by the arrival; what was sent is still there
+_SKEW = """if(fields['sent'] = '', date_diff('microsecond', received, time) / 1e6,
+    ifNull(date_diff('microsecond', received, parseDateTime64BestEffortOrNull(fields['sent'], 6, 'UTC')) / 1e6, 0))"""
+
+
+def senders(
+    engine: Engine, cluster: str, start: datetime, end: datetime, dropped: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """One row for each sender, listener and host of a window, the most talkative first.
+
+    `skew`: seconds by which the host's clock seems ahead (negative: behind, or its messages were long under way), the
+    median over its events. `sent_by`: events that named this host, but came from the address of another.
+    `dropped`: datagrams of this sender that were dropped since the server started, because it flooded.
+    """
+    params: dict[str, Any] = {"cluster": cluster, "start": start, "end": end}
+    rows = engine.rows(
+        f"""
+        SELECT sender, host, listener, count() AS events, max(received) AS last, median({_SKEW}) AS skew,
+            countIf(fields['sent'] != '') AS wrong_clock, countIf(fields['sent_by'] != '') AS sent_by
+        FROM qnib.events
+        WHERE cluster = {{cluster:String}}
+            AND time >= {{start:DateTime64(6, 'UTC')}} AND time < {{end:DateTime64(6, 'UTC')}}
+            AND sender != 'qnib' AND NOT startsWith(listener, 'load/')
+        GROUP BY sender, host, listener ORDER BY events DESC, sender, host, listener LIMIT 5000
+        """,
+        params,
+    )
+    refused = engine.rows(
+        "SELECT sender, count() AS n FROM qnib.rejects WHERE cluster = {cluster:String}"
+        " AND received >= {start:DateTime64(6, 'UTC')} AND received < {end:DateTime64(6, 'UTC')} GROUP BY sender",
+        params,
+    )
+    rejects = {row["sender"]: row["n"] for row in refused}
+    told = [
+        {**row, "last": row["last"].isoformat(), "skew": round(row["skew"], 3),
+         "rejects": rejects.get(row["sender"], 0), "dropped": dropped.get(row["sender"], 0)}
+        for row in rows
+    ]  # fmt: skip
+    silent = sorted((set(rejects) | set(dropped)) - {row["sender"] for row in rows})
+    return told + [
+        {"sender": sender, "host": "", "listener": "", "events": 0, "last": None, "skew": 0.0, "wrong_clock": 0,
+         "sent_by": 0, "rejects": rejects.get(sender, 0), "dropped": dropped.get(sender, 0)}
+        for sender in silent
+    ]  # fmt: skip
