@@ -126,6 +126,10 @@ class Terminal(BaseModel):
     mirror: str = Field("", description="Debian mirror to build images from; empty: the host's own")
     node_memory: int = Field(512, description="Memory limit of a compute node, in MiB")
     node_cpus: float = Field(2, description="CPU limit of a compute node, in cores")
+    certificates: str = Field(
+        "", description="Folder of ca.pem, cert.pem, key.pem for tcp:// hosts; empty: DOCKER_CERT_PATH, else ~/.docker"
+    )
+    ssh_config: str = Field("", description="ssh's configuration file for ssh:// hosts; empty: ssh's own")
 
 
 class GraphDatabase(BaseModel):

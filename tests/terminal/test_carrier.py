@@ -13,6 +13,7 @@ from qnib.settings import Settings
 from qnib.terminal import attendant, carrier, counting
 from qnib.terminal.carrier import Load, carry, parse_routes
 from qnib.terminal.counting import Sent
+from qnib.terminal.exchange import Here
 from qnib.terminal.faults.written import Fault
 from qnib.terminal.inside import carry as inside
 from qnib.terminal.wiring import Cable, cables
@@ -104,7 +105,8 @@ def test_short_counters_stop_at_their_end_and_long_ones_wrap() -> None:
 
 @pytest.fixture
 def attending(tmp_path: Path) -> attendant.Attendant:
-    return attendant.Attendant(Settings(home=tmp_path), "demo", FrozenClock(datetime(2026, 11, 20, tzinfo=UTC)))
+    clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
+    return attendant.Attendant(Settings(home=tmp_path), "demo", clock, Here(tmp_path))
 
 
 def test_a_bad_cable_hurts_both_its_ends_and_a_bad_port_itself(attending: attendant.Attendant) -> None:
@@ -124,14 +126,14 @@ def test_a_bad_cable_hurts_both_its_ends_and_a_bad_port_itself(attending: attend
 def test_little_is_kept_until_it_is_more(attending: attendant.Attendant, tmp_path: Path) -> None:
     for _ in range(3):
         attending._add({"SW1/3": {"xmit_data": 6000, "xmit_packets": 3}})
-        attending._hand_over(tmp_path)
+        attending._hand_over(plan())
     told = json.loads((tmp_path / "traffic.json").read_text())
     assert told == {"SW1/3": {"xmit_data": 18_000, "xmit_packets": 9}}
     attending._add({"SW1/4": {"symbol_error": 1}})
-    attending._hand_over(tmp_path)
+    attending._hand_over(plan())
     assert json.loads((tmp_path / "traffic.json").read_text()) == told, "not before the last was taken"
     (tmp_path / "traffic.json").unlink()
-    attending._hand_over(tmp_path)
+    attending._hand_over(plan())
     assert json.loads((tmp_path / "traffic.json").read_text()) == {"SW1/4": {"symbol_error": 1}}
 
 
@@ -140,7 +142,7 @@ def test_a_file_of_the_containers_that_is_none_is_not_followed(tmp_path: Path) -
     secret.write_text("keys")
     (tmp_path / "opensm-lfts.dump").symlink_to(secret)
     with pytest.raises(OSError, match="symbolic"):
-        attendant._read(tmp_path / "opensm-lfts.dump")
+        Here(tmp_path).routes(plan())
 
 
 def test_frames_heads_are_counted_as_interfaces_do() -> None:

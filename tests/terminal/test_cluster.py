@@ -286,7 +286,7 @@ def test_ctrl_c_in_the_middle_of_up_leaves_nothing(lab: Lab) -> None:
         engine.close()
         begun.send_signal(signal.SIGINT)
     _, told = begun.communicate(timeout=60)
-    assert begun.returncode == 130
+    assert begun.returncode == 130, told
     assert "Traceback" not in told
     assert_nothing_of(lab, name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -17,20 +16,19 @@ from qnib.clock import FrozenClock
 from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import (
-    access,
     attendant,
     counting,
     engines,
+    hosts,
     image,
     neighbours,
     package,
     record,
-    scaling,
     starting,
     stopping,
 )
 from qnib.terminal.blueprint import Blueprint, Coming, Fabric
-from qnib.terminal.faults import scene
+from qnib.terminal.exchange import Here
 from qnib.terminal.faults.inject import due
 from tests.terminal.fake import FakeEngine
 
@@ -50,9 +48,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     made = FakeEngine()
     made.images_there.add(image.tag(Blueprint()))
     made.answer = lambda name, command: (0, READY if "ready.sh" in " ".join(command) else "")
-    # The package gives out the function `status`, which hides the module of that name.
-    status = importlib.import_module("qnib.terminal.status")
-    for module in (starting, stopping, scaling, scene, status, access):
+    for module in (starting, stopping, hosts):
         monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
     monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
     monkeypatch.setattr(attendant, "start", lambda settings, name: None)
@@ -306,7 +302,7 @@ def test_one_fault_that_cannot_be_undone_does_not_keep_others(
     terminal.fault_inject(settings, "cable-out", "SW1/3", lasts=1, clock=clock)
     engine.answer = lambda name, command: (1, "gone") if name.endswith("compute1") else (0, "")
     clock.advance(2)
-    attending = attendant.Attendant(settings, NAME, clock)
+    attending = attendant.Attendant(settings, NAME, clock, Here(settings.home))
     request.addfinalizer(attending.close)
     assert attending.beat()
     assert [bool(fault.cleared) for fault in terminal.fault_list(settings, NAME)] == [False, True]
@@ -351,7 +347,7 @@ def test_the_attendant_injects_and_clears_what_the_blueprint_says(
     clock = FrozenClock(datetime(2026, 11, 20, tzinfo=UTC))
     coming = Coming(after=60, kind="cable-out", target="SW1/3", lasts=30)
     terminal.up(settings, Blueprint(faults=[coming], fabric=Fabric(hosts=2)), clock=clock)
-    attending = attendant.Attendant(settings, NAME, clock)
+    attending = attendant.Attendant(settings, NAME, clock, Here(settings.home))
     request.addfinalizer(attending.close)
     for seconds, there in ((30, []), (31, [False]), (29, [False]), (2, [True]), (120, [True])):
         clock.advance(seconds)

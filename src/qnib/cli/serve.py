@@ -170,5 +170,11 @@ def _status(settings: Settings, name: str, as_json: bool) -> None:
         print("cluster  none: `qnib up` starts one")
     for cluster in found:
         print("cluster  " + "  ".join(f"{k}={v}" for k, v in cluster.items() if not isinstance(v, dict | list)))
+        for host in cluster.get("hosts", []):
+            nodes = f"  nodes={host['nodes']}" if host["nodes"] else ""
+            traffic = host["traffic"] or "not counted yet"
+            print(f"  host   {host['address']}  {host['state']}{nodes}  traffic: {traffic}")
+            if host["why"]:
+                print(f"         {host['why']}")
         for service, told in cluster.get("services", {}).items():
             print(f"  {service}  " + "  ".join(f"{k}={v}" for k, v in told.items() if v not in (None, "")))

@@ -64,6 +64,9 @@ def up(
     ] = None,
     engine: Annotated[Engine | None, typer.Option(help="Container engine; default: the setting's.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Keep jobs of several users running.")] = False,
+    hosts: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Docker engines to spread it over: local, ssh://USER@HOST, tcp://HOST.")
+    ] = "",
     dense: Annotated[
         bool, typer.Option("--dense", help="Fifty nodes share a container: up to 1000, without limits and fabric.")
     ] = False,
@@ -71,7 +74,7 @@ def up(
     accounting: Annotated[bool, typer.Option("--accounting", help="slurmdbd and MariaDB as well: sacct.")] = False,
     rest: Annotated[bool, typer.Option("--rest", help="slurmrestd as well, on loopback: `qnib token`.")] = False,
 ) -> None:
-    """Start a SLURM cluster with a fabric on this machine; return when jobs start on it at once."""
+    """Start a SLURM cluster with a fabric on this machine, or over several; return when jobs start on it at once."""
     from qnib import terminal
     from qnib.errors import WrongUse
     from qnib.settings import load
@@ -87,6 +90,7 @@ def up(
         cluster = terminal.up(
             load(), wanted, name=name, nodes=4 if nodes is None else nodes, engine=engine.value if engine else None,
             demo=demo, dense=dense, with_login=login, accounting=accounting, rest=rest, say=steps.say,
+            over=[one.strip() for one in hosts.split(",") if one.strip()],
         )
     count = cluster.details["nodes"]
     named = "" if cluster.name == load().cluster else f"--name {cluster.name} "
@@ -106,7 +110,7 @@ def down(
     from qnib import terminal
     from qnib.settings import load
 
-    removed = terminal.down(load(), name=name, every=every)
+    removed = terminal.down(load(), name=name, every=every, say=lambda told: print(f"  {told}"))
     print(f"Removed {', '.join(removed)}." if removed else "There was no cluster to remove.")
 
 
@@ -356,7 +360,7 @@ def blueprint_check(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> No
 
     found = reading.find(file)
     print(f"{file}: {found.count} nodes, room for {found.capacity}; fabric: {found.fabric.shape}.")
-    for trouble in memory.enough(found):
+    for trouble in [] if found.hosts else memory.enough(found):
         print(f"  {trouble}")
 
 

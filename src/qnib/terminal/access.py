@@ -10,8 +10,8 @@ from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.errors import NotFound
 from qnib.settings import Settings
-from qnib.terminal import record
-from qnib.terminal.engines import command_line, open_engine
+from qnib.terminal import hosts, record
+from qnib.terminal.engines import command_line
 from qnib.terminal.plan import LABEL, Plan, node_names
 
 _ENGINE_FAILED = {"podman": (125, 255), "docker": (1, 125)}
@@ -28,8 +28,8 @@ def execute(
     a cluster, host or user that is not there.
     """
     more = ["--tty", "--env", "TERM=xterm-256color"] if terminal else []
-    cluster, start = _line(settings, host, name, user, more)
-    status = subprocess.run([*start, *command], check=False).returncode
+    cluster, whole = _line(settings, host, command, name, user, more)
+    status = subprocess.run(whole, check=False).returncode
     if status in _ENGINE_FAILED[cluster.engine]:
         # Perhaps the command's own status, perhaps the container is gone: only now it is worth asking.
         check_running(settings, cluster, host)
@@ -41,8 +41,8 @@ def ask(
     given: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """The same with `given` as its input, and what it says kept."""
-    cluster, start = _line(settings, host, name, user, [])
-    done = subprocess.run([*start, *command], input=given, capture_output=True, text=True, check=False)
+    cluster, whole = _line(settings, host, command, name, user, [])
+    done = subprocess.run(whole, input=given, capture_output=True, text=True, check=False)
     if done.returncode in _ENGINE_FAILED[cluster.engine]:
         check_running(settings, cluster, host)
     return done
@@ -50,13 +50,13 @@ def ask(
 
 def line(settings: Settings, host: str, command: Sequence[str], *, name: str | None = None) -> list[str]:
     """What to start to run `command` there, for who wants to talk to it while it runs."""
-    return [*_line(settings, host, name, "", [])[1], *command]
+    return _line(settings, host, command, name, "", [])[1]
 
 
 def _line(
-    settings: Settings, host: str, name: str | None, user: str, more: Sequence[str],
+    settings: Settings, host: str, command: Sequence[str], name: str | None, user: str, more: Sequence[str],
 ) -> tuple[Cluster, list[str]]:
-    """The engine's command line up to the container. Raises NotFound for a cluster, host or user that is not there."""
+    """What to start to run a command there. Raises NotFound for a cluster, host or user that is not there."""
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     plan = record.plan_of(cluster)
     _check_host(cluster, plan, host)
@@ -69,7 +69,10 @@ def _line(
     arguments += ["--env", f"HOME={home}", "--env", f"USER={user or 'root'}"]
     if user:
         arguments += ["--user", user]
-    return cluster, [*command_line(settings, cluster.engine), *arguments, plan.container(host)]
+    words = [*arguments, plan.container(host), *command]
+    if cluster.details.get("hosts"):
+        return cluster, hosts.docker(settings, hosts.address_of(cluster, host), words)
+    return cluster, [*command_line(settings, cluster.engine), *words]
 
 
 def shell(settings: Settings, host: str, *, name: str | None = None, user: str = "") -> int:
@@ -90,7 +93,7 @@ def _check_host(cluster: Cluster, plan: Plan, host: str) -> None:
 
 def check_running(settings: Settings, cluster: Cluster, host: str) -> None:
     container = record.plan_of(cluster).container(host)
-    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    engine = hosts.engine_of(settings, cluster)
     try:
         state = next((c.state for c in engine.containers(f"{LABEL}={cluster.name}") if c.name == container), "absent")
     finally:

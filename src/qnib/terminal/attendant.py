@@ -8,20 +8,17 @@ machine. One small process per cluster, started by `up` and ended by `down`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import logging
 import os
 import random
 import signal
-import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, TextIO
 
 from qnib import clusters
@@ -33,8 +30,10 @@ from qnib.settings import load as load_settings
 from qnib.terminal import carrier, counting, record, services, wiring, wrapping
 from qnib.terminal.carrier import Grown, Routes
 from qnib.terminal.counting import Sent
+from qnib.terminal.exchange import Exchange, exchange
 from qnib.terminal.faults import written
 from qnib.terminal.machine import Machine
+from qnib.terminal.plan import Plan
 
 log = logging.getLogger("qnib.attendant")
 
@@ -48,8 +47,9 @@ RECOVERY = 20
 
 
 class Attendant:
-    def __init__(self, settings: Settings, name: str, clock: Clock) -> None:
+    def __init__(self, settings: Settings, name: str, clock: Clock, exchanging: Exchange) -> None:
         self._settings, self._name, self._clock = settings, name, clock
+        self._exchange = exchanging
         self._before: dict[tuple[str, str], Sent] = {}
         self._at = self._counted = time.monotonic()
         self._waiting: Grown = {}
@@ -68,8 +68,9 @@ class Attendant:
         if cluster.details.get("state") != "ready":
             return True
         self.told["trouble"] = ""
-        with self._noting("agent of this machine"):
-            self._machine.keep(cluster)
+        if not cluster.details.get("hosts"):  # else it is not this machine that the cluster stands on
+            with self._noting("agent of this machine"):
+                self._machine.keep(cluster)
         self._wrap(cluster)
         self._faults(cluster)
         with self._noting("services"):
@@ -81,11 +82,12 @@ class Attendant:
             with self._noting("traffic"):
                 self._carry(cluster, wired)
             with self._noting("counters"):
-                self._hand_over(record.fabric_folder(self._settings, self._name))
+                self._hand_over(record.plan_of(cluster))
         return True
 
     def close(self) -> None:
         self._machine.end()
+        self._exchange.close()
 
     @contextlib.contextmanager
     def _noting(self, doing: str) -> Iterator[None]:
@@ -139,25 +141,27 @@ class Attendant:
 
     def _carry(self, cluster: Cluster, wired: list[wiring.Cable]) -> None:
         plan, nodes = record.plan_of(cluster), cluster.details["nodes"]
-        now, total = time.monotonic(), counting.read(plan)
+        now, total = time.monotonic(), self._exchange.counted(plan)
+        self.told["traffic"] = dict(self._exchange.traffic)
         names = {plan.address(host): host for host in [f"compute{number}" for number in range(nodes)]}
         sent = {}
         for (source, target), there in total.items():
             before = self._before.get((source, target), Sent(0, 0))
+            if there.octets < before.octets:  # a host that came back counts from 0
+                before = Sent(0, 0)
             if there.octets > before.octets and source in names and target in names:
                 sent[names[source], names[target]] = Sent(there.octets - before.octets, there.packets - before.packets)
-        folder = record.fabric_folder(self._settings, self._name)
         if sent:
             capacity = plan.blueprint.fabric.capacity
             span = max(now - self._counted, 0.1)
-            load = carrier.carry(sent, self._routes(folder), wired, capacity=capacity, seconds=span)
+            load = carrier.carry(sent, self._routes(plan), wired, capacity=capacity, seconds=span)
             self.told["carried"] += sum(flow.octets for flow in sent.values()) - load.lost
             self.told["lost"] += load.lost
             self._add(load.grown)
         self._before, self._counted = total, now  # only now: what could not be carried is carried at the next beat
 
-    def _routes(self, folder: Path) -> Routes:
-        return carrier.parse_routes(_read(folder / "opensm-lfts.dump"))
+    def _routes(self, plan: Plan) -> Routes:
+        return carrier.parse_routes(self._exchange.routes(plan))
 
     def _errors(self, faults: list[written.Fault], wired: list[wiring.Cable], span: float) -> Grown:
         """What bad cables and ports damaged in `span` seconds."""
@@ -188,42 +192,18 @@ class Attendant:
             for counter, amount in counters.items():
                 mine[counter] = mine.get(counter, 0) + amount
 
-    def _hand_over(self, folder: Path) -> None:
+    def _hand_over(self, plan: Plan) -> None:
         """Leave what has grown for the fabric's container, once it has taken the last."""
         told = {
             port: counters for port, counters in self._waiting.items()
             if counters.keys() - _DATA or sum(counters.get(name, 0) for name in ("xmit_data", "rcv_data")) >= LEAST
         }
-        target = folder / "traffic.json"
-        if not told or target.exists():
-            return
-        part = folder / "traffic.part"
-        part.unlink(missing_ok=True)  # whatever it was made into inside
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            json.dump(told, out)
-        part.rename(target)
-        for port in told:
-            del self._waiting[port]
+        if told and self._exchange.leave(plan, told):
+            for port in told:
+                del self._waiting[port]
 
 
-_LARGEST = 64 << 20
-"""Octets of a file of the container's that are read; the tables of 240 hosts are below one."""
 _DATA = frozenset(("xmit_data", "rcv_data", "xmit_packets", "rcv_packets"))
-
-
-def _read(file: Path) -> str:
-    """A file of the container's, whatever it was made into: only an ordinary one is read."""
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            raise ValueError("OpenSM has not told its routes yet") from error
-        raise
-    with os.fdopen(descriptor) as told:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{file.name} is no ordinary file")
-        return told.read(_LARGEST)
 
 
 # ── its life ──────────────────────────────────────────────────────────────────────────────────
@@ -259,7 +239,8 @@ def end(settings: Settings, name: str, *, count: bool = True) -> None:
 
 
 def state(settings: Settings, name: str) -> dict[str, Any]:
-    """What it last told: ``running``, ``carried`` and ``lost`` octets, ``trouble`` (a sentence, or empty)."""
+    """What it last told: ``running``, ``carried`` and ``lost`` octets, ``trouble`` (a sentence, or empty), and of a
+    cluster over several hosts ``traffic``: by host ``counted``, or why not."""
     file = record.folder(settings, name) / "attendant.json"
     told = json.loads(file.read_text()) if file.is_file() else {}
     return {"running": _running(settings, name) is not None, **told}
@@ -304,7 +285,8 @@ def main() -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        with contextlib.closing(Attendant(settings, name, SystemClock())) as attendant:
+        made = Attendant(settings, name, SystemClock(), exchange(settings, name))
+        with contextlib.closing(made) as attendant:
             while attendant.beat() and folder.is_dir():
                 part = folder / "attendant.part"
                 part.write_text(json.dumps(attendant.told))

@@ -26,6 +26,7 @@ from pydantic import Field, field_validator, model_validator
 from qnib.errors import WrongUse
 from qnib.terminal import accounts as accounting
 from qnib.terminal.accounts import QOS, Account
+from qnib.terminal.addresses import parse
 from qnib.terminal.faults.kinds import KINDS
 from qnib.terminal.schema import SYSTEM_NAMES, Part, Word, packages
 from qnib.terminal.schema import at as _at
@@ -138,6 +139,23 @@ class Coming(Part):
     lasts: Span | None = Field(None, gt=0, description="Undone after this long; empty: until it is cleared")
 
 
+MOST_HOSTS, MOST_NODES_OVER_HOSTS = 14, 230
+"""The swarm takes an address of the subnet for each host; these lie above the nodes'."""
+
+
+class Host(Part):
+    """One of several hosts; nodes are spread over them by their shares."""
+
+    address: str = Field(description='Its engine: "local", "ssh://USER@HOST", "tcp://HOST:2376"')
+    share: int = Field(1, ge=1, le=1000, description="Nodes it gets, in proportion to the other hosts' shares")
+    advertise: str = Field("", description="Where the other hosts reach it; empty: the host of its address")
+
+    @field_validator("address")
+    @classmethod
+    def _an_address(cls, address: str) -> str:
+        return parse(address).text
+
+
 class Blueprint(Part):
     """One cluster. What is left out has the defaults of `qnib up`."""
 
@@ -170,6 +188,9 @@ class Blueprint(Part):
         "none", description="demo: a few users keep a few jobs running; people: all users by their habits"
     )
     faults: list[Coming] = Field(default_factory=list, description="Faults to come")
+    hosts: list[Host] = Field(
+        default_factory=list, max_length=MOST_HOSTS, description="Docker engines to spread it over; empty: this machine"
+    )
 
     @property
     def count(self) -> int:
@@ -190,6 +211,8 @@ class Blueprint(Part):
         if self.dense:
             return self.count
         wanted = self.grow_to or max(64, self.count)
+        if self.hosts:
+            wanted = min(wanted, MOST_NODES_OVER_HOSTS)
         return min(wanted, ports_for_hosts(self.fabric) or wanted)
 
     @property
@@ -239,6 +262,14 @@ class Blueprint(Part):
                 raise _at(["faults", place, "value"], error.what) from error
         return faults
 
+    @field_validator("hosts")
+    @classmethod
+    def _each_once(cls, hosts: list[Host]) -> list[Host]:
+        for place, host in enumerate(hosts):
+            if host.address in [other.address for other in hosts[:place]]:
+                raise _at(["hosts", place, "address"], f"{host.address} is named already")
+        return hosts
+
     @field_validator("images")
     @classmethod
     def _staged(cls, images: list[Image]) -> list[Image]:
@@ -253,6 +284,18 @@ class Blueprint(Part):
     @classmethod
     def _packages(cls, names: list[str]) -> list[str]:
         return packages(names)
+
+    @model_validator(mode="after")
+    def _over_hosts(self) -> Self:
+        """What needs a folder or a port of this machine in a container cannot be had of another's engine."""
+        if self.hosts and self.images:
+            raise _at(["images"], "jobs bring no image of their own to a cluster over several hosts")
+        if self.hosts and self.dense:
+            raise _at(["fidelity"], "dense nodes are of one machine")
+        asked = [name for name in ("login", "accounting", "rest") if getattr(self.services, name)]
+        if self.hosts and asked:
+            raise _at(["services", asked[0]], "this service is of one machine: a cluster over several hosts has none")
+        return self
 
     @model_validator(mode="after")
     def _fits_dense(self) -> Self:
@@ -276,11 +319,11 @@ class Blueprint(Part):
 
         if self.jobs != "none" and not any(one.nodes == "all" for one in self.partitions):
             raise _at(["jobs"], 'these jobs need a partition with nodes = "all"')
-        most = MAX_DENSE if self.dense else MAX_NODES
+        most = MAX_DENSE if self.dense else MOST_NODES_OVER_HOSTS if self.hosts else MAX_NODES
         if self.count > most:
-            last = len(self.nodes) - 1
-            more = "" if self.dense else f'; fidelity = "dense" has up to {MAX_DENSE}'
-            raise _at(["nodes", last, "count"], f"a cluster has up to {most} nodes, not {self.count}{more}")
+            last, over = len(self.nodes) - 1, " over several hosts" if self.hosts else ""
+            more = "" if self.dense or self.hosts else f'; fidelity = "dense" has up to {MAX_DENSE}'
+            raise _at(["nodes", last, "count"], f"a cluster{over} has up to {most} nodes, not {self.count}{more}")
         for place, group in enumerate(self.nodes):
             if group.scratch >= group.memory:
                 raise _at(["nodes", place], "the disk is kept in the memory, and has to be smaller")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,34 @@ class Sent:
     packets: int
 
 
-def start(plan: Plan) -> None:
+Nft = Callable[[Sequence[str], str], str]
+"""Runs nft with these words and this input, where the bridge is; what it printed."""
+
+
+def here(words: Sequence[str], given: str) -> str:
+    """On this machine."""
+    program = shutil.which("nft", path=SYSTEM_PATH)
+    if program is None:
+        raise Unavailable(
+            "nft is not installed; it counts what nodes send each other.", where=SYSTEM_PATH,
+            try_next="apt-get install nftables",
+        )
+    done = subprocess.run([program, *words], input=given, capture_output=True, text=True, check=False)
+    if done.returncode:
+        told = (done.stderr or done.stdout).strip().splitlines()
+        raise Unavailable(
+            f"The kernel cannot count on bridges: {told[0] if told else 'no reason was given'}.", where="nft",
+            try_next="it needs the module nf_tables with the family bridge.",
+        )
+    return done.stdout
+
+
+def start(plan: Plan, nft: Nft = here) -> None:
     """Begin to count and to part. Raises Unavailable without nft, or where the kernel cannot count on bridges."""
-    end(plan.name)
+    if nft is here:
+        end(plan.name)
     net = plan.subnet
-    _nft("-f", "-", given=f"""
+    nft(["-f", "-"], f"""
         table bridge {_table(plan.name)} {{
             set pairs {{
                 type ipv4_addr . ipv4_addr
@@ -53,9 +77,9 @@ def start(plan: Plan) -> None:
     """)
 
 
-def read(plan: Plan) -> dict[tuple[str, str], Sent]:
+def read(plan: Plan, nft: Nft = here) -> dict[tuple[str, str], Sent]:
     """What each pair (addresses of sender and receiver) has exchanged since `start`."""
-    told = json.loads(_nft("-j", "list", "set", "bridge", _table(plan.name), "pairs"))
+    told = json.loads(nft(["-j", "list", "set", "bridge", _table(plan.name), "pairs"], ""))
     elements: list[Any] = next((one["set"].get("elem", []) for one in told["nftables"] if "set" in one), [])
     found = {}
     for element in elements:
@@ -75,20 +99,3 @@ def end(name: str) -> None:
 
 def _table(name: str) -> str:
     return "qnib_" + name.replace("-", "_")
-
-
-def _nft(*words: str, given: str = "") -> str:
-    program = shutil.which("nft", path=SYSTEM_PATH)
-    if program is None:
-        raise Unavailable(
-            "nft is not installed; it counts what nodes send each other.", where=SYSTEM_PATH,
-            try_next="apt-get install nftables",
-        )
-    done = subprocess.run([program, *words], input=given, capture_output=True, text=True, check=False)
-    if done.returncode:
-        told = (done.stderr or done.stdout).strip().splitlines()
-        raise Unavailable(
-            f"The kernel cannot count on bridges: {told[0] if told else 'no reason was given'}.", where="nft",
-            try_next="it needs the module nf_tables with the family bridge.",
-        )
-    return done.stdout

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
 from qnib.errors import WrongUse
 from qnib.settings import Settings
 from qnib.terminal.blueprint import Blueprint, Nodes
@@ -31,3 +35,23 @@ def added(blueprint: Blueprint, *, demo: bool, **services: bool) -> Blueprint:
         blueprint = blueprint.model_copy(update={"jobs": "demo"})
     asked = {name: True for name, wanted in services.items() if wanted}
     return blueprint.model_copy(update={"services": blueprint.services.model_copy(update=asked)})
+
+
+def spread(blueprint: Blueprint, over: Sequence[str], engine: str | None) -> Blueprint:
+    """With these hosts, if any are named; checked with all that was added. Raises WrongUse for what cannot be."""
+    if not (over or blueprint.hosts):
+        return blueprint
+    if engine == "podman":
+        raise WrongUse(
+            "Over several hosts a cluster needs Docker.", where="--engine podman", try_next="leave it out, or --hosts.",
+        )
+    told = blueprint.model_dump(mode="json")
+    if over:
+        told["hosts"] = [{"address": address} for address in over]
+    try:
+        return Blueprint.model_validate(told)
+    except ValidationError as error:
+        raise WrongUse(
+            f"{error.errors()[0]['msg'].removeprefix('Value error, ')}.", where="--hosts",
+            try_next="write the engines' addresses with commas: --hosts ssh://a,tcp://b:2376",
+        ) from error

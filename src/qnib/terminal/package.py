@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import qnib
@@ -21,6 +22,11 @@ from qnib.terminal.engines import ULIMITS, command_line
 INSIDE = "/usr/lib/qnib"
 """Where containers see the folder that holds the package; PYTHONPATH of the agent."""
 
+COMPILE = ("python3", "-m", "compileall", "-q", *(
+    # What only the server imports is not worth the time; what fails to compile there is never imported either.
+    f"{INSIDE}/qnib/{part}" for part in ("__init__.py", "model.py", "agent", "domains")
+))
+
 _LEFT_OUT = ("__pycache__", "static", "samples")
 
 
@@ -29,20 +35,18 @@ def ensure(settings: Settings, engine: str, image: str, *, toolbox: bool = False
 
     With a `toolbox` it holds a Python that runs in any image (inside/toolbox.py).
     """
-    source = Path(qnib.__file__).parent
-    found = [path for path in source.rglob("*") if path.is_file()]
-    files = sorted(path for path in found if not set(_LEFT_OUT) & set(path.relative_to(source).parts))
+    found = list(files())
     told = hashlib.sha256(f"{image}{' toolbox' if toolbox else ''}".encode())
-    for file in files:
-        told.update(str(file.relative_to(source)).encode() + b"\0" + file.read_bytes())
+    for inside, file in found:
+        told.update(inside.removeprefix("qnib/").encode() + b"\0" + file.read_bytes())
     target = settings.home / "packages" / told.hexdigest()[:16]
     if target.is_dir():
         return target
     part = target.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        for file in files:
-            copy = part / "qnib" / file.relative_to(source)
+        for inside, file in found:
+            copy = part / inside
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
         for path in [part, *part.rglob("*")]:
@@ -57,11 +61,17 @@ def ensure(settings: Settings, engine: str, image: str, *, toolbox: bool = False
     return target
 
 
+def files() -> Iterator[tuple[str, Path]]:
+    """(path below INSIDE, file here) of everything containers run."""
+    source = Path(qnib.__file__).parent
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and not set(_LEFT_OUT) & set(path.relative_to(source).parts):
+            yield f"qnib/{path.relative_to(source)}", path
+
+
 def _compile(settings: Settings, engine: str, image: str, folder: Path, toolbox: bool) -> None:
     limits = [f"--ulimit={name}={soft}:{hard}" for name, soft, hard in ULIMITS]
-    # What only the server imports is not worth the time; what fails to compile there is never imported either.
-    wanted = [f"{INSIDE}/qnib/{part}" for part in ("__init__.py", "model.py", "agent", "domains")]
-    script = ["python3", "-m", "compileall", "-q", *wanted]
+    script = list(COMPILE)
     if toolbox:
         script += ["&&", "python3", "-IS", f"{INSIDE}/qnib/terminal/inside/toolbox.py", f"{INSIDE}/toolbox"]
     done = subprocess.run(

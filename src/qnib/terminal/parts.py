@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import TypeVar
 
 from qnib.clusters import Cluster
@@ -28,9 +29,10 @@ CAPABILITIES_OF = {"login": (*CAPABILITIES, *login.CAPABILITIES), "rest": servic
 
 
 def cpus_of(plan: Plan, host: str) -> float:
-    """Cores a host may use: no more than this machine has."""
+    """Cores a host may use: no more than this machine has, if it is to be on it."""
     own = sum(plan.group(node).cpus for node in plan.living_in(host)) if role_of(host) == "dense" else None
-    return min(own or (_CPUS[host] if host in _CPUS else plan.group(host).cpus), float(os.cpu_count() or 1))
+    wanted = own or (_CPUS[host] if host in _CPUS else plan.group(host).cpus)
+    return wanted if plan.blueprint.hosts else min(wanted, float(os.cpu_count() or 1))
 
 
 def role_of(host: str) -> str:
@@ -84,12 +86,18 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         binds.append((str(jobs), "/run/qnib/jobs", "ro"))
     if role == "node":
         environment |= {"QNIB_CONTROLLER": plan.address("controller"), "QNIB_NODE": node_line(plan, host)}
+        if plan.blueprint.hosts and cluster.details["places"][plan.number(host)]:
+            environment["QNIB_OWN_HOMES"] = "1"
     if role == "dense":
         environment |= {"QNIB_NODES": " ".join(plan.living_in(host))}
     binds += services.binds(settings, plan, host)
     environment |= services.environment(plan, host)
     if role == "rest":
         ports[cluster.details["rest_port"]] = services.REST_PORT
+    files: dict[str, Path] = {}
+    if plan.blueprint.hosts:  # which see nothing of this machine: files are copied, no folder is shared, volumes stay
+        files = {inside: Path(source) for source, inside, _ in binds if Path(source).is_file()}
+        binds = [bind for bind in binds if not bind[0].startswith("/")]
     limits: dict[str, float] = {"memory": memory, "cpus": cpus}
     parent = ""
     if rung.jobs_limited:
@@ -102,7 +110,7 @@ def _container(settings: Settings, cluster: Cluster, plan: Plan, rung: Rung, hos
         name=plan.container(host), image=image, hostname=host, network=plan.network, address=plan.address(host),
         command=["/usr/bin/tini", "-g", "--", "/bin/bash", f"{INSIDE}/qnib/terminal/inside/{role}.sh"],
         labels={**record.labels(settings, plan.name), "qnib.role": role, "qnib.host": host},
-        binds=binds, hosts=plan.hosts(),
+        binds=binds, files=files, hosts=plan.hosts(),
         environment=environment, cgroup_parent=parent, own_cgroup_namespace=rung is not cgroups.V2,
         memory=int(limits.get("memory", 0)), cpus=limits.get("cpus", 0),
         processes=_THREADS * len(plan.living_in(host)) if role == "dense" else 0,
@@ -122,6 +130,11 @@ def at_once(work: Callable[[T], object], items: Iterable[T], threads: int = 8) -
     """Do the same to many things in parallel; the first failure is raised after all have been tried."""
     with ThreadPoolExecutor(threads) as pool:
         waiting = [pool.submit(work, item) for item in items]
+        try:
+            wait(waiting)
+        except BaseException:  # Ctrl-C: what has begun is waited for, or who tidies up would not see it
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     for one in waiting:
         one.result()
 

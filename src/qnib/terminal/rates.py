@@ -7,14 +7,26 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from qnib.errors import Unavailable
 from qnib.terminal.counting import SYSTEM_PATH
 from qnib.terminal.engines import ContainerEngine
+from qnib.terminal.engines.several import Several
 from qnib.terminal.plan import Plan
 
 _BURST = 4096
 """Octets that may pass at once; more than one packet, or none ever would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the two ends of a node's network are: starts of command lines for each, and what runs them."""
+
+    inside: list[str]
+    outside: list[str]
+    run: Callable[[Sequence[str]], str]
 
 
 def limit(engine: ContainerEngine, plan: Plan, host: str, rate: int | None) -> None:
@@ -22,29 +34,42 @@ def limit(engine: ContainerEngine, plan: Plan, host: str, rate: int | None) -> N
 
     Raises Unavailable when the container is not running or the kernel refuses.
     """
-    pid = engine.pid(plan.container(host))
-    inside = ["nsenter", "--target", str(pid), "--net", "--"]
-    told = json.loads(_run([*inside, "ip", "-json", "link", "show", "dev", "eth0"], host))
-    here = json.loads(_run(["ip", "-json", "link", "show"], host))
-    peer = next((link["ifname"] for link in here if link["ifindex"] == told[0].get("link_index")), None)
+    if isinstance(engine, Several):
+        place = _over_there(engine, plan, host)
+    else:
+        pid = engine.pid(plan.container(host))
+        place = Place(["nsenter", "--target", str(pid), "--net", "--"], [], lambda command: _run(command, host))
+    told = json.loads(place.run([*place.inside, "ip", "-json", "link", "show", "dev", "eth0"]))
+    here = json.loads(place.run([*place.outside, "ip", "-json", "link", "show"]))
+    # On another host there may be a link of the same number by chance: the other end points back.
+    both = [link for link in here if link["ifindex"] == told[0].get("link_index")]
+    peer = next((one["ifname"] for one in both if one.get("link_index") in (None, told[0]["ifindex"])), None)
     if peer is None:
         raise Unavailable(
             f"The other end of {host}'s network was not found.", where=f"link {told[0].get('link_index')}",
             try_next="`ip link` on this machine lists the ends there are.",
         )
-    for command in ([*inside, "tc", "qdisc", "replace", "dev", "eth0"], ["tc", "qdisc", "replace", "dev", peer]):
+    for end, device in ((place.inside, "eth0"), (place.outside, peer)):
         if rate is None:
-            command[command.index("replace")] = "delete"
             with contextlib.suppress(Unavailable):  # there is no limit
-                _run([*command, "root"], host)
+                place.run([*end, "tc", "qdisc", "delete", "dev", device, "root"])
         else:
             # A queue of a second's worth, and of at least some packets.
             queue = str(max(rate, 16 * _BURST))
             bucket = ["tbf", "rate", f"{rate * 8}bit", "burst", str(max(_BURST, rate // 50)), "limit", queue]
-            _run([*command, "root", *bucket], host)
+            place.run([*end, "tc", "qdisc", "replace", "dev", device, "root", *bucket])
 
 
-def _run(command: list[str], host: str) -> str:
+def _over_there(several: Several, plan: Plan, host: str) -> Place:
+    """On its own host: the bridge of an overlay network is in a namespace of the engine's."""
+    engine = several.host_of(plan.container(host)).there
+    pid, bridge = engine.pid(plan.container(host)), engine.overlay_namespace(plan.network)
+    return Place(
+        ["nsenter", "--target", str(pid), "--net", "--"], ["nsenter", f"--net={bridge}", "--"], engine.tool,
+    )
+
+
+def _run(command: Sequence[str], host: str) -> str:
     if (program := shutil.which(command[0], path=SYSTEM_PATH)) is None:
         raise Unavailable(
             f"{command[0]} is not installed; it holds networks of nodes to a rate.", where=SYSTEM_PATH,

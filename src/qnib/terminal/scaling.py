@@ -8,10 +8,12 @@ from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import cgroups, fabric, neighbours, parts, record, topology
-from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal import cgroups, fabric, neighbours, parts, placing, record, topology
+from qnib.terminal.engines import ContainerEngine
+from qnib.terminal.engines.several import Several
 from qnib.terminal.faults import written
 from qnib.terminal.faults.inject import PATIENCE
+from qnib.terminal.hosts import engine_of
 from qnib.terminal.plan import LABEL, Plan, node_names
 from qnib.terminal.shapes import Link
 from qnib.terminal.starting import await_nodes
@@ -37,7 +39,7 @@ def scale(
                 try_next="`qnib down`, then start one of another size.",
             )
         plan.check_count(nodes)
-        engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+        engine = engine_of(settings, cluster)
         try:
             before = cluster.details["nodes"]
             if nodes > before:
@@ -54,7 +56,9 @@ def _grow(
 ) -> None:
     plan = record.plan_of(cluster)
     added = node_names(nodes)[before:]
-    if changed := neighbours.make_room(len(plan.services) + len(plan.beside) + nodes):
+    if isinstance(engine, Several):
+        _place(settings, engine, cluster, nodes)
+    elif changed := neighbours.make_room(len(plan.services) + len(plan.beside) + nodes):
         say(changed)
     say(f"starting {len(added)} nodes")
     try:
@@ -127,6 +131,7 @@ def _difference(plan: Plan, more: int, fewer: int) -> list[Link]:
 
 def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
     leaving = {plan.container(host) for host in hosts}
+    # What is on a host that is away is not listed, and stays until it is back and the name is needed, or `down`.
     present = engine.containers(f"{LABEL}={plan.name}")
     parts.remove(engine, [c for c in present if c.name in leaving or c.labels.get("qnib.node") in hosts])
     # A record that stays would make SLURM wait for the node, and keep its old address for a new one.
@@ -135,8 +140,22 @@ def _remove(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
         cgroups.remove(plan.name, host)
 
 
+def _place(settings: Settings, engine: Several, cluster: Cluster, nodes: int) -> None:
+    """Hosts for the new nodes; written down before anything is started on them."""
+    # The swarm holds the addresses of a host that is away for it, and a node has its address for good.
+    engine.check_all_present()
+    shares = [note["share"] for note in cluster.details["hosts"]]
+    before = cluster.details["places"][: cluster.details["nodes"]]
+    engine.places = cluster.details["places"] = placing.more(before, nodes - len(before), shares)
+    clusters.save(settings.clusters, cluster)
+    for host in node_names(nodes)[len(before):]:  # remains on a host that was away when its node was removed
+        engine.remove_container(record.plan_of(cluster).container(host))
+
+
 def _keep(settings: Settings, cluster: Cluster, nodes: int) -> None:
     for host in node_names(cluster.details["nodes"])[nodes:]:
         (record.folder(settings, cluster.name) / "etc" / f"agent-{host}.json").unlink(missing_ok=True)
     cluster.details["nodes"] = nodes
+    if "places" in cluster.details:
+        cluster.details["places"] = cluster.details["places"][:nodes]
     clusters.save(settings.clusters, cluster)

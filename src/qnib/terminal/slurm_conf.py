@@ -11,6 +11,9 @@ from qnib.terminal.systems import SYSTEMS
 KEY = "/run/slurm/jwt.key"
 """Where slurmctld and slurmdbd find the key that tokens are signed with."""
 
+SECONDS, SECONDS_OVER_HOSTS = 60, 20
+"""Until SLURM calls a silent node down. Machines vanish whole, so that one is not waited for as long."""
+
 SLURM_CONF = """\
 ClusterName={name}
 # The address is part of the name: nobody ever asks a DNS server for the controller.
@@ -29,7 +32,7 @@ SlurmctldParameters=enable_configless
 SlurmdParameters=config_overrides
 MaxNodeCount={max_nodes}
 ReturnToService=2
-# A node that died is noticed within a minute.
+# A node that died is noticed within so many seconds and the time of a message or two.
 SlurmdTimeout={patience}
 SlurmctldTimeout=30
 MessageTimeout=10
@@ -184,7 +187,7 @@ def slurm_conf(plan: Plan, rung: Rung, jobs_url: str = "", *, accounting: bool =
         spool="/var/spool/slurmd/%n" if plan.dense else "/var/spool/slurmd",
         pid="/run/slurmd-%n.pid" if plan.dense else "/run/slurmd.pid",
         # A thousand daemons on a few cores are asked more seldom whether they live.
-        patience=300 if plan.dense else 60,
+        patience=300 if plan.dense else SECONDS_OVER_HOSTS if plan.blueprint.hosts else SECONDS,
         nodes=_dense_nodes(plan) if plan.dense else "",
         partitions="\n".join(_partitions(plan)),
         tokens=TOKENS if plan.blueprint.services.rest else "",

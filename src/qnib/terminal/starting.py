@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from qnib.terminal import (
     cgroups,
     counting,
     flags,
+    hosts,
     image,
     job_images,
     login,
@@ -27,14 +28,17 @@ from qnib.terminal import (
     neighbours,
     package,
     parts,
+    placing,
     record,
     server,
     services,
+    spreading,
 )
 from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.engines.several import Several
 from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, free_subnet, host_routes, node_names
-from qnib.terminal.stopping import remove_all
+from qnib.terminal.stopping import remove_all, remove_from_hosts
 
 Say = Callable[[str], None]
 
@@ -50,30 +54,32 @@ _SUBNETS_TRIED = 4
 def up(
     settings: Settings, blueprint: Blueprint | None = None, *, name: str | None = None, nodes: int = 4,
     engine: Literal["auto", "podman", "docker"] | None = None, demo: bool = False, dense: bool = False,
-    with_login: bool = False, accounting: bool = False, rest: bool = False, say: Say = lambda step: None,
-    clock: Clock | None = None,
+    with_login: bool = False, accounting: bool = False, rest: bool = False, over: Sequence[str] = (),
+    say: Say = lambda step: None, clock: Clock | None = None,
 ) -> Cluster:
     """Start a cluster and return its record when it is ready; `say` is told each step.
 
     Without a `blueprint` it has `nodes` alike, as the settings say; `demo`, `with_login`, `accounting` and `rest` are
-    added to it. Raises Conflict when a cluster of that name is there, Unavailable or NotAllowed when something it
-    needs is missing. Whatever is raised, Ctrl-C and SIGTERM
-    included, nothing of the cluster is left behind.
+    added to it, and with `over` it is spread over the Docker engines at these addresses. Raises Conflict when a cluster
+    of that name is there, Unavailable or NotAllowed when something it needs is missing. Whatever is raised, Ctrl-C and
+    SIGTERM included, nothing of the cluster is left behind.
     """
     blueprint = flags.added(
         blueprint or flags.alike(settings, nodes, dense=dense), demo=demo, login=with_login, accounting=accounting,
         rest=rest,
     )
+    blueprint = flags.spread(blueprint, over, engine)
     if blueprint.services.login:
         login.check_tools()
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
-    for trouble in memory.enough(blueprint):
+    for trouble in [] if blueprint.hosts else memory.enough(blueprint):
         say(trouble)
     with record.locked(settings, wanted), _sigterm_as_interrupt():
-        opened = open_engine(settings, engine)
+        _refuse_other_hosts(settings, wanted, bool(blueprint.hosts), say)
+        opened = _open(settings, engine, blueprint)
         try:
             _refuse_second(settings, opened, wanted)
-            tag = image.ensure(settings, opened, blueprint, say)
+            tag = _image(settings, opened, blueprint, say)
             job_images.ensure(settings, opened, blueprint, say)
             _refuse_second(settings, opened, wanted)  # building takes a minute, in which somebody else may have come
             try:
@@ -81,11 +87,50 @@ def up(
             except BaseException:
                 say("removing what was begun")
                 with _uninterrupted():
-                    remove_all(settings, opened, wanted)
+                    _remove(settings, opened, wanted, say)
                     server.refresh(settings)
                 raise
         finally:
             opened.close()
+
+
+def _open(
+    settings: Settings, engine: Literal["auto", "podman", "docker"] | None, blueprint: Blueprint,
+) -> ContainerEngine:
+    if not blueprint.hosts:
+        return open_engine(settings, engine)
+    places = placing.blocks(blueprint.count, [host.share for host in blueprint.hosts])
+    return hosts.several(settings, [host.address for host in blueprint.hosts], places)
+
+
+def _image(settings: Settings, engine: ContainerEngine, blueprint: Blueprint, say: Say) -> str:
+    if isinstance(engine, Several):
+        engine.check_all_present()
+        return spreading.image_everywhere(settings, engine, blueprint, say)
+    return image.ensure(settings, engine, blueprint, say)
+
+
+def _remove(settings: Settings, engine: ContainerEngine, name: str, say: Say) -> None:
+    if not isinstance(engine, Several):
+        remove_all(settings, engine, name)
+    elif any(cluster.name == name for cluster in clusters.load_all(settings.clusters)):  # else nothing was begun
+        remove_from_hosts(settings, clusters.load(settings.clusters, name), say)
+
+
+def _refuse_other_hosts(settings: Settings, name: str, several: bool, say: Say) -> None:
+    """A cluster of that name over several hosts, or one on this machine where several hosts are wanted, is a conflict;
+    what an `up` over several hosts left behind when it was killed is swept away."""
+    known = next((cluster for cluster in clusters.load_all(settings.clusters) if cluster.name == name), None)
+    if known is None or not (known.details.get("hosts") or several):
+        return
+    if known.details.get("hosts") and known.details.get("state") == "starting":
+        remove_from_hosts(settings, known, say)
+        return
+    raise Conflict(
+        f"Cluster {name!r} is there already{', or part of it' if known.details.get('state') == 'leaving' else ''}.",
+        where=", ".join(one["address"] for one in known.details.get("hosts", [])) or known.engine or known.gateway,
+        try_next=f"`qnib status`, or `qnib down --name {name}` first, or give another --name.",
+    )
 
 
 def _refuse_second(settings: Settings, engine: ContainerEngine, name: str) -> None:
@@ -123,29 +168,37 @@ def _start(
     began = time.monotonic()
     rung = cgroups.DENSE if blueprint.dense else cgroups.choose(engine.cgroup_driver())
     say(f"limits: {rung.name} ({rung.sentence})")
-    plan, nodes = _claim_network(settings, engine, name, blueprint), blueprint.count
-    if changed := neighbours.make_room(len([*plan.services, *plan.beside, *plan.places(nodes)])):
+    nodes, there = blueprint.count, engine if isinstance(engine, Several) else None
+    plan = _plan(engine, name, blueprint) if there else _claim_network(settings, engine, name, blueprint)
+    gateway = hosts.this_machine([host.address for host in there.hosts]) if there else plan.gateway
+    # Of other machines' tables we know nothing.
+    containers = [*plan.services, *plan.beside, *plan.places(nodes)]
+    if not there and (changed := neighbours.make_room(len(containers))):
         say(changed)
     cluster = Cluster(
-        name=name, gateway=plan.gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
+        name=name, gateway=gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
         created=clock.now().isoformat(),
         details={
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
-            "package": str(package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))),
-            "jobs_from": plan.address("controller"),
+            # Hosts hide their containers' addresses: there the token alone has to do.
+            "jobs_from": "" if there else plan.address("controller"),
         },
     )
+    _note_place(settings, engine, cluster, plan)
     jobs_url = record.jobs_url(settings, cluster)
     record.write_files(settings, plan, rung, nodes, jobs_url)
     if blueprint.services.login:
         cluster.details["ssh_port"] = login.prepare(settings, plan)
     cluster.details |= services.prepare(settings, plan, rung, jobs_url)
     clusters.save(settings.clusters, cluster)
+    if there:
+        spreading.prepare(settings, there, cluster, plan, say)
     for volume in [plan.home_volume, *([plan.database_volume] if blueprint.services.accounting else [])]:
         engine.create_volume(volume, record.labels(settings, name))
     try:
-        counting.start(plan)
+        if not there:  # else the attendant begins it on each host
+            counting.start(plan)
     except Unavailable as error:  # a cluster all the same
         say(f"the fabric carries no traffic, and other clusters are not kept away: {error.what} ({error.try_next})")
 
@@ -180,12 +233,24 @@ def _start(
     return cluster
 
 
+def _note_place(settings: Settings, engine: ContainerEngine, cluster: Cluster, plan: Plan) -> None:
+    """What the record says of where the containers are, and where the package is that they run."""
+    blueprint, tag = plan.blueprint, cluster.details["image"]
+    if isinstance(engine, Several):
+        spreading.check_listening(settings, cluster.name, cluster.gateway)
+        cluster.details |= {
+            "package": f"{plan.network}-package", "places": engine.places, "hosts": spreading.check(engine, blueprint),
+        }
+    else:
+        made = package.ensure(settings, engine.name, tag, toolbox=bool(blueprint.images))
+        cluster.details["package"] = str(made)
+
+
 def _claim_network(settings: Settings, engine: ContainerEngine, name: str, blueprint: Blueprint) -> Plan:
     """A plan with a subnet of its own, and the network made. Two clusters starting at once may want the same one."""
     tried: list[str] = []
     while True:
-        taken = [*engine.subnets(), *host_routes(Path("/proc/net/route").read_text()), *tried]
-        plan = Plan(name, free_subnet(taken), blueprint, blueprint.count)
+        plan = _plan(engine, name, blueprint, tried)
         try:
             engine.create_network(plan.network, str(plan.subnet), plan.gateway, record.labels(settings, name))
         except Unavailable:
@@ -194,6 +259,11 @@ def _claim_network(settings: Settings, engine: ContainerEngine, name: str, bluep
                 raise
         else:
             return plan
+
+
+def _plan(engine: ContainerEngine, name: str, blueprint: Blueprint, tried: Sequence[str] = ()) -> Plan:
+    taken = [*engine.subnets(), *host_routes(Path("/proc/net/route").read_text()), *tried]
+    return Plan(name, free_subnet(taken), blueprint, blueprint.count)
 
 
 def _start_jobs(engine: ContainerEngine, plan: Plan) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from qnib import clusters
+from qnib.clusters import Cluster
 from qnib.settings import Settings
 from qnib.terminal import attendant, record, services, wrapping
-from qnib.terminal.engines import open_engine
+from qnib.terminal.engines.several import Several
 from qnib.terminal.faults.written import open_ones
+from qnib.terminal.hosts import engine_of
 from qnib.terminal.parts import role_of
+from qnib.terminal.placing import folded
 from qnib.terminal.plan import LABEL
 
 
@@ -18,9 +21,10 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
 
     Keys: name, engine, created, state (``ready``, ``starting``, ``broken`` when a container is not running),
     nodes, gateway, subnet, rung, limits (a sentence), image, demo, seconds (it took to start), ready (milliseconds of
-    its steps), containers (host, role, address, state), faults (open ones), attendant (what carries traffic: its
-    state, and what it last did), services (those asked for: what `services.state` tells), ssh (the login node's port on
-    this machine), jobs (containers of jobs: job, node, name, state). Of a real cluster only the first four and gateway.
+    its steps), containers (host, role, address, state), hosts (of a cluster over several: address, state ``here`` or
+    ``away`` or ``done``, why, nodes, traffic), faults (open ones), attendant (what carries traffic: its state, and what
+    it last did), services (those asked for: what `services.state` tells), ssh (the login node's port on this machine),
+    jobs (containers of jobs: job, node, name, state). Of a real cluster only the first four and gateway.
     """
     cluster = clusters.load(settings.clusters, name or settings.cluster)
     if not cluster.engine:
@@ -29,9 +33,11 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
             "state": "recorded",
         }
     plan, rung, told = record.plan_of(cluster), record.rung_of(cluster), cluster.details
-    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    engine = engine_of(settings, cluster)
+    beside = attendant.state(settings, cluster.name)
     try:
         there = engine.containers(f"{LABEL}={cluster.name}")
+        over = _hosts(engine, cluster, beside) if isinstance(engine, Several) else []
     finally:
         engine.close()
     found = {c.labels.get("qnib.host", ""): c.state for c in there}
@@ -53,13 +59,13 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
         "state": told["state"] if whole or told["state"] != "ready" else "broken",
         "nodes": told["nodes"], "gateway": cluster.gateway, "subnet": told["subnet"],
         "rung": rung.name, "limits": rung.sentence, "image": told["image"], "demo": plan.blueprint.jobs == "demo",
-        "seconds": told.get("seconds"), "ready": told.get("ready"), "containers": containers,
+        "seconds": told.get("seconds"), "ready": told.get("ready"), "containers": containers, "hosts": over,
         "faults": [
             {"id": f.id, "time": f.time, "kind": f.kind, "target": f.target, "value": f.value}
             for f in open_ones(settings, cluster.name, cluster.created)
         ],
         "services": services.state(settings, cluster, plan, found),
-        "attendant": attendant.state(settings, cluster.name),
+        "attendant": beside,
         "jobs": sorted(
             (
                 {"job": int(c.labels["qnib.job"]), "node": c.labels["qnib.node"], "name": c.name, "state": c.state}
@@ -68,3 +74,16 @@ def status(settings: Settings, name: str | None = None) -> dict[str, Any]:
         ),
         "ssh": told.get("ssh_port"),
     }
+
+
+def _hosts(engine: Several, cluster: Cluster, beside: dict[str, Any]) -> list[dict[str, str]]:
+    found = []
+    for place, (host, note) in enumerate(zip(engine.hosts, cluster.details["hosts"], strict=True)):
+        nodes = [f"compute{number}" for number, there in enumerate(engine.places) if there == place]
+        why = host.trouble.what if host.trouble else ""
+        traffic = beside.get("traffic", {}).get(host.address, "")
+        found.append({
+            "address": host.address, "state": "done" if note.get("done") else "away" if why else "here", "why": why,
+            "nodes": folded(nodes), "traffic": traffic,
+        })
+    return found

@@ -35,6 +35,8 @@ class Container:
     """Another container whose network and processes it shares, in place of the two above; same host name."""
     binds: Sequence[tuple[str, str, str]] = ()
     """(host path or volume, path inside, ``ro`` or ``rw``)"""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Path inside, to the file here that is copied there before it starts: for engines that do not see our files."""
     hosts: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     memory: int = 0

@@ -12,8 +12,9 @@ from qnib.errors import NotFound, Unavailable
 from qnib.settings import Settings
 from qnib.terminal import fabric, package, record, wiring
 from qnib.terminal.cgroups import Rung
-from qnib.terminal.engines import ContainerEngine, open_engine
+from qnib.terminal.engines import ContainerEngine
 from qnib.terminal.faults.written import Fault, every
+from qnib.terminal.hosts import engine_of
 from qnib.terminal.plan import Plan, node_names
 from qnib.terminal.wiring import Cable
 
@@ -87,7 +88,7 @@ def entered(settings: Settings, name: str, patience: float) -> Iterator[Scene]:
     with record.locked(settings, name, patience):
         cluster = clusters.load(settings.clusters, name)
         plan, rung = record.plan_of(cluster), record.rung_of(cluster)
-        engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+        engine = engine_of(settings, cluster)
         try:
             yield Scene(settings, cluster, plan, rung, engine, every(settings, name))
         finally:

@@ -14,6 +14,13 @@ add_users() {
     cat /etc/qnib/group >>/etc/group && cat /etc/qnib/passwd >>/etc/passwd
 }
 
+# On the volume that the containers of one host share.
+make_homes() {
+    while IFS=: read -r user _ _ group _ home _; do
+        folder 0700 "$user:$group" "$home"
+    done </etc/qnib/passwd
+}
+
 # munge wants its key and folders owned by its own user; the key comes from a read-only mount.
 start_munge() {
     folder 0755 munge:munge /run/munge

@@ -8,10 +8,7 @@ cp /etc/qnib/slurm.conf /etc/qnib/cgroup.conf /etc/slurm/
 [ ! -e /var/lib/slurm/accounting ] || cp /etc/qnib/accounting.conf /etc/slurm/slurm.conf
 add_users
 start_agent
-for entry in $(getent passwd | awk -F: '$6 ~ "^/home/" { print $1 ":" $4 ":" $6 }'); do
-    IFS=: read -r user group home <<<"$entry"
-    folder 0700 "$user:$group" "$home"
-done
+make_homes
 folder 0755 slurm:slurm /run/slurm
 rm -f /etc/slurm/plugstack.conf # includes a folder in a way SLURM complains about
 take_key

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs the fabric: ibsim plays the hardware, a real OpenSM routes it, the ordinary tools look at it.
 # ibsim takes its commands (Link, Unlink, PerformanceSet …) from the fifo /run/fabric/commands. What nodes send each other
-# comes in /run/fabric/traffic.json, OpenSM leaves its routes in /run/fabric/opensm-lfts.dump: both are shared with the host.
+# comes in /run/fabric/traffic.json, OpenSM leaves its routes in /run/fabric/opensm-lfts.dump: both are shared with the host
+# (over several hosts: carried by the engine).
 # QNIB_NODES, QNIB_SWITCHES, QNIB_PORTS are ibsim's table sizes.
 . "${0%/*}/common.sh"
 
@@ -19,6 +20,7 @@ for tool in /usr/sbin/ib* /usr/sbin/perfquery /usr/sbin/sminfo /usr/sbin/smp* /u
 done
 
 start_agent
+mkdir -p -m 0700 /run/fabric # over several hosts it is nobody's but the container's
 rm -f /run/fabric/*
 mkfifo -m 0600 /run/fabric/commands
 exec 3<>/run/fabric/commands # held open: ibsim would take the end of one writer for the end of all commands
