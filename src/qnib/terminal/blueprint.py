@@ -294,7 +294,7 @@ class Blueprint(Part):
             raise _at(["fidelity"], "dense nodes are of one machine")
         asked = [name for name in ("login", "accounting", "rest") if getattr(self.services, name)]
         if self.hosts and asked:
-            raise _at(["services", asked[0]], "this service is of one machine: a cluster over several hosts has none")
+            raise _at(["services", asked[0]], f"a cluster over several hosts has no {asked[0]}: that service needs folders and ports of one machine")
         return self
 
     @model_validator(mode="after")

@@ -172,8 +172,7 @@ def _start(
     plan = _plan(engine, name, blueprint) if there else _claim_network(settings, engine, name, blueprint)
     gateway = hosts.this_machine([host.address for host in there.hosts]) if there else plan.gateway
     # Of other machines' tables we know nothing.
-    containers = [*plan.services, *plan.beside, *plan.places(nodes)]
-    if not there and (changed := neighbours.make_room(len(containers))):
+    if not there and (changed := neighbours.make_room(len([*plan.services, *plan.beside, *plan.places(nodes)]))):
         say(changed)
     cluster = Cluster(
         name=name, gateway=gateway, ingest_token=secrets.token_urlsafe(24), engine=engine.name,
