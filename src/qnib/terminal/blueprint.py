@@ -294,7 +294,8 @@ class Blueprint(Part):
             raise _at(["fidelity"], "dense nodes are of one machine")
         asked = [name for name in ("login", "accounting", "rest") if getattr(self.services, name)]
         if self.hosts and asked:
-            raise _at(["services", asked[0]], f"a cluster over several hosts has no {asked[0]}: that service needs folders and ports of one machine")
+            lacking = f"a cluster over several hosts has no {asked[0]}: it needs folders and ports of one machine"
+            raise _at(["services", asked[0]], lacking)
         return self
 
     @model_validator(mode="after")
