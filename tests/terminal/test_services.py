@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import socket
@@ -13,7 +12,7 @@ import pytest
 from qnib import clusters, terminal
 from qnib.errors import NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, image, memory, package, record, services, starting, stopping
+from qnib.terminal import attendant, hosts, image, memory, package, record, services, starting, stopping
 from qnib.terminal.accounts import QOS, Account
 from qnib.terminal.blueprint import Blueprint, Services
 from qnib.terminal.cgroups import NODES_ONLY
@@ -38,8 +37,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     made = FakeEngine()
     made.images_there = {image.tag(Blueprint(services=told)) for told in (Services(), BOTH)}
     made.answer = lambda name, command: (0, READY if "ready.sh" in " ".join(command) else "")
-    status = importlib.import_module("qnib.terminal.status")
-    for module in (starting, stopping, status, services):
+    for module in (starting, stopping, hosts, services):
         monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
     monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
     monkeypatch.setattr(attendant, "start", lambda settings, name: None)

@@ -294,7 +294,8 @@ class Blueprint(Part):
             raise _at(["fidelity"], "dense nodes are of one machine")
         asked = [name for name in ("login", "accounting", "rest") if getattr(self.services, name)]
         if self.hosts and asked:
-            raise _at(["services", asked[0]], f"a cluster over several hosts has no {asked[0]}: that service needs folders and ports of one machine")
+            name = asked[0]
+            raise _at(["services", name], f"a cluster over several hosts has no {name}: it needs folders of one machine")
         return self
 
     @model_validator(mode="after")
