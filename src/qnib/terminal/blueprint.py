@@ -295,7 +295,7 @@ class Blueprint(Part):
         asked = [name for name in ("login", "accounting", "rest") if getattr(self.services, name)]
         if self.hosts and asked:
             name = asked[0]
-            raise _at(["services", name], f"a cluster over several hosts has no {name}: it needs folders of one machine")
+            raise _at(["services", name], f"a cluster over several hosts has no {name}, which needs folders of one")
         return self
 
     @model_validator(mode="after")
