@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TOOLS = (
-    "dockerd", "containerd", "docker", "runc", "sshd", "ssh", "ssh-keygen", "openssl", "ip", "nsenter", "unshare", "setpriv",
+    "dockerd", "containerd", "docker", "runc", "sshd", "ssh", "ssh-keygen", "openssl", "ip", "nsenter", "unshare",
+    "setpriv",
 )
 UNPACKED = Path(__file__).parents[2] / ".make/unpacked/usr"
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:{UNPACKED}/bin:{UNPACKED}/sbin"
