@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from qnib.api.read import moment
-from qnib.api.viewer import Seeing, must_see
+from qnib.api.viewer import Seeing, scope
 from qnib.dashboards.differs import job_differs, set_differs
 from qnib.errors import WrongUse
 
@@ -21,9 +21,7 @@ def differs(
     cluster: str = "",
 ) -> dict[str, Any]:
     """Which hosts of a job (id or key), or of a set like ``compute[0-3]``, differ from the others, and in what."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, cluster)
     when = moment(at, parts.clock.now(), "at") if at not in {"", "now"} else None
     if bool(job) == bool(hosts):
         raise WrongUse("Name a job or hosts.", where=request.url.path, try_next="give ?job=42 or ?hosts=compute[0-3].")

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from qnib.api.read import MOST_EVENTS, Start, moment, scope, window
-from qnib.api.viewer import Seeing
+from qnib.api.read import MOST_EVENTS, Start, moment, window
+from qnib.api.viewer import Seeing, scope
 from qnib.context.nearby import nearby
 from qnib.context.search import MOST_ROWS, Search, as_csv, as_json_lines
 from qnib.errors import QnibError, WrongUse

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from qnib.api.read import moment
-from qnib.api.viewer import Seeing, must_see
+from qnib.api.viewer import Seeing, scope
 from qnib.context.known import iso
 from qnib.context.latest import newest
 from qnib.dashboards.fabric.folding import MOST_SWITCHES
@@ -48,9 +48,7 @@ class Plan(BaseModel):
 
 def _asked(request: Request, viewer: Any, cluster: str, at: str = "") -> tuple[Any, str, datetime | None]:
     """The parts, the cluster meant, and the time asked about (None: now)."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, cluster)
     return parts, name, moment(at, parts.clock.now(), "at") if at not in {"", "now"} else None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from qnib.api.viewer import Seeing, must_see
+from qnib.api.viewer import Seeing, must_see, scope
 from qnib.context.known import fold
 from qnib.domains import all_domains
 from qnib.domains.questions import library
@@ -115,9 +115,7 @@ def neighbours(
     request: Request, viewer: Seeing, entity: str, cluster: str = "", at: datetime | None = None
 ) -> dict[str, Any]:
     """What is tied to an entity (``Host:compute0``), with the interval of each tie."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, cluster)
     found = parts.graph.neighbours(name, Ref.parse(entity), at=at)
     return {"entity": entity, "neighbours": [{**row, "ref": str(row["ref"])} for row in found]}
 
@@ -127,9 +125,7 @@ def changes(
     request: Request, viewer: Seeing, since: datetime, until: datetime | None = None, kind: str = "", cluster: str = ""
 ) -> dict[str, Any]:
     """What began, changed and ended between two times, by kind; and what was learnt then of the time before."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, cluster)
     end = until or parts.clock.now()
     found = between(parts.engine, name, since, end, tuple(kind.split(",")) if kind else ())
     return {"since": since.isoformat(), "until": end.isoformat(), "counts": found.counts, "rows": found.rows}
@@ -140,9 +136,7 @@ def blast_radius(
     request: Request, viewer: Seeing, entity: str, cluster: str = "", at: datetime | None = None
 ) -> dict[str, Any]:
     """What fails with a switch, port, cable, adapter or host: hosts, jobs, users."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, cluster)
     found = blast(parts.facts, name, Ref.parse(entity), at)
     return {
         "entity": entity, "links": found.links, "lost": found.lost, "nodes": fold(found.lost), "users": found.users,
@@ -154,8 +148,7 @@ def blast_radius(
 @router.post("/rebuild")
 def rebuild(request: Request, viewer: Seeing) -> dict[str, Any]:
     """Make the graph again from the facts."""
-    parts = request.app.state.qnib
-    must_see(viewer, parts.settings.cluster)
+    parts, _ = scope(request, viewer, "")
     started = time.monotonic()
     facts = parts.graph.rebuild()
     return {"facts": facts, "elapsed_ms": round((time.monotonic() - started) * 1000, 1)}

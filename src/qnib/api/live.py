@@ -16,7 +16,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from qnib.api.viewer import Seeing, must_see
+from qnib.api.viewer import Seeing, scope
 
 HEARTBEAT = 15.0
 PACE = 0.5
@@ -106,9 +106,7 @@ router = APIRouter()
 @router.get("/api/live")
 async def live(request: Request, viewer: Seeing, cluster: str = "", topics: str = "") -> StreamingResponse:
     """One stream per browser: ``change`` and ``events`` messages for the topics asked for."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, cluster)
     wanted = frozenset(filter(None, topics.split(","))) & TOPICS or TOPICS
     return StreamingResponse(
         parts.live.stream(name, wanted, request),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from qnib import __version__, clusters
-from qnib.api.viewer import Seeing, must_see, offered_token
+from qnib.api.viewer import Seeing, offered_token, scope
 from qnib.api.viewer import viewer as viewer_of
 from qnib.context.around import around_hosts
 from qnib.context.charts import chart
@@ -17,7 +17,6 @@ from qnib.context.known import iso, unfold, whole
 from qnib.context.latest import newest
 from qnib.dashboards import jobs, jump, nodes, now
 from qnib.errors import WrongUse
-from qnib.model import Ref
 from qnib.monitoring import events as event_store
 
 router = APIRouter()
@@ -53,14 +52,6 @@ def window(parts: Any, start: str, until: str) -> tuple[datetime, datetime]:
     if last <= first:
         raise WrongUse("The window ends before it starts.", where=f"from={start} until={until}", try_next="swap them.")
     return first, last
-
-
-def scope(request: Request, viewer: Any, cluster: str, about: Ref | None = None) -> tuple[Any, str]:
-    """The running parts, and the cluster that is meant, which the viewer must be allowed to see."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name, about)
-    return parts, name
 
 
 @router.get("/api/health")

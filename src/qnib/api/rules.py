@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from qnib.api.read import Start, moment, window
-from qnib.api.viewer import Seeing, must_see
+from qnib.api.viewer import Seeing, scope
 from qnib.context.known import iso, unfold
 from qnib.monitoring.lives import lives
 from qnib.monitoring.patterns import patterns
@@ -42,9 +42,7 @@ def list_patterns(
     limit: Annotated[int, Query(ge=1, le=MOST_PATTERNS)] = 100,
 ) -> dict[str, Any]:
     """Lines no rule knows, by template, the most frequent first; with `known` also those that rules know."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, cluster)
     first, last = window(parts, start or "-1d", until)
     since = moment(new, parts.clock.now(), "new") if new else last - timedelta(days=1)
     hosts = unfold(host)
@@ -57,8 +55,7 @@ def list_patterns(
 @router.get("/api/events/rules")
 def list_rules(request: Request, viewer: Seeing) -> dict[str, Any]:
     """The rules in force, in the order in which they are tried, and what is wrong with the files."""
-    parts = request.app.state.qnib
-    must_see(viewer, parts.settings.cluster)
+    parts, _ = scope(request, viewer, "")
     book = parts.writer.rulebook
     now = book.current()
     return {
@@ -80,9 +77,7 @@ def jobs_of_the_log(
     request: Request, viewer: Seeing, cluster: str = "", start: Start = "", until: str = ""
 ) -> dict[str, Any]:
     """Jobs as slurmctld's log alone tells them: submit, start, end, state."""
-    parts = request.app.state.qnib
-    name = cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, cluster)
     first, last = window(parts, start or "-1d", until)
     return {"jobs": lives(parts.engine, name, first, last)}
 
@@ -90,9 +85,7 @@ def jobs_of_the_log(
 @router.post("/api/events/reclassify")
 def reclassify(request: Request, viewer: Seeing, body: Period) -> dict[str, Any]:
     """Begin to apply the rules in force to the events of a period; the same path by GET says how far it is."""
-    parts = request.app.state.qnib
-    name = body.cluster or parts.settings.cluster
-    must_see(viewer, name)
+    parts, name = scope(request, viewer, body.cluster)
     first, last = window(parts, body.start, body.until)
     parts.reclassify.begin(name, first, last)
     return progress(request, viewer)
@@ -101,8 +94,7 @@ def reclassify(request: Request, viewer: Seeing, body: Period) -> dict[str, Any]
 @router.get("/api/events/reclassify")
 def progress(request: Request, viewer: Seeing) -> dict[str, Any]:
     """How far reclassifying is: ``state`` idle, running, done or failed; events looked at of all, and changed ones."""
-    parts = request.app.state.qnib
-    must_see(viewer, parts.settings.cluster)
+    parts, _ = scope(request, viewer, "")
     now = parts.reclassify.progress
     return {
         "state": now.state, "cluster": now.cluster, "from": iso(now.start), "until": iso(now.end), "rules": now.rules,

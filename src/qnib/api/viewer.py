@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -51,3 +51,11 @@ def must_see(viewer: Viewer, cluster: str, about: Ref | None = None) -> None:
 
 
 Seeing = Annotated[Viewer, Depends(viewer)]
+
+
+def scope(request: Request, viewer: Viewer, cluster: str, about: Ref | None = None) -> tuple[Any, str]:
+    """The running parts, and the cluster that is meant, which the viewer must be allowed to see."""
+    parts = request.app.state.qnib
+    name = cluster or parts.settings.cluster
+    must_see(viewer, name, about)
+    return parts, name
