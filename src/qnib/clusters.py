@@ -61,17 +61,25 @@ def save(folder: Path, cluster: Cluster) -> None:
     part.replace(home / "cluster.json")
 
 
-def load(folder: Path, name: str) -> Cluster:
+def find(folder: Path, name: str) -> Cluster | None:
     file = folder / check_name(name) / "cluster.json"
     try:
         return Cluster(**json.loads(file.read_text()))
     except FileNotFoundError:
+        return None
+
+
+def load(folder: Path, name: str) -> Cluster:
+    """Raises NotFound, naming those that are there."""
+    cluster = find(folder, name)
+    if cluster is None:
         known = ", ".join(sorted(c.name for c in load_all(folder))) or "none"
         raise NotFound(
             f"There is no cluster {name!r} here (known: {known}).",
             where=str(folder),
             try_next=f"start it with `qnib up --name {name}`.",
-        ) from None
+        )
+    return cluster
 
 
 def load_all(folder: Path) -> list[Cluster]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
+from qnib.terminal import attendant, counting, hosts, neighbours, package, starting, stopping
 from qnib.terminal.engines import Container, Found
 
 
@@ -95,3 +98,16 @@ class FakeEngine:
 def _carries(labels: Mapping[str, str], label: str) -> bool:
     name, equals, value = label.partition("=")
     return labels.get(name) == value if equals else name in labels
+
+
+def in_place(made: FakeEngine, monkeypatch: pytest.MonkeyPatch, folder: Path) -> FakeEngine:
+    """The only engine there is; nothing of this machine (its kernel's tables, its processes) is touched."""
+    for module in (starting, stopping, hosts):
+        monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
+    monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
+    monkeypatch.setattr(attendant, "start", lambda settings, name: None)
+    monkeypatch.setattr(counting, "start", lambda plan: None)
+    monkeypatch.setattr(neighbours, "make_room", lambda hosts: "")
+    monkeypatch.setattr(neighbours, "restore", lambda: None)
+    monkeypatch.setattr(package, "ensure", lambda settings, engine, tag, toolbox: folder / "package")
+    return made

@@ -12,13 +12,13 @@ import pytest
 from qnib import clusters, terminal
 from qnib.errors import NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import attendant, hosts, image, memory, package, record, services, starting, stopping
+from qnib.terminal import image, memory, record, services
 from qnib.terminal.accounts import QOS, Account
 from qnib.terminal.blueprint import Blueprint, Services
 from qnib.terminal.cgroups import NODES_ONLY
 from qnib.terminal.engines import Container
 from qnib.terminal.slurm_conf import slurm_conf, slurmdbd_conf
-from tests.terminal.fake import FakeEngine
+from tests.terminal.fake import FakeEngine, in_place
 from tests.terminal.plans import plan
 from tests.terminal.test_slurm_conf import settings as keys_of
 
@@ -37,12 +37,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     made = FakeEngine()
     made.images_there = {image.tag(Blueprint(services=told)) for told in (Services(), BOTH)}
     made.answer = lambda name, command: (0, READY if "ready.sh" in " ".join(command) else "")
-    for module in (starting, stopping, hosts, services):
-        monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
-    monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
-    monkeypatch.setattr(attendant, "start", lambda settings, name: None)
-    monkeypatch.setattr(package, "ensure", lambda *_, **__: tmp_path / "package")
-    return made
+    return in_place(made, monkeypatch, tmp_path)
 
 
 def container(engine: FakeEngine, host: str) -> Container:

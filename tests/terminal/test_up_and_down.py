@@ -17,20 +17,15 @@ from qnib.errors import Conflict, NotAllowed, NotFound, Unavailable, WrongUse
 from qnib.settings import Settings
 from qnib.terminal import (
     attendant,
-    counting,
     engines,
-    hosts,
     image,
-    neighbours,
-    package,
     record,
-    starting,
     stopping,
 )
 from qnib.terminal.blueprint import Blueprint, Coming, Fabric
 from qnib.terminal.exchange import Here
 from qnib.terminal.faults.inject import due
-from tests.terminal.fake import FakeEngine
+from tests.terminal.fake import FakeEngine, in_place
 
 NAME = f"unit{os.getpid()}"
 """The engine is in memory, cgroups are the machine's own: somebody's `demo` must not be touched."""
@@ -48,15 +43,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     made = FakeEngine()
     made.images_there.add(image.tag(Blueprint()))
     made.answer = lambda name, command: (0, READY if "ready.sh" in " ".join(command) else "")
-    for module in (starting, stopping, hosts):
-        monkeypatch.setattr(module, "open_engine", lambda settings, wanted=None: made)
-    monkeypatch.setattr(stopping, "installed", lambda name: name == "podman")
-    monkeypatch.setattr(attendant, "start", lambda settings, name: None)
-    monkeypatch.setattr(counting, "start", lambda plan: None)
-    monkeypatch.setattr(neighbours, "make_room", lambda hosts: "")
-    monkeypatch.setattr(neighbours, "restore", lambda: None)
-    monkeypatch.setattr(package, "ensure", lambda settings, engine, tag, toolbox: tmp_path / "package")
-    return made
+    return in_place(made, monkeypatch, tmp_path)
 
 
 def nothing_is_left(engine: FakeEngine, settings: Settings) -> bool:

@@ -21,7 +21,7 @@ from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.errors import NotFound, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import job_images, wrapping
+from qnib.terminal import hosts, job_images, wrapping
 from qnib.terminal.blueprint import Blueprint, Image
 from qnib.terminal.engines import CAPABILITIES
 from qnib.terminal.inside import wrapped
@@ -52,7 +52,7 @@ class Engine(FakeEngine):
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     made = Engine()
     made.images_there.add(job_images.tag(OLD))
-    monkeypatch.setattr(wrapping, "open_engine", lambda settings, wanted=None: made)
+    monkeypatch.setattr(hosts, "open_engine", lambda settings, wanted=None: made)
     return made
 
 

@@ -39,7 +39,7 @@ def demo(
         raise NotFound(f"There is no story {story!r}.", where="qnib demo", try_next=f"one of {', '.join(known)}.")
     settings = load()
     wanted = clusters.check_name(name or story)
-    if any(one.name == wanted for one in clusters.load_all(settings.clusters)):
+    if clusters.find(settings.clusters, wanted):
         raise Conflict(
             f"Cluster {wanted!r} is there already.", where=str(settings.clusters),
             try_next=f"`qnib down --name {wanted}` first, or give another --name.",

@@ -250,4 +250,3 @@ def _told(event: Mapping[str, Any]) -> dict[str, Any]:
         "sender", "listener",
     )  # fmt: skip
     return {name: event.get(name, "") for name in names}
-

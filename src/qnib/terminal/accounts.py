@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from qnib.terminal.schema import Part, Word, at
+from qnib.terminal.schema import LIMIT, Part, Word, at
 
 _TRES = re.compile(r"(cpu|mem|node|billing)=(\d+)([KMGT]?)")
-_TIME = r"^(UNLIMITED|(\d+-)?\d+(:\d+){0,2})$"
 _SAID = re.compile(r"[\w .,:()/&+-]*")
 
 
@@ -51,7 +50,7 @@ class Account(Part):
     grp_jobs: int | None = Field(None, ge=0, description="How many of its jobs may run at once")
     max_jobs: int | None = Field(None, ge=0, description="How many of each user's")
     max_submit: int | None = Field(None, ge=0, description="How many of each user's may wait and run")
-    max_wall: str = Field("", pattern=f"^$|{_TIME}", description='Longest time limit of a job: "4:00:00"')
+    max_wall: str = Field("", pattern=f"^$|^{LIMIT}$", description='Longest time limit of a job: "4:00:00"')
     qos: list[Word] = Field(default_factory=list, description="Qualities of service it may use; empty: all")
     default_qos: Word | None = Field(None, description="What its jobs get when they ask for none; empty: normal")
 
@@ -88,7 +87,7 @@ class QOS(Part):
     max_tres_per_user: str = Field("", description="What a user's jobs may have at once")
     max_jobs_per_user: int | None = Field(None, ge=0, description="How many of a user's jobs may run at once")
     max_submit_per_user: int | None = Field(None, ge=0, description="How many may wait and run")
-    max_wall: str = Field("", pattern=f"^$|{_TIME}", description="Longest time limit of a job")
+    max_wall: str = Field("", pattern=f"^$|^{LIMIT}$", description="Longest time limit of a job")
 
     @field_validator("description")
     @classmethod

@@ -28,7 +28,7 @@ from qnib.terminal import accounts as accounting
 from qnib.terminal.accounts import QOS, Account
 from qnib.terminal.addresses import parse
 from qnib.terminal.faults.kinds import KINDS
-from qnib.terminal.schema import SYSTEM_NAMES, Part, Word, packages
+from qnib.terminal.schema import LIMIT, SYSTEM_NAMES, Part, Word, packages
 from qnib.terminal.schema import at as _at
 from qnib.terminal.units import Rate, Size, Span
 
@@ -66,7 +66,7 @@ class Partition(Part):
     name: Word
     nodes: str = Field("all", description='"all", "odd", "even", a feature, or names: "compute[0-3,8]"')
     default: bool = Field(False, description="Jobs go here when they name no partition")
-    limit: str = Field("1-00:00:00", pattern=r"^(UNLIMITED|(\d+-)?\d+(:\d+){0,2})$", description="SLURM's MaxTime")
+    limit: str = Field("1-00:00:00", pattern=f"^{LIMIT}$", description="SLURM's MaxTime")
 
 
     @property

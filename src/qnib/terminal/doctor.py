@@ -15,6 +15,7 @@ from qnib.terminal import attendant, cgroups, mirror, rates, record
 from qnib.terminal.blueprint import Blueprint, Fabric, Nodes
 from qnib.terminal.cgroups import V1, V2, Rung
 from qnib.terminal.engines import CAPABILITIES, ContainerEngine, open_engine
+from qnib.terminal.hosts import engine_of
 from qnib.terminal.plan import Plan
 from qnib.terminal.starting import Say, up
 from qnib.terminal.stopping import down
@@ -58,7 +59,7 @@ def examine(settings: Settings, say: Say = lambda step: None) -> Iterator[Row]:
     two = [Nodes(count=1, cpus=cpus, memory=MEMORY, disk=DISK) for cpus in (2, 1)]
     try:
         cluster = up(settings, Blueprint(nodes=two, fabric=Fabric(hosts=1)), name=name, say=say)
-        engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+        engine = engine_of(settings, cluster)
         try:
             yield from Proof(settings, engine, record.plan_of(cluster), record.rung_of(cluster)).rows(say)
         finally:

@@ -6,10 +6,8 @@ by a count on each host that lets us run nft there, and through the engine of th
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +31,7 @@ Grown = Mapping[str, Mapping[str, int]]
 LARGEST = 64 << 20
 """Octets of a file of the container's that are read; the tables of 240 hosts are below one."""
 _ROUTES, _GROWTH = "opensm-lfts.dump", "traffic.json"
+NO_ROUTES = "OpenSM has not told its routes yet"
 AGAIN = 20.0
 """Seconds until a host that was away is tried again."""
 
@@ -68,7 +67,10 @@ class Here:
 
     def routes(self, plan: Plan) -> str:
         del plan
-        return _read(self._folder / _ROUTES)
+        try:
+            return record.read_from_container(self._folder / _ROUTES, LARGEST)
+        except FileNotFoundError as error:
+            raise ValueError(NO_ROUTES) from error
 
     def leave(self, plan: Plan, grown: Grown) -> bool:
         del plan
@@ -85,20 +87,6 @@ class Here:
 
     def close(self) -> None:
         pass
-
-
-def _read(file: Path) -> str:
-    """A file of the container's, whatever it was made into: only an ordinary one is read."""
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            raise ValueError("OpenSM has not told its routes yet") from error
-        raise
-    with os.fdopen(descriptor) as told:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{file.name} is no ordinary file")
-        return told.read(LARGEST)
 
 
 class Afar:
@@ -147,7 +135,7 @@ class Afar:
     def routes(self, plan: Plan) -> str:
         told = self._first().get(plan.container("fabric"), f"/run/fabric/{_ROUTES}", LARGEST)
         if told is None:
-            raise ValueError("OpenSM has not told its routes yet")
+            raise ValueError(NO_ROUTES)
         return told
 
     def leave(self, plan: Plan, grown: Grown) -> bool:

@@ -74,4 +74,3 @@ def advertised(address: str, told: str, others: Sequence[str]) -> str:
     """Where the other hosts reach this one: what the blueprint says, else the address it is reached at from here."""
     where = told or parse(address).host
     return socket.gethostbyname(where) if where else this_machine(others)
-

@@ -16,12 +16,13 @@ from qnib.settings import Settings
 from qnib.terminal.blueprint import Blueprint, Image
 from qnib.terminal.engines import ContainerEngine, command_line, open_engine
 from qnib.terminal.image import LEFT_OUT, Recipe, build, one_at_a_time
+from qnib.terminal.schema import WORD
 from qnib.terminal.systems import SYSTEMS
 
 BUILT = "localhost/qnib/job"
 ADDED = "localhost/qnib/added"
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+_NAME = re.compile(WORD)
 _WANTED = ("perl", "include", ".a")
 _LEFT_OUT = tuple(pattern for pattern in LEFT_OUT if not any(part in pattern for part in _WANTED))
 

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,6 +146,16 @@ def forget(settings: Settings, name: str) -> None:
             entry.unlink()
     if not any(home.iterdir()):
         home.rmdir()
+
+
+def read_from_container(file: Path, most: int) -> str:
+    """At most so many characters of a file that a container may write, whatever it was made into there: only an
+    ordinary one is read. Raises OSError, and ValueError for another."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor) as told:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{file.name} is no ordinary file")
+        return told.read(most)
 
 
 def secret_file(file: Path, content: bytes) -> None:

@@ -15,8 +15,8 @@ from qnib.terminal.faults import written
 from qnib.terminal.faults.inject import PATIENCE
 from qnib.terminal.hosts import engine_of
 from qnib.terminal.plan import LABEL, Plan, node_names
+from qnib.terminal.readiness import await_nodes
 from qnib.terminal.shapes import Link
-from qnib.terminal.starting import await_nodes
 
 Say = Callable[[str], None]
 

@@ -18,7 +18,11 @@ SYSTEM_NAMES = frozenset((
 ))
 """Users and groups of Debian's own."""
 
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
+WORD = r"[a-z][a-z0-9_-]{0,30}"
+Word = Annotated[str, Field(pattern=f"^{WORD}$")]
+
+LIMIT = r"(UNLIMITED|(\d+-)?\d+(:\d+){0,2})"
+"""A time limit as SLURM writes it: minutes, or days-hours:minutes:seconds."""
 
 
 class Part(BaseModel):

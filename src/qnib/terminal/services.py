@@ -11,10 +11,8 @@ neither munge's nor the one tokens are signed with, and what it takes too much i
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import socket
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from qnib.settings import Settings
 from qnib.terminal import accounts, record
 from qnib.terminal.access import check_user
 from qnib.terminal.cgroups import Rung
-from qnib.terminal.engines import open_engine
+from qnib.terminal.hosts import engine_of
 from qnib.terminal.plan import LABEL, Plan
 from qnib.terminal.slurm_conf import slurm_conf, slurmdbd_conf
 from qnib.terminal.systems import SYSTEMS
@@ -125,21 +123,11 @@ def state(settings: Settings, cluster: clusters.Cluster, plan: Plan, containers:
 
 
 def accounting(settings: Settings, name: str) -> dict[str, Any]:
-    """What the controller last said of accounting; empty before it said anything. The file is the container's: only
-    an ordinary one of a sensible size is read."""
+    """What the controller last said of accounting; empty before it said anything sensible."""
     try:
-        descriptor = os.open(
-            folder(settings, name) / "accounting.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        )
-    except OSError:
+        found = json.loads(record.read_from_container(folder(settings, name) / "accounting.json", _LARGEST))
+    except (OSError, ValueError):
         return {}
-    with os.fdopen(descriptor) as told:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return {}
-        try:
-            found = json.loads(told.read(_LARGEST))
-        except ValueError:
-            return {}
     return {key: found.get(key) for key in ("state", "seconds", "trouble")} if isinstance(found, dict) else {}
 
 
@@ -148,7 +136,7 @@ def revive(settings: Settings, cluster: clusters.Cluster) -> None:
     over. Engines are asked only while the controller says that nobody answers there."""
     if accounting(settings, cluster.name).get("state") != "away":
         return
-    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    engine = engine_of(settings, cluster)
     try:
         name = record.plan_of(cluster).container("database")
         there = engine.containers(f"{LABEL}={cluster.name}")
@@ -176,7 +164,7 @@ def token(settings: Settings, user: str, *, lifespan: int = 3600, name: str | No
     check_user(plan, user)
     if not 1 <= lifespan <= LONGEST:
         raise WrongUse(f"A token holds for 1 to {LONGEST} seconds.", where="--lifespan", try_next="choose another.")
-    engine = open_engine(settings, cluster.engine)  # type: ignore[arg-type]
+    engine = engine_of(settings, cluster)
     try:
         status, told = engine.run_inside(
             plan.container("controller"), ["scontrol", "token", f"username={user}", f"lifespan={lifespan}"],

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from qnib import clusters
 from qnib.clock import Clock, SystemClock
 from qnib.clusters import Cluster
-from qnib.errors import Conflict, NotFound, Unavailable
+from qnib.errors import Conflict, Unavailable
 from qnib.settings import Settings
 from qnib.terminal import (
     attendant,
@@ -29,6 +29,7 @@ from qnib.terminal import (
     package,
     parts,
     placing,
+    readiness,
     record,
     server,
     services,
@@ -41,12 +42,6 @@ from qnib.terminal.plan import HOME_LABEL, LABEL, Plan, free_subnet, host_routes
 from qnib.terminal.stopping import remove_all, remove_from_hosts
 
 Say = Callable[[str], None]
-
-PATIENCE = 60
-"""Seconds the nodes have to register and to answer; half a second more for each of them."""
-
-DENSE_STEP = 60
-"""Nodes of the steps that prove a dense cluster ready: one over a thousand takes two cores half a minute."""
 
 _SUBNETS_TRIED = 4
 
@@ -113,14 +108,14 @@ def _image(settings: Settings, engine: ContainerEngine, blueprint: Blueprint, sa
 def _remove(settings: Settings, engine: ContainerEngine, name: str, say: Say) -> None:
     if not isinstance(engine, Several):
         remove_all(settings, engine, name)
-    elif any(cluster.name == name for cluster in clusters.load_all(settings.clusters)):  # else nothing was begun
-        remove_from_hosts(settings, clusters.load(settings.clusters, name), say)
+    elif begun := clusters.find(settings.clusters, name):
+        remove_from_hosts(settings, begun, say)
 
 
 def _refuse_other_hosts(settings: Settings, name: str, several: bool, say: Say) -> None:
     """A cluster of that name over several hosts, or one on this machine where several hosts are wanted, is a conflict;
     what an `up` over several hosts left behind when it was killed is swept away."""
-    known = next((cluster for cluster in clusters.load_all(settings.clusters) if cluster.name == name), None)
+    known = clusters.find(settings.clusters, name)
     if known is None or not (known.details.get("hosts") or several):
         return
     if known.details.get("hosts") and known.details.get("state") == "starting":
@@ -136,16 +131,10 @@ def _refuse_other_hosts(settings: Settings, name: str, several: bool, say: Say) 
 def _refuse_second(settings: Settings, engine: ContainerEngine, name: str) -> None:
     """A running cluster of that name is a conflict; the remains of one that never got ready are swept away."""
     found = engine.containers(f"{LABEL}={name}")
-    try:
-        known = clusters.load(settings.clusters, name)
-    except NotFound:
-        ready = False
-    else:
-        ready = known.details.get("state") == "ready"
-        if not known.engine:
-            raise Conflict(
-                f"{name!r} is a real cluster's name.", where=known.gateway, try_next="give another --name.",
-            )
+    known = clusters.find(settings.clusters, name)
+    ready = known is not None and known.details.get("state") == "ready"
+    if known is not None and not known.engine:
+        raise Conflict(f"{name!r} is a real cluster's name.", where=known.gateway, try_next="give another --name.")
     if found and ready:
         raise Conflict(
             f"Cluster {name!r} is there already, with {len(found)} containers.", where=engine.name,
@@ -209,13 +198,13 @@ def _start(
     rest = parts.build(settings, cluster, [*plan.services[1:], *plan.places(nodes)], tag)
     beside = parts.build(settings, cluster, plan.beside, tag)
     parts.at_once(engine.create, [*rest, *beside])
-    _await_controller(engine, plan)
+    readiness.await_controller(engine, plan)
     say(f"starting the fabric and {nodes} nodes" if plan.has_fabric else f"starting {nodes} nodes")
     parts.at_once(engine.start, [container.name for container in rest])
-    cluster.details["ready"] = await_ready(engine, plan, nodes, say)
+    cluster.details["ready"] = readiness.await_ready(engine, plan, nodes, say)
     parts.limit_rates(engine, plan, node_names(nodes))
     if blueprint.services.login:
-        _await_login(engine, plan)
+        readiness.await_login(engine, plan)
     if beside:
         # Only now: what nobody waits for takes no time from what everybody does.
         say(f"starting {' and '.join(plan.beside)}, which are not waited for")
@@ -280,91 +269,6 @@ def _start_jobs(engine: ContainerEngine, plan: Plan) -> None:
             f"The first job did not start: {told.strip()[-200:] or 'no reason was given'}.",
             where=plan.container("controller"), try_next="run `qnib up` without --demo to look around by hand.",
         )
-
-
-def _await_controller(engine: ContainerEngine, plan: Plan) -> None:
-    """Until slurmctld answers: nodes that ask for their configuration before that only have to ask again."""
-    wait = "for i in $(seq 200); do scontrol ping 2>/dev/null | grep -q ' is UP' && exit 0; sleep 0.05; done; exit 1"
-    status, _ = engine.run_inside(plan.container("controller"), ["bash", "-c", wait])
-    if status:
-        raise Unavailable(
-            "The controller does not answer.", where=_tail(engine, plan, "controller"),
-            try_next="run `qnib up` again; a machine that is short of memory or very busy is the usual cause.",
-        )
-
-
-def _await_login(engine: ContainerEngine, plan: Plan) -> None:
-    """Until sshd listens; by then it has long done so."""
-    wait = "for i in $(seq 200); do [ -e /run/sshd.pid ] && exit 0; sleep 0.05; done; exit 1"
-    if engine.run_inside(plan.container("login"), ["bash", "-c", wait])[0]:
-        raise Unavailable(
-            "The login node's sshd does not start.", where=_tail(engine, plan, "login"),
-            try_next="run `qnib up` again.",
-        )
-
-
-def await_ready(engine: ContainerEngine, plan: Plan, nodes: int, say: Say) -> dict[str, Any]:
-    """Until SLURM runs steps on all nodes and OpenSM has routed the fabric; what it took, in milliseconds."""
-    script, patience = f"{package.INSIDE}/qnib/terminal/inside/ready.sh", PATIENCE + nodes // 2
-    steps = min(nodes, DENSE_STEP) if plan.dense else nodes
-    command = ["bash", script, str(nodes), str(patience), plan.whole, str(steps)]
-    say(f"waiting for SLURM to run a step on {'every node' if steps == nodes else f'{steps} nodes'}, three times")
-    status, output = engine.run_inside(plan.container("controller"), command)
-    told = [line.split() for line in output.splitlines() if line.strip()]
-    if status:
-        present = next((set(words[1:]) for words in told if words[0] == "missing"), None)
-        missing = [host for host in node_names(nodes) if present is not None and host not in present]
-        if missing:
-            raise Unavailable(
-                f"Of {nodes} nodes {len(missing)} did not register within {patience} s: {', '.join(missing)}.",
-                where=_tail(engine, plan, missing[0]),
-                try_next="run `qnib up` again; with fewer --nodes if this machine is short of memory.",
-            )
-        raise Unavailable(
-            f"All nodes registered, but steps over all of them failed for {patience} s "
-            f"(the last: {' '.join(told[-1]) if told else 'none'}).",
-            where=plan.container("controller"), try_next="run `qnib up` again when this machine is less busy.",
-        )
-    if not plan.has_fabric:
-        return _numbers(told, say)
-    wait = "for i in $(seq 100); do grep -q 'SUBNET UP' /var/log/opensm.log && exit 0; sleep 0.1; done; exit 1"
-    if engine.run_inside(plan.container("fabric"), ["bash", "-c", wait])[0]:
-        raise Unavailable(
-            "OpenSM did not bring the fabric up.", where=_tail(engine, plan, "fabric"), try_next="run `qnib up` again.",
-        )
-    return _numbers(told, say)
-
-
-def _numbers(told: list[list[str]], say: Say) -> dict[str, Any]:
-    if any(words[0] == "slow" for words in told):
-        say("steps take longer than a second here: this machine is busy with other work")
-    numbers = {words[0]: int(words[1]) for words in told if words[0] in ("registered", "ready")}
-    return {**numbers, "srun": [int(words[1]) for words in told if words[0] == "srun"]}
-
-
-def await_nodes(engine: ContainerEngine, plan: Plan, hosts: list[str]) -> None:
-    """Until SLURM has run a step on each of these nodes. Raises Unavailable naming those that did not come."""
-    names, step = ",".join(hosts), f"srun --quiet --mpi=none -p {plan.whole}"
-    script = (
-        f"for i in $(seq {PATIENCE * 5}); do "
-        f"[ $(sinfo -h -N -p {plan.whole} -n {names} -t idle -o %N | sort -u | wc -l) -eq {len(hosts)} ] && "
-        f"timeout 10 {step} -N {len(hosts)} -w {names} -J ready true && exit 0; sleep 0.2; done; "
-        f"sinfo -h -N -p {plan.whole} -n {names} -t idle -o %N | sort -u; exit 1"
-    )
-    status, told = engine.run_inside(plan.container("controller"), ["bash", "-c", script])
-    if status:
-        missing = [host for host in hosts if host not in told.split()] or hosts
-        raise Unavailable(
-            f"Of {len(hosts)} new nodes {len(missing)} did not take work within {PATIENCE} s: {', '.join(missing)}.",
-            where=_tail(engine, plan, missing[0]), try_next="scale again, by fewer nodes if memory is short.",
-        )
-
-
-def _tail(engine: ContainerEngine, plan: Plan, host: str) -> str:
-    """The container and the last thing it said."""
-    name = plan.container(host)
-    lines = engine.logs(name, 5).strip().splitlines()
-    return f"{name}, which said last: {lines[-1].strip()}" if lines else name
 
 
 @contextmanager

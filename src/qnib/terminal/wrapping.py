@@ -26,7 +26,8 @@ from qnib.clusters import Cluster
 from qnib.errors import QnibError, Unavailable
 from qnib.settings import Settings
 from qnib.terminal import cgroups, job_images, record
-from qnib.terminal.engines import Container, ContainerEngine, open_engine
+from qnib.terminal.engines import Container, ContainerEngine
+from qnib.terminal.hosts import engine_of
 from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import LABEL, Plan, node_names
 
@@ -184,7 +185,7 @@ class Wrapper:
     def _engine(self) -> Any:
         cluster = clusters.load(self._settings.clusters, self._name)
         with self._opening:  # the first to come may have to start podman's service
-            engine = open_engine(self._settings, cluster.engine)  # type: ignore[arg-type]
+            engine = engine_of(self._settings, cluster)
         try:
             yield engine
         finally:

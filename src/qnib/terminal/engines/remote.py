@@ -324,4 +324,3 @@ class Tunnel:
         self._process.terminate()
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
-
