@@ -46,46 +46,21 @@ def aggregate(seriesList: Lines, func: Aggregation, xFilesFactor: float | None =
     return together(seriesList, func, context, xFilesFactor)
 
 
-@graphite("Combine", "sumSeries", "sum")
-def sum_series(*seriesLists: Lines, context: Context) -> Lines:
-    """The sum of all series at each moment."""
-    return together(flat(seriesLists), "sum", context)
+def _of_all(func: str, about: str, *names: str) -> None:
+    def combine(*seriesLists: Lines, context: Context) -> Lines:
+        return together(flat(seriesLists), func, context)
+
+    combine.__doc__ = about
+    graphite("Combine", *names)(combine)
 
 
-@graphite("Combine", "averageSeries", "avg")
-def average_series(*seriesLists: Lines, context: Context) -> Lines:
-    """The mean of all series at each moment."""
-    return together(flat(seriesLists), "average", context)
-
-
-@graphite("Combine", "maxSeries")
-def max_series(*seriesLists: Lines, context: Context) -> Lines:
-    """The greatest of all series at each moment."""
-    return together(flat(seriesLists), "max", context)
-
-
-@graphite("Combine", "minSeries")
-def min_series(*seriesLists: Lines, context: Context) -> Lines:
-    """The least of all series at each moment."""
-    return together(flat(seriesLists), "min", context)
-
-
-@graphite("Combine", "diffSeries")
-def diff_series(*seriesLists: Lines, context: Context) -> Lines:
-    """The first series less all the others."""
-    return together(flat(seriesLists), "diff", context)
-
-
-@graphite("Combine", "stddevSeries")
-def stddev_series(*seriesLists: Lines, context: Context) -> Lines:
-    """The standard deviation among all series at each moment."""
-    return together(flat(seriesLists), "stddev", context)
-
-
-@graphite("Combine", "rangeOfSeries")
-def range_of_series(*seriesLists: Lines, context: Context) -> Lines:
-    """The greatest less the least of all series at each moment."""
-    return together(flat(seriesLists), "rangeOf", context)
+_of_all("sum", "The sum of all series at each moment.", "sumSeries", "sum")
+_of_all("average", "The mean of all series at each moment.", "averageSeries", "avg")
+_of_all("max", "The greatest of all series at each moment.", "maxSeries")
+_of_all("min", "The least of all series at each moment.", "minSeries")
+_of_all("diff", "The first series less all the others.", "diffSeries")
+_of_all("stddev", "The standard deviation among all series at each moment.", "stddevSeries")
+_of_all("rangeOf", "The greatest less the least of all series at each moment.", "rangeOfSeries")
 
 
 @graphite("Combine", "multiplySeries")

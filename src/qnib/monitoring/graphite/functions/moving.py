@@ -67,34 +67,19 @@ def _moving(values: Values, size: int, how: str, xff: float) -> Values:
     return result
 
 
-@graphite("Calculate", "movingAverage")
-def moving_average(seriesList: Source, windowSize: Span, xFilesFactor: float | None = None) -> Lines:
-    """The mean of the values in the window that ends at each moment."""
-    return moving_window(seriesList, windowSize, "average", xFilesFactor)
+def _moving_as(name: str, func: str, what: str) -> None:
+    def move(seriesList: Source, windowSize: Span, xFilesFactor: float | None = None) -> Lines:
+        return moving_window(seriesList, windowSize, func, xFilesFactor)
+
+    move.__doc__ = f"{what} of the values in the window that ends at each moment."
+    graphite("Calculate", name)(move)
 
 
-@graphite("Calculate", "movingMedian")
-def moving_median(seriesList: Source, windowSize: Span, xFilesFactor: float | None = None) -> Lines:
-    """The median of the values in the window that ends at each moment."""
-    return moving_window(seriesList, windowSize, "median", xFilesFactor)
-
-
-@graphite("Calculate", "movingSum")
-def moving_sum(seriesList: Source, windowSize: Span, xFilesFactor: float | None = None) -> Lines:
-    """The sum of the values in the window that ends at each moment."""
-    return moving_window(seriesList, windowSize, "sum", xFilesFactor)
-
-
-@graphite("Calculate", "movingMin")
-def moving_min(seriesList: Source, windowSize: Span, xFilesFactor: float | None = None) -> Lines:
-    """The least of the values in the window that ends at each moment."""
-    return moving_window(seriesList, windowSize, "min", xFilesFactor)
-
-
-@graphite("Calculate", "movingMax")
-def moving_max(seriesList: Source, windowSize: Span, xFilesFactor: float | None = None) -> Lines:
-    """The greatest of the values in the window that ends at each moment."""
-    return moving_window(seriesList, windowSize, "max", xFilesFactor)
+_moving_as("movingAverage", "average", "The mean")
+_moving_as("movingMedian", "median", "The median")
+_moving_as("movingSum", "sum", "The sum")
+_moving_as("movingMin", "min", "The least")
+_moving_as("movingMax", "max", "The greatest")
 
 
 @graphite("Calculate", "exponentialMovingAverage")

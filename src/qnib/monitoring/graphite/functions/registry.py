@@ -64,6 +64,8 @@ class Function:
     description: str
     make: Callable[..., Any]
     params: tuple[inspect.Parameter, ...]
+    in_context: bool
+    """Whether it wants a `Context`, too."""
     style: bool
     """It only says how to draw, which a reader of numbers need not know."""
 
@@ -77,10 +79,11 @@ def graphite(group: str, *names: str, style: bool = False) -> Callable[[Made], M
     """Register a function under `names`; the first line of its docstring is shown to people."""
 
     def register(make: Made) -> Made:
-        params = tuple(p for p in inspect.signature(make).parameters.values() if p.name != "context")
+        told = inspect.signature(make).parameters
+        params = tuple(p for p in told.values() if p.name != "context")
         text = (make.__doc__ or "").strip().partition("\n")[0]
         for name in names:
-            FUNCTIONS[name] = Function(name, group, text, make, params, style)
+            FUNCTIONS[name] = Function(name, group, text, make, params, "context" in told, style)
         return make
 
     return register
@@ -96,7 +99,7 @@ def call(name: str, args: Sequence[Any], named: dict[str, Any], context: Context
         raise WrongUse(
             f"There is no function {name!r} here.", where=name, try_next="`/functions` lists those there are.",
         )  # fmt: skip
-    extra = {"context": context} if "context" in inspect.signature(function.make).parameters else {}
+    extra = {"context": context} if function.in_context else {}
     try:
         positional = [_read(arg, param, context) for arg, param in zip(args, _each(function, len(args)), strict=True)]
         by_name = {p.name: p for p in function.params}

@@ -42,52 +42,22 @@ def filter_series(seriesList: Lines, func: Aggregation, operator: str, threshold
     return [line for line in seriesList if holds(line)]
 
 
-@graphite("Filter Series", "maximumAbove")
-def maximum_above(seriesList: Lines, n: float) -> Lines:
-    """Series whose greatest value is above `n`."""
-    return filter_series(seriesList, "max", ">", n)
+def _compared(name: str, func: str, operator: str, about: str) -> None:
+    def choose(seriesList: Lines, n: float) -> Lines:
+        return filter_series(seriesList, func, operator, n)
+
+    choose.__doc__ = about
+    graphite("Filter Series", name)(choose)
 
 
-@graphite("Filter Series", "minimumAbove")
-def minimum_above(seriesList: Lines, n: float) -> Lines:
-    """Series whose least value is above `n`."""
-    return filter_series(seriesList, "min", ">", n)
-
-
-@graphite("Filter Series", "maximumBelow")
-def maximum_below(seriesList: Lines, n: float) -> Lines:
-    """Series whose greatest value is at most `n`."""
-    return filter_series(seriesList, "max", "<=", n)
-
-
-@graphite("Filter Series", "minimumBelow")
-def minimum_below(seriesList: Lines, n: float) -> Lines:
-    """Series whose least value is at most `n`."""
-    return filter_series(seriesList, "min", "<=", n)
-
-
-@graphite("Filter Series", "currentAbove")
-def current_above(seriesList: Lines, n: float) -> Lines:
-    """Series whose last value is above `n`."""
-    return filter_series(seriesList, "last", ">", n)
-
-
-@graphite("Filter Series", "currentBelow")
-def current_below(seriesList: Lines, n: float) -> Lines:
-    """Series whose last value is at most `n`."""
-    return filter_series(seriesList, "last", "<=", n)
-
-
-@graphite("Filter Series", "averageAbove")
-def average_above(seriesList: Lines, n: float) -> Lines:
-    """Series whose mean is above `n`."""
-    return filter_series(seriesList, "average", ">", n)
-
-
-@graphite("Filter Series", "averageBelow")
-def average_below(seriesList: Lines, n: float) -> Lines:
-    """Series whose mean is at most `n`."""
-    return filter_series(seriesList, "average", "<=", n)
+_compared("maximumAbove", "max", ">", "Series whose greatest value is above `n`.")
+_compared("minimumAbove", "min", ">", "Series whose least value is above `n`.")
+_compared("maximumBelow", "max", "<=", "Series whose greatest value is at most `n`.")
+_compared("minimumBelow", "min", "<=", "Series whose least value is at most `n`.")
+_compared("currentAbove", "last", ">", "Series whose last value is above `n`.")
+_compared("currentBelow", "last", "<=", "Series whose last value is at most `n`.")
+_compared("averageAbove", "average", ">", "Series whose mean is above `n`.")
+_compared("averageBelow", "average", "<=", "Series whose mean is at most `n`.")
 
 
 @graphite("Filter Series", "grep")
@@ -201,34 +171,19 @@ def lowest(seriesList: Lines, n: int = 1, func: Aggregation = "average") -> Line
     return _ordered(seriesList, func, False)[: int(n)]
 
 
-@graphite("Filter Series", "highestAverage")
-def highest_average(seriesList: Lines, n: int = 1) -> Lines:
-    """The `n` series with the greatest mean."""
-    return highest(seriesList, n, "average")
+def _first(name: str, func: str, reverse: bool, about: str) -> None:
+    def choose(seriesList: Lines, n: int = 1) -> Lines:
+        return _ordered(seriesList, func, reverse)[: int(n)]
+
+    choose.__doc__ = about
+    graphite("Filter Series", name)(choose)
 
 
-@graphite("Filter Series", "highestCurrent")
-def highest_current(seriesList: Lines, n: int = 1) -> Lines:
-    """The `n` series with the greatest last value."""
-    return highest(seriesList, n, "current")
-
-
-@graphite("Filter Series", "highestMax")
-def highest_max(seriesList: Lines, n: int = 1) -> Lines:
-    """The `n` series with the greatest maximum."""
-    return highest(seriesList, n, "max")
-
-
-@graphite("Filter Series", "lowestAverage")
-def lowest_average(seriesList: Lines, n: int = 1) -> Lines:
-    """The `n` series with the least mean."""
-    return lowest(seriesList, n, "average")
-
-
-@graphite("Filter Series", "lowestCurrent")
-def lowest_current(seriesList: Lines, n: int = 1) -> Lines:
-    """The `n` series with the least last value."""
-    return lowest(seriesList, n, "current")
+_first("highestAverage", "average", True, "The `n` series with the greatest mean.")
+_first("highestCurrent", "current", True, "The `n` series with the greatest last value.")
+_first("highestMax", "max", True, "The `n` series with the greatest maximum.")
+_first("lowestAverage", "average", False, "The `n` series with the least mean.")
+_first("lowestCurrent", "current", False, "The `n` series with the least last value.")
 
 
 @graphite("Sorting", "sortBy")
