@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from qnib.clock import micros
 from qnib.errors import WrongUse
 from qnib.monitoring.captured import KINDS, frame, pieces
-from qnib.monitoring.frames import Origin, micros, row
+from qnib.monitoring.frames import Origin, row
 from qnib.monitoring.loads import Loaded
 from tests.data import real
 

@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
+from qnib.clock import micros
 from qnib.errors import TooMuch
-from qnib.monitoring.frames import Origin, block, micros
+from qnib.monitoring.frames import Origin, block
 from qnib.monitoring.writer import Writer
 
 from .conftest import NOW, Plant

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from qnib.clock import FrozenClock
+from qnib.clock import FrozenClock, micros
 from qnib.errors import Conflict, Unavailable, WrongUse
-from qnib.monitoring.frames import Origin, Record, block, micros, read_records, row
+from qnib.monitoring.frames import Origin, Record, block, read_records, row
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.spool import Spool
 from qnib.settings import Edge, Settings

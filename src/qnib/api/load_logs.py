@@ -12,10 +12,11 @@ from qnib import clusters
 from qnib.api.collect import LARGEST
 from qnib.api.read import moment
 from qnib.api.viewer import Seeing, must_see
+from qnib.clock import micros
 from qnib.context.known import iso
 from qnib.errors import TooLarge, Unavailable, WrongUse
 from qnib.monitoring.captured import KINDS, frame, pieces
-from qnib.monitoring.frames import Origin, micros, row
+from qnib.monitoring.frames import Origin, row
 from qnib.monitoring.loads import LISTENER
 
 SECONDS = 300

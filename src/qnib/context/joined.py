@@ -15,13 +15,15 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from qnib.clock import micros
 from qnib.context.known import Sources
 from qnib.errors import TooMuch
 from qnib.inventory import whereabouts
-from qnib.inventory.segments import EVER, Interval, Segments, micros
+from qnib.inventory.segments import EVER, Interval, Segments
 from qnib.inventory.whereabouts import SECOND
 from qnib.monitoring.conditions import Conditions, like
 from qnib.monitoring.conditions import names as unfolded
+from qnib.monitoring.events import event_row
 from qnib.monitoring.query import All, Node, Term, terms
 
 BEFORE = 60 * SECOND
@@ -344,12 +346,17 @@ class Around:
             keys = [began[-1] if began else same[0][1]] if same else []
         return {
             "host": host, "switches": sorted(set(self._plugged.switches(host, at))),
-            "jobs": [self._job(key) for key in sorted(keys)],
+            "jobs": [job_row(key, self._jobs.get(key, {})) for key in sorted(keys)],
         }  # fmt: skip
 
-    def _job(self, key: str) -> dict[str, Any]:
-        told = self._jobs.get(key, {})
-        return {
-            "key": key, "id": told.get("id") or key.partition("@")[0],
-            **{name: told.get(name) or "" for name in ("name", "user", "group", "account", "partition", "nodes")},
-        }
+    def shown(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row as the UI's EventRow, with `around`."""
+        return {**event_row({name: told for name, told in row.items() if name != "job"}), "around": self.of(row)}
+
+
+def job_row(key: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """A job as it is told of beside an event; what is not known of it is empty."""
+    return {
+        "key": key, "id": told.get("id") or key.partition("@")[0],
+        **{name: told.get(name) or "" for name in ("name", "user", "group", "account", "partition", "nodes")},
+    }

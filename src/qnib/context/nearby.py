@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from qnib.context.joined import Around
+from qnib.clock import micros
+from qnib.context.joined import Around, job_row
 from qnib.context.known import Sources, fold, unfold
 from qnib.domains.paths import natural
 from qnib.errors import NotFound
 from qnib.inventory import whereabouts
 from qnib.inventory.distance import APART, Distances
 from qnib.inventory.fabric import Wiring, wiring
-from qnib.inventory.segments import micros
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.syslog import SEVERITIES
 
@@ -47,7 +47,8 @@ def nearby(sources: Sources, cluster: str, number: int, time: datetime | None, m
     within `minutes` before and after it. Raises NotFound."""
     row = _find(sources, cluster, number, time)
     at, span = row["time"], timedelta(minutes=minutes)
-    around = Around(sources, cluster, [row]).of(row)
+    event = Around(sources, cluster, [row]).shown(row)
+    around = event["around"]
     found = wiring(sources.facts, cluster, at)
     known = whereabouts.names(sources.engine, sources.facts, cluster)
     plugged = whereabouts.plugged(sources.engine, sources.facts, cluster)
@@ -107,7 +108,7 @@ def nearby(sources: Sources, cluster: str, number: int, time: datetime | None, m
                                    window | {"bad": list(SEVERITIES[:5])}) if one["id"] not in told]
     groups.append({"near": "time", "title": "Elsewhere, of what matters", "events": rest})
     return {
-        "event": {**event_row({name: value for name, value in row.items() if name != "job"}), "around": around},
+        "event": event,
         "sentence": sentence(hosts, jobs, switches, failing), "minutes": minutes, "hosts": fold(hosts),
         "jobs": jobs, "switches": [{"name": name, "hosts": fold(members)} for name, members in beside.items()],
         "failing": failing and {"switch": failing.switch, "hops": failing.hops, "ports": list(failing.ports)},
@@ -191,11 +192,7 @@ def _jobs_on(sources: Sources, cluster: str, hosts: Sequence[str], at: datetime)
         if since <= moment < until
     } if hosts else set()  # fmt: skip
     known = whereabouts.job_facts(engine, cluster, keys)
-    return [
-        {"key": key, "id": told.get("id") or key.partition("@")[0],
-         **{name: told.get(name) or "" for name in ("name", "user", "group", "account", "partition", "nodes")}}
-        for key, told in sorted(known.items())
-    ]  # fmt: skip
+    return [job_row(key, told) for key, told in sorted(known.items())]
 
 
 def _events(sources: Sources, condition: str, params: dict[str, Any]) -> list[dict[str, Any]]:

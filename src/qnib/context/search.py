@@ -19,7 +19,7 @@ from qnib.context.joined import Around, Joined
 from qnib.context.known import Sources, fold
 from qnib.engine import Limits
 from qnib.errors import WrongUse
-from qnib.monitoring.events import EVENT_COLUMNS, event_row
+from qnib.monitoring.events import EVENT_COLUMNS
 from qnib.monitoring.query import parse
 from qnib.monitoring.syslog import SEVERITIES
 
@@ -140,11 +140,7 @@ class Search:
 
     def _shown(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         around = Around(self._sources, self.cluster, rows)
-        shown = []
-        for row in rows:
-            own = around.of(row)
-            shown.append({**event_row({name: told for name, told in row.items() if name != "job"}), "around": own})
-        return shown
+        return [around.shown(row) for row in rows]
 
     def _of_jobs(self, wanted: Sequence[str]) -> dict[str, Any]:
         """How many events belong to jobs of each user, of each partition: counted by the jobs of each moment."""

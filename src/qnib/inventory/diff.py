@@ -6,14 +6,14 @@ Nothing is changed until `commit`: the rows go into the engine first.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from qnib.clock import TICK
 from qnib.inventory.fact import Changes, Fact
 from qnib.inventory.lasting import lasting
 from qnib.inventory.memory import Memory, Where
 from qnib.model import Entity, Relation, Scalar, Snapshot
 
-_TICK = timedelta(microseconds=1)
 _NOTHING: frozenset[str] = frozenset()
 
 Statement = Entity | Relation
@@ -192,7 +192,7 @@ class Diff:
         self.changes.corrected.append((last, new))
 
     def _take_back(self, fact: Fact) -> None:
-        self.rows.append(replace(fact, until=fact.since - _TICK, recorded=self._recorded))
+        self.rows.append(replace(fact, until=fact.since - TICK, recorded=self._recorded))
         if fact.until is not None:
             self._drops.append(fact)
 

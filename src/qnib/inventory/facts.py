@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from qnib.clock import Clock
+from qnib.clock import TICK, Clock
 from qnib.domains.paths import segment
 from qnib.engine import DATABASE, Engine
 from qnib.inventory import columns
@@ -29,7 +29,6 @@ __all__ = ["Changes", "Fact", "Facts", "relation_key"]
 
 LATELY = timedelta(days=7)
 """How long an ended fact stays in memory."""
-_TICK = timedelta(microseconds=1)
 
 
 class Facts:
@@ -66,7 +65,7 @@ class Facts:
             heard = memory.heard.get(told_by)
             if heard is not None and at < heard:
                 return Changes(late=True)
-            recorded = max(self.clock.now(), self._recorded + _TICK)
+            recorded = max(self.clock.now(), self._recorded + TICK)
             diff = Diff(memory, cluster, told_by, at, recorded)
             diff.tell(snapshot)
             diff.miss(snapshot.complete, snapshot.partial)

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 EVER = 1 << 62
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
 
 
 class Interval(NamedTuple):
@@ -23,14 +20,6 @@ class Interval(NamedTuple):
     since: int
     until: int
     tag: int
-
-
-def micros(at: datetime) -> int:
-    return (at - _FIRST) // _TICK
-
-
-def time_of(at: int) -> datetime:
-    return _FIRST + at * _TICK
 
 
 class Segments:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from qnib.clock import TICK
 from qnib.domains.paths import natural
 from qnib.errors import NotFound
 from qnib.inventory.fact import Fact
@@ -22,7 +23,6 @@ BEFORE = timedelta(minutes=10)
 MOST_LINKS = 50
 MOST_PORTS = 2048
 """Ports of one job whose routes are followed."""
-_TICK = timedelta(microseconds=1)
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ def candidates(
                 f"Nothing was plugged into {port} then, nor before.", where=f"cluster {cluster}",
                 try_next="name a port like SW1/3; `qnib graph ask history_of_cables` lists what was where.",
             )  # fmt: skip
-        when = last[-1].until - _TICK
+        when = last[-1].until - TICK
         net = nets.at(cluster, when)
         place = net.find_port(port)
     if place is None or (link := net.link_at(*place)) is None:

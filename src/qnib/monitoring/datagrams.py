@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ _PATIENCE = 5.0  # seconds until a message must be whole, as GELF has it
 _MOST_OPEN = 1000  # messages that wait for chunks: forged ones must not fill memory
 
 
-class Datagrams(asyncio.DatagramProtocol):
+class Datagrams(asyncio.DatagramProtocol, ABC):
     """One datagram of any dialect: who sent it, and whether there is room."""
 
     def __init__(self, receiver: Receiver, origin: Origin, longest: int) -> None:
@@ -53,8 +54,9 @@ class Datagrams(asyncio.DatagramProtocol):
     def origin(self, sender: str) -> Origin:
         return Origin(self._origin.cluster, sender, self._origin.listener)
 
+    @abstractmethod
     def take(self, data: bytes, prefix: bytes, sender: str) -> None:
-        raise NotImplementedError
+        """Spool what a datagram holds."""
 
 
 class CarbonDatagrams(Datagrams):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from qnib.engine.values import literal
 from qnib.monitoring.frames import COLUMNS
-from qnib.monitoring.syslog import FACILITIES, SEVERITIES, loaded_id, plausible
+from qnib.monitoring.syslog import FACILITIES, SEVERITIES, loaded_id, plausible, zoned
 from qnib.settings import Source
 
 TEXT = (
@@ -130,14 +130,8 @@ def _facility() -> str:
 
 def _told(sources: Mapping[str, Source]) -> str:
     """The document's time in UTC or NULL: text, or seconds, milliseconds, micro- or nanoseconds since 1970."""
-    zones = sorted({source.zone for source in sources.values()} - {"UTC"})
     read = "toTimeZone(parseDateTime64BestEffortOrNull(replaceOne(stamp, ',', '.'), 6, {}), 'UTC')"
-    text = read.format("'UTC'")
-    if zones:
-        names, own = list(sources), [source.zone for source in sources.values()]
-        asked = f"if(has({literal(names)}, sender), toString(sender), told_host)"
-        zone = f"transform({asked}, {literal(names)}, {literal(own)}, 'UTC')"
-        text = f"multiIf({''.join(f'{zone} = {literal(z)}, {read.format(literal(z))}, ' for z in zones)}{text})"
+    text = zoned(sources, "told_host", lambda zone: read.format(literal(zone)))
     whole, rest = "splitByChar('.', stamp)[1]", "splitByChar('.', stamp)[2]"
     number, fraction = f"toInt64OrZero({whole})", "toInt64OrZero(rightPad(substring({0}, 1, {1}), {1}, '0'))"
     micros = f"""multiIf(

@@ -118,9 +118,7 @@ class Flood:
         flood = self._floods.get(origin)
         if flood is None:
             return  # closed meanwhile
-        if flood.datagrams:
-            reason = f"flood: {flood.datagrams} datagrams ({flood.octets} octets) dropped in {_TELL_SECONDS:.0f} s"
-            self._spool.append("reject", row(self._now(), origin.prefix(), [reason.encode(), b""]))
+        self._refuse(origin, flood, f" in {_TELL_SECONDS:.0f} s")
         if flood.datagrams or flood.waited or flood.requests:
             self._floods[origin] = _Flood()
             asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell, origin)
@@ -129,8 +127,11 @@ class Flood:
 
     def close(self) -> None:
         """Tell what was not told yet, before the spool stops."""
-        for origin, flood in list(self._floods.items()):
-            if flood.datagrams:
-                reason = f"flood: {flood.datagrams} datagrams ({flood.octets} octets) dropped"
-                self._spool.append("reject", row(self._now(), origin.prefix(), [reason.encode(), b""]))
+        for origin, flood in self._floods.items():
+            self._refuse(origin, flood)
         self._floods.clear()
+
+    def _refuse(self, origin: Origin, flood: _Flood, within: str = "") -> None:
+        if flood.datagrams:
+            reason = f"flood: {flood.datagrams} datagrams ({flood.octets} octets) dropped{within}"
+            self._spool.append("reject", row(self._now(), origin.prefix(), [reason.encode(), b""]))

@@ -9,14 +9,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+
+from qnib.clock import EPOCH, TICK
 
 COLUMNS = (
     "received Int64, sender LowCardinality(String), listener LowCardinality(String),"
     " cluster LowCardinality(String), framed UInt8, records Array(String)"
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,6 @@ class Record:
     body: bytes
 
 
-def micros(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)
-
-
 def block(received: int, prefix: bytes, lines: bytes) -> bytes:
     """A row of lines that end with newlines; `received` in microseconds since 1970, `prefix` of an `Origin`."""
     return b"%b%b\0\1%b%b" % (struct.pack("<q", received), prefix, _length(len(lines)), lines)
@@ -68,7 +65,7 @@ def read_records(path: Path) -> Iterator[Record]:
         cluster, at = _read(data, at)
         framed = data[at]
         count, at = _number(data, at + 1)
-        moment = _EPOCH + timedelta(microseconds=received)
+        moment = EPOCH + received * TICK
         for _ in range(count):
             body, at = _read(data, at)
             for part in [body] if framed else body.split(b"\n"):

@@ -9,11 +9,11 @@ import asyncio
 import socket
 from functools import partial
 
-from qnib.clock import Clock
+from qnib.clock import Clock, micros
 from qnib.errors import Conflict, Unavailable
 from qnib.monitoring.datagrams import CarbonDatagrams, Datagrams, GelfDatagrams, JsonDatagrams, SyslogDatagrams
 from qnib.monitoring.flood import Flood
-from qnib.monitoring.frames import Origin, micros, row
+from qnib.monitoring.frames import Origin, row
 from qnib.monitoring.spool import Spool
 from qnib.monitoring.streams import RAW_KEPT, CarbonStream, GelfStream, JsonStream, Stream, SyslogStream
 from qnib.settings import Settings

@@ -11,10 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from qnib.clock import Clock
+from qnib.clock import TICK, Clock
 from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.errors import Conflict
@@ -28,7 +28,6 @@ TOGETHER = 200_000
 _LINES, _EVENTS = "qnib_staging.old_lines", "qnib_staging.old_events"
 _WAITING = "qnib.reclassified"
 _OURS = "listener != 'qnib'"  # what QNIB itself wrote never was a line
-_TICK = timedelta(microseconds=1)
 _SETTINGS = {"short_circuit_function_evaluation": "force_enable", "max_threads": 1}
 
 
@@ -150,7 +149,7 @@ class Reclassify:
             if not found:
                 yield first, end
                 return
-            last = max(found[0]["time"], first + _TICK)
+            last = max(found[0]["time"], first + TICK)
             yield first, last
             first = last
 

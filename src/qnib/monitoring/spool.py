@@ -19,9 +19,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from qnib.clock import Clock
+from qnib.clock import Clock, micros
 from qnib.errors import Unavailable
-from qnib.monitoring.frames import Origin, Record, micros, row
+from qnib.monitoring.frames import Origin, Record, row
 from qnib.settings import Settings
 
 __all__ = ["Format", "Record", "Spool"]

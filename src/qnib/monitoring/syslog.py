@@ -7,7 +7,7 @@ replaced by the arrival; what was sent stays as field ``sent``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from qnib.engine.values import literal
 from qnib.monitoring.frames import COLUMNS
@@ -163,15 +163,23 @@ def _older(file: str, sources: Mapping[str, Source]) -> str:
 
 
 def _told(sources: Mapping[str, Source]) -> str:
-    """The time a message tells, in UTC, or NULL; read in the zone of its sender, else of its host."""
+    """The time a message tells, in UTC, or NULL."""
+    return zoned(sources, "host", _told_in)
+
+
+def zoned(sources: Mapping[str, Source], host: str, read: Callable[[str], str]) -> str:
+    """SQL that reads a time in the zone the settings say of its sender, else of its `host`, else in UTC.
+
+    `read`: SQL for the time, by zone.
+    """
     zones = sorted({source.zone for source in sources.values()} - {"UTC"})
     if not zones:
-        return _told_in("UTC")
+        return read("UTC")
     names, own = list(sources), [source.zone for source in sources.values()]
-    asked = f"if(has({literal(names)}, sender), toString(sender), host)"
+    asked = f"if(has({literal(names)}, sender), toString(sender), {host})"
     zone = f"transform({asked}, {literal(names)}, {literal(own)}, 'UTC')"
-    branches = "".join(f"{zone} = {literal(z)}, {_told_in(z)}, " for z in zones)
-    return f"multiIf({branches}{_told_in('UTC')})"
+    branches = "".join(f"{zone} = {literal(z)}, {read(z)}, " for z in zones)
+    return f"multiIf({branches}{read('UTC')})"
 
 
 def _told_in(zone: str) -> str:
