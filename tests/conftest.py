@@ -12,11 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from qnib.clock import FrozenClock
+from qnib.engine import Engine
+from qnib.engine.chdb import open_engine
+from qnib.settings import Settings, load
 
 WEIGHT = {"engine": 1, "cluster": 2, "journey": 3}
 
@@ -100,6 +106,15 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Settings]]:
+    """One engine for a module's tests, as opening one takes longer than most: each empties the tables it uses."""
+    settings = load(home=tmp_path_factory.mktemp("home"))
+    engine = open_engine(settings, FrozenClock(datetime(2026, 11, 20, 12, tzinfo=UTC)))
+    yield engine, settings
+    engine.close()
+
+
 def container_engine() -> str | None:
     """Why no cluster can be started here, None when it can."""
     if os.geteuid() != 0:
@@ -109,24 +124,50 @@ def container_engine() -> str | None:
     return None
 
 
+def environment(home: Path) -> dict[str, str]:
+    """For commands with a home and ports of their own, whatever this process was told."""
+    http, carbon, syslog = free_ports(3)
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")}
+    return plain | {
+        "QNIB_HOME": str(home), "QNIB_HTTP__PORT": str(http), "QNIB_CARBON__PORT": str(carbon),
+        "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0", "QNIB_GELF__PORT": "0",
+    }  # fmt: skip
+
+
+def stopped(home: Path, name: str) -> World:
+    """A world in which nothing runs yet."""
+    env = environment(home) | {"QNIB_CLUSTER": name}
+    return World(home, name, env, f"http://127.0.0.1:{env['QNIB_HTTP__PORT']}", "")
+
+
+def started(world: World) -> World:
+    """The same with its server running."""
+    world.qnib("serve", "--background")
+    told = json.loads(world.qnib("status", "--json").stdout)
+    return replace(world, url=told["url"], token=told["token"])
+
+
+@contextmanager
+def serving(home: Path, name: str) -> Iterator[World]:
+    """A server of its own, without a cluster."""
+    world = stopped(home, name)
+    try:
+        yield started(world)
+    finally:
+        world.qnib("stop")
+
+
 @contextmanager
 def served(home: Path, name: str, *up: str) -> Iterator[World]:
     """`qnib serve` and `qnib up` with these words, on ports of their own; ended without a trace."""
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": name, "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
-    }  # fmt: skip
-    started = World(home, name, env, "", "")
+    world = stopped(home, name)
     try:
-        started.qnib("serve", "--background")
-        started.qnib("up", "--name", name, *up, timeout=600)
-        told = json.loads(started.qnib("status", "--json").stdout)
-        yield replace(started, url=told["url"], token=told["token"])
+        running = started(world)
+        running.qnib("up", "--name", name, *up, timeout=600)
+        yield running
     finally:
-        down = started.qnib("down", "--name", name, check=False)
-        stop = started.qnib("stop", check=False)
+        down = world.qnib("down", "--name", name, check=False)
+        stop = world.qnib("stop", check=False)
     assert down.returncode == 0, down.stderr
     assert stop.returncode == 0, stop.stderr
 

@@ -19,7 +19,7 @@ from qnib import clusters, terminal
 from qnib.cli.stories.teller import Teller, tell
 from qnib.settings import Settings
 from qnib.terminal.engines import open_engine
-from tests.conftest import container_engine, free_ports, skip
+from tests.conftest import container_engine, environment, skip
 
 SEED = "seed" + str(os.getpid())
 
@@ -50,13 +50,7 @@ class Stage:
 def stage(tmp_path: Path) -> Iterator[Stage]:
     if reason := container_engine():
         skip(reason)
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("QNIB_")}
-    http, carbon, syslog = free_ports(3)
-    made = Stage(Settings(home=tmp_path), plain | {
-        "QNIB_HOME": str(tmp_path), "QNIB_HTTP__PORT": str(http), "QNIB_CARBON__PORT": str(carbon),
-        "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
-    })  # fmt: skip
+    made = Stage(Settings(home=tmp_path), environment(tmp_path))
     yield made
     terminal.down(made.settings, name=SEED)
     made.start("stop").wait(30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import httpx
 import pytest
 
 from qnib.domains import all_domains
-from tests.conftest import World, free_ports
+from tests.conftest import World, serving
 
 pytestmark = pytest.mark.engine
 SAMPLES = {domain.name: domain.folder / "samples" for domain in all_domains()}
@@ -22,17 +21,7 @@ EARLY, LATE = "2026-03-01T08:00:00Z", "2026-03-01T09:00:00Z"
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server without any cluster; four hosts' packages, of which n3 has another version since the later time."""
     home = tmp_path_factory.mktemp("differs")
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "lab", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
-    }  # fmt: skip
-    world = World(home, "lab", env, f"http://127.0.0.1:{http}", "")
-    try:
-        world.qnib("serve", "--background")
-        told = json.loads(world.qnib("status", "--json").stdout)
-        world = World(home, "lab", env, told["url"], told["token"])
+    with serving(home, "lab") as world:
         usual = SAMPLES["software"] / "dpkg.query.txt"
         odd = home / "odd.txt"
         odd.write_text(usual.read_text().replace("libssl3t64\t3.5.9", "libssl3t64\t3.0.1"))
@@ -40,8 +29,6 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             world.qnib("load", "dpkg", str(usual), "--host", f"n{number}", "--at", EARLY)
         world.qnib("load", "dpkg", str(odd), "--host", "n3", "--at", LATE)
         yield world
-    finally:
-        world.qnib("stop")
 
 
 def test_the_one_that_differs_is_named(loaded: World) -> None:

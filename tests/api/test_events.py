@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, serving
 
 pytestmark = pytest.mark.engine
 LINES = 40
@@ -27,16 +26,7 @@ LINES = 40
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server that has taken in some lines by syslog and a job by `qnib load`."""
     home = tmp_path_factory.mktemp("served")
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "lab", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
-    }  # fmt: skip
-    world = World(home, "lab", env, "", "")
-    world.qnib("serve", "--background")
-    try:
-        told = json.loads(world.qnib("status", "--json").stdout)
-        world = World(home, "lab", env, told["url"], told["token"])
+    with serving(home, "lab") as world:
         now = datetime.now(UTC)
         start = now - timedelta(minutes=30)
         (home / "sacct.txt").write_text(
@@ -56,8 +46,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         send(world, *lines)
         world.until("all lines", lambda: search(world, "host:compute[0-3]")["total"] == LINES + 1, 20)
         yield world
-    finally:
-        world.qnib("stop")
 
 
 def send(world: World, *lines: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, serving
 
 pytestmark = pytest.mark.engine
 ASSETS = Path(__file__).parents[1] / "assets/infiniband"
@@ -24,24 +23,12 @@ WHOLE, OUT, MOVED = ("2024-03-01T08:00:00Z", "2024-03-01T08:05:00Z", "2024-03-01
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server without any cluster, and two years old captures of a fabric loaded into it."""
     home = tmp_path_factory.mktemp("loaded")
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "attic", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
-    }  # fmt: skip
-    world = World(home, "attic", env, f"http://127.0.0.1:{http}", "")
-    try:
-        world.qnib("serve", "--background")
-        told = json.loads(world.qnib("status", "--json").stdout)
-        world = World(home, "attic", env, told["url"], told["token"])
+    with serving(home, "attic") as world:
         for name, at in (("whole", WHOLE), ("out", OUT), ("moved", MOVED)):
             load(world, "ibnetdiscover", f"ibnetdiscover.{name}.txt", at)
             load(world, "dump_fts", f"dump_fts.{name}.txt", at)
         load(world, "capability", "iblinkinfo.moved.txt", MOVED)
         yield world
-    finally:
-        world.qnib("stop")
 
 
 def load(world: World, kind: str, name: str, at: str, *more: str) -> Any:

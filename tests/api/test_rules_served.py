@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, serving
 
 pytestmark = pytest.mark.engine
 RULE = """
@@ -31,20 +30,8 @@ expect = { pump = "3" }
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("rules")
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "c1", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
-    }  # fmt: skip
-    world = World(home, "c1", env, f"http://127.0.0.1:{http}", "")
-    try:
-        world.qnib("serve", "--background")
-        told = json.loads(world.qnib("status", "--json").stdout)
-        yield World(home, "c1", env, told["url"], told["token"])
-    finally:
-        world.qnib("stop")
+    with serving(tmp_path_factory.mktemp("rules"), "c1") as world:
+        yield world
 
 
 def say(world: World, *messages: str, app: str = "bmc") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, started, stopped
 
 pytestmark = pytest.mark.engine
 
@@ -27,19 +26,12 @@ TOPOLOGY = Path(__file__).parents[2] / "src/qnib/domains/infiniband/samples"
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server that listens for two recorded clusters on addresses of the loopback range."""
     home = tmp_path_factory.mktemp("served")
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "north", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
-    }  # fmt: skip
-    world = World(home, "north", env, f"http://127.0.0.1:{http}", "")
+    world = stopped(home, "north")
     try:
         world.qnib("cluster", "add", "north", "--listen", ADDRESSES["north"])
-        world.qnib("serve", "--background")
+        running = started(world)
         world.qnib("cluster", "add", "south", "--listen", ADDRESSES["south"])  # while the server runs
-        told = json.loads(world.qnib("status", "--json").stdout)
-        yield World(home, "north", env, told["url"], told["token"])
+        yield running
     finally:
         world.qnib("stop")
 

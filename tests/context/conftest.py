@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,11 +11,10 @@ import pytest
 from qnib.clock import FrozenClock
 from qnib.context.search import Search
 from qnib.engine import Engine
-from qnib.engine.chdb import open_engine
 from qnib.inventory.facts import Facts
 from qnib.model import Entity, Ref, Relation, Snapshot
 from qnib.monitoring import events
-from qnib.settings import Settings, load
+from qnib.settings import Settings
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -103,14 +101,6 @@ class Site:
     def messages(self, query: str, **window: Any) -> list[str]:
         """What matches, the oldest first."""
         return [row["message"] for row in reversed(self.search(query, **window).events(1000))]
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Settings]]:
-    settings = load(home=tmp_path_factory.mktemp("home"))
-    engine = open_engine(settings, FrozenClock(NOON))
-    yield engine, settings
-    engine.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,12 +20,11 @@ from qnib.dashboards.fabric.parts import fabric_part
 from qnib.dashboards.jump import hits
 from qnib.dashboards.now import now_page
 from qnib.engine import Engine
-from qnib.engine.chdb import open_engine
 from qnib.errors import NotFound
 from qnib.inventory import forwarding
 from qnib.inventory.facts import Facts
 from qnib.inventory.net import Nets
-from qnib.settings import Settings, load
+from qnib.settings import Settings
 
 pytestmark = pytest.mark.engine
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -62,14 +60,6 @@ class Site:
             {"cluster": "lab", "series": series, "time": NOON + timedelta(minutes=int(m[1:])), "value": float(n)}
             for m, n in readings.items()
         ])  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Settings]]:
-    settings = load(home=tmp_path_factory.mktemp("home"))
-    engine = open_engine(settings, FrozenClock(NOON))
-    yield engine, settings
-    engine.close()
 
 
 @pytest.fixture

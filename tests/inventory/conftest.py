@@ -11,7 +11,6 @@ from tests.inventory.neo4j_server import Server, started
 
 from qnib.clock import FrozenClock
 from qnib.engine import Engine
-from qnib.engine.chdb import open_engine
 from qnib.inventory.facts import Facts
 from qnib.settings import Settings, load
 
@@ -23,20 +22,11 @@ def clock() -> FrozenClock:
     return FrozenClock(NOON)
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Settings]]:
-    """One engine for a module's tests: each empties the tables it uses."""
-    settings = load(home=tmp_path_factory.mktemp("home"))
-    engine = open_engine(settings, FrozenClock(NOON))
-    yield engine, settings
-    engine.close()
-
-
 @pytest.fixture
-def engine(shared: tuple[Engine, Settings]) -> Engine:
+def engine(opened: tuple[Engine, Settings]) -> Engine:
     for table in ("facts", "confirmations", "events"):
-        shared[0].run(f"TRUNCATE TABLE qnib.{table}")
-    return shared[0]
+        opened[0].run(f"TRUNCATE TABLE qnib.{table}")
+    return opened[0]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.api.test_server import TOPOLOGY
-from tests.conftest import World, free_ports
+from tests.conftest import World, free_ports, stopped
 from tests.inventory.neo4j_server import Server
 
 pytestmark = pytest.mark.engine
@@ -19,27 +18,22 @@ PORTS = "MATCH (:PORT)-[l:LINK]->(p:PORT) WHERE p.cluster = $cluster AND l.until
 
 
 @pytest.fixture
-def stopped(neo4j: Server, tmp_path: Path) -> Iterator[World]:
+def idle(neo4j: Server, tmp_path: Path) -> Iterator[World]:
     """Ready to be served, with the password in the environment."""
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(tmp_path), "QNIB_CLUSTER": "north", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0", "QNIB_GRAPH__PASSWORD": neo4j.password,
-    }  # fmt: skip
-    world = World(tmp_path, "north", env, f"http://127.0.0.1:{http}", "")
+    world = stopped(tmp_path, "north")
+    world = replace(world, env=world.env | {"QNIB_GRAPH__PASSWORD": neo4j.password})
     yield world
     world.qnib("stop")
 
 
-def test_served_with_its_graph_in_neo4j(neo4j: Server, stopped: World) -> None:
-    stopped.qnib("cluster", "add", "north", "--listen", "127.0.0.4")
-    stopped.qnib("serve", "--background", "--graph", neo4j.url)
-    told = json.loads(stopped.qnib("status", "--json").stdout)
-    served = replace(stopped, url=told["url"], token=told["token"])
+def test_served_with_its_graph_in_neo4j(neo4j: Server, idle: World) -> None:
+    idle.qnib("cluster", "add", "north", "--listen", "127.0.0.4")
+    idle.qnib("serve", "--background", "--graph", neo4j.url)
+    told = json.loads(idle.qnib("status", "--json").stdout)
+    served = replace(idle, url=told["url"], token=told["token"])
     ((version,),) = neo4j.run("CALL dbms.components() YIELD versions RETURN versions[0]")
     assert served.get("/api/health")["graph"] == f"Neo4j {version} at {neo4j.url}"
-    assert f"Neo4j {version}" in stopped.qnib("status").stdout
+    assert f"Neo4j {version}" in idle.qnib("status").stdout
     for file in (Path(f"/proc/{told['pid']}/cmdline"), served.home / "run/server.log"):
         assert neo4j.password not in file.read_text()
     token = json.loads((served.home / "clusters/north/cluster.json").read_text())["ingest_token"]
@@ -67,15 +61,15 @@ def test_served_with_its_graph_in_neo4j(neo4j: Server, stopped: World) -> None:
     assert links() == count
 
 
-def test_what_is_wrong_is_said_at_the_start(neo4j: Server, stopped: World) -> None:
-    done = stopped.qnib("serve", "--graph", f"bolt://127.0.0.1:{free_ports(1)[0]}", check=False)
+def test_what_is_wrong_is_said_at_the_start(neo4j: Server, idle: World) -> None:
+    done = idle.qnib("serve", "--graph", f"bolt://127.0.0.1:{free_ports(1)[0]}", check=False)
     assert done.returncode == 1
     assert "cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr
-    done = stopped.qnib("serve", "--graph", neo4j.url.replace("//", "//neo4j:secret@"), check=False)
+    done = idle.qnib("serve", "--graph", neo4j.url.replace("//", "//neo4j:secret@"), check=False)
     assert done.returncode == 2
     assert "not part of the address" in done.stderr
-    wrong = replace(stopped, env=stopped.env | {"QNIB_GRAPH__PASSWORD": "wrong", "QNIB_GRAPH__URL": neo4j.url})
+    wrong = replace(idle, env=idle.env | {"QNIB_GRAPH__PASSWORD": "wrong", "QNIB_GRAPH__URL": neo4j.url})
     done = wrong.qnib("serve", check=False)
     assert "refuses user or password" in done.stderr
     shown = wrong.qnib("settings", "show", "--json").stdout

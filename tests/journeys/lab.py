@@ -6,15 +6,13 @@ kernel complains in a bare line; ann's job beside it goes on.
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, serving
 
 _SAMPLES = Path(__file__).parents[2] / "src/qnib/domains/infiniband/samples"
 HOSTILE = "session <img src=x onerror=\"document.title='broken'\"> <script>document.title='broken'</script>"
@@ -22,21 +20,10 @@ HOSTILE = "session <img src=x onerror=\"document.title='broken'\"> <script>docum
 
 @contextmanager
 def lab(home: Path) -> Iterator[World]:
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "lab", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
-    }  # fmt: skip
-    world = World(home, "lab", env, "", "")
-    world.qnib("serve", "--background")
-    try:
-        told = json.loads(world.qnib("status", "--json").stdout)
-        world = World(home, "lab", env, told["url"], told["token"])
+    with serving(home, "lab") as world:
         now = datetime.now(UTC)
         _tell(world, now)
         yield world
-    finally:
-        world.qnib("stop")
 
 
 def _tell(world: World, now: datetime) -> None:

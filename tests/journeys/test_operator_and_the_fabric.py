@@ -6,8 +6,6 @@ it made errors, and a large tree as of now.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, serving
 from tests.inventory.fabrics import tree
 from tests.journeys.conftest import Open, axe, settled, visiting
 
@@ -39,23 +37,13 @@ TO = " \N{EN DASH} "
 @pytest.fixture(scope="module")
 def attic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("attic")
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "attic", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
-    }  # fmt: skip
-    world = World(home, "attic", env, "", "")
 
     def load(kind: str, text: str, minute: str, cluster: str = "attic") -> None:
         (home / "capture").write_text(text)
         at = ("--at", f"{DAY}{minute}Z") if minute else ()
         world.qnib("load", kind, str(home / "capture"), *at, "--cluster", cluster)
 
-    try:
-        world.qnib("serve", "--background")
-        status = json.loads(world.qnib("status", "--json").stdout)
-        world = World(home, "attic", env, status["url"], status["token"])
+    with serving(home, "attic") as world:
         load("squeue", JOBS, "00:30")
         for name, minute in (("whole", "00:00"), ("out", "05:00"), ("moved", "09:00")):
             load("ibnetdiscover", (ASSETS / f"ibnetdiscover.{name}.txt").read_text(), minute)
@@ -68,8 +56,6 @@ def attic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         load("ibnetdiscover", tree(8, 5, 16, 2)[0], "", "large")
         world.until("all errors", lambda: counted(world) == 130, 30)
         yield world
-    finally:
-        world.qnib("stop")
 
 
 def counted(world: World) -> int:

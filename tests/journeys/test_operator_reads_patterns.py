@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, serving
 
 from .conftest import axe, settled, visiting
 
@@ -22,28 +20,16 @@ pytestmark = [pytest.mark.journey, pytest.mark.engine]
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server of its own with a few lines; no cluster is needed to read a log."""
     home = tmp_path_factory.mktemp("logged")
-    http, carbon, syslog = free_ports(3)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "c1", "QNIB_HTTP__PORT": str(http),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
-    }  # fmt: skip
-    world = World(home, "c1", env, f"http://127.0.0.1:{http}", "")
-    try:
-        world.qnib("serve", "--background")
-        told = json.loads(world.qnib("status", "--json").stdout)
-        world = World(home, "c1", env, told["url"], told["token"])
+    with serving(home, "c1") as world:
         now = datetime.now(UTC)
         lines = [(now - timedelta(hours=30 + n), f"link eth{n} of 10.0.0.{n} flaps", "switchd") for n in range(9)]
         lines += [(now - timedelta(minutes=n + 1), f"scrub of md{n} found {n} mismatches", "raid") for n in range(4)]
         lines += [(now - timedelta(minutes=9), "Launching batch job 42 for UID 2001", "slurmd")]
-        with socket.create_connection(("127.0.0.1", syslog), timeout=5) as wire:
+        with socket.create_connection(("127.0.0.1", int(world.env["QNIB_SYSLOG__PORT"])), timeout=5) as wire:
             for at, text, app in lines:
                 wire.sendall(f"<30>1 {at:%Y-%m-%dT%H:%M:%S.%fZ} compute1 {app} - - - {text}\n".encode())
         world.until("stored", lambda: world.get("/api/events", **{"from": "-3d"})["total"] == len(lines), 20)
         yield world
-    finally:
-        world.qnib("stop")
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
