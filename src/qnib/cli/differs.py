@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
+from qnib.cli.server import server
 
 At = Annotated[str, typer.Option("--at", help="As it was then: -1h, or ISO 8601 (UTC when no zone is given).")]
 
@@ -32,10 +33,7 @@ def add_to_nodes(group: typer.Typer) -> None:
 
 
 def _show(asked: dict[str, str], as_json: bool, as_csv: bool) -> None:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    answer: dict[str, Any] = Client(load()).get("/api/differs", **asked)
+    answer: dict[str, Any] = server().get("/api/differs", **asked)
     if as_json:
         show_rows([answer], (), as_json=True, as_csv=False, empty="")
         return

@@ -10,16 +10,10 @@ import typer
 
 from qnib.cli import rules, senders
 from qnib.cli.output import ClusterName, Csv, Json, plain, show_rows
+from qnib.cli.server import server
 
 COLUMNS = ("time", "host", "jobs", "app", "severity", "kind", "message")
 _BARS = " ▁▂▃▄▅▆▇█"
-
-
-def _client() -> Any:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    return Client(load())
 
 
 def register(app: typer.Typer) -> None:
@@ -43,11 +37,11 @@ def register(app: typer.Typer) -> None:
         """Events that match, newest first, each with the jobs of its host at that moment."""
         asked = {"q": _query(query), "cluster": cluster, "from": _start(since), "until": until}
         if facets:
-            _facets(_client().get("/api/events/search", **asked, limit=0, facets=facets), as_json, as_csv)
+            _facets(server().get("/api/events/search", **asked, limit=0, facets=facets), as_json, as_csv)
         elif as_csv or as_lines or as_json:
             _export(asked, limit, "csv" if as_csv else "jsonl", as_array=as_json)
         else:
-            answer = _client().get("/api/events/search", **asked, limit=limit or 100, histogram=60)
+            answer = server().get("/api/events/search", **asked, limit=limit or 100, histogram=60)
             shown = [_row(event) for event in answer["events"]]
             show_rows(shown, COLUMNS, as_json=False, as_csv=False, empty="No events.")
             if answer["total"] > len(shown):
@@ -62,7 +56,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Events that match, as they come in, until Ctrl-C."""
         kind = ""
-        with _client().stream("/api/events/tail", q=_query(query), cluster=cluster) as answer:
+        with server().stream("/api/events/tail", q=_query(query), cluster=cluster) as answer:
             for line in answer.iter_lines():
                 name, _, value = line.partition(": ")
                 if name == "event":
@@ -80,7 +74,7 @@ def register(app: typer.Typer) -> None:
         as_csv: Csv = False,
     ) -> None:
         """Whose an event is, and what else happened near it in time and in the graph."""
-        found = _client().get("/api/events/around", id=event, time=time, minutes=minutes, cluster=cluster)
+        found = server().get("/api/events/around", id=event, time=time, minutes=minutes, cluster=cluster)
         if as_json:
             print(json.dumps(found, indent=1))
             return
@@ -146,7 +140,7 @@ def _news(kind: str, told: Any, as_json: bool) -> None:
 
 
 def _export(asked: dict[str, Any], limit: int | None, form: str, *, as_array: bool) -> None:
-    with _client().stream("/api/events/export", **asked, format=form, limit=limit) as answer:
+    with server().stream("/api/events/export", **asked, format=form, limit=limit) as answer:
         if as_array:
             rows = [json.loads(line) for line in answer.iter_lines()]
             print(json.dumps(rows, indent=1))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
+from qnib.cli.server import server
 from qnib.errors import NotFound
 
 At = Annotated[str, typer.Option("--at", help="As it was then: -1h, or ISO 8601 (UTC when no zone is given).")]
@@ -16,10 +17,7 @@ Port = Annotated[str, typer.Argument(help="A port like SW1/3 or compute0/1.")]
 
 
 def _get(path: str, **params: Any) -> Any:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    return Client(load()).get(path, **params)
+    return server().get(path, **params)
 
 
 def register(app: typer.Typer) -> None:
@@ -202,14 +200,11 @@ def _faults(group: typer.Typer) -> None:
         at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
     ) -> None:
         """Wired as planned? Missing, extra, swapped and moved cables. The exit status is 1 when it is not."""
-        from qnib.cli.client import Client
-        from qnib.settings import load
-
         try:
             text = plan.read_text(errors="replace")
         except OSError as error:
             raise NotFound(f"Cannot read it: {error.strerror}.", where=str(plan), try_next="name a file.") from error
-        answer = Client(load()).post("/api/fabric/planned", {"plan": text, "at": at, "cluster": cluster})
+        answer = server().post("/api/fabric/planned", {"plan": text, "at": at, "cluster": cluster})
         rows = [{"what": "missing", "a": a, "b": b, "sentence": "planned, and not there"} for a, b in answer["missing"]]
         rows += [{"what": "extra", "a": a, "b": b, "sentence": "there, and not planned"} for a, b in answer["extra"]]
         rows += [

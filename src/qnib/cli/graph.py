@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
+from qnib.cli.server import server
 from qnib.errors import WrongUse
 
 At = Annotated[str, typer.Option("--at", help="What held then: ISO 8601, in UTC when no zone is given.")]
@@ -87,18 +88,12 @@ def register(app: typer.Typer) -> None:
     @group.command("rebuild")
     def rebuild() -> None:
         """Make the graph again from the facts. Needed only when somebody doubts it; nothing is lost."""
-        from qnib.cli.client import Client
-        from qnib.settings import load
-
-        done = Client(load()).post("/api/graph/rebuild", {})
+        done = server().post("/api/graph/rebuild", {})
         typer.echo(f"Made again from {done['facts']} facts in {done['elapsed_ms'] / 1000:.1f} s.")
 
 
 def _get(path: str, **params: Any) -> dict[str, Any]:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    answer: dict[str, Any] = Client(load()).get(path, **{name: value for name, value in params.items() if value})
+    answer: dict[str, Any] = server().get(path, **{name: value for name, value in params.items() if value})
     return answer
 
 
@@ -116,11 +111,8 @@ def _params(told: list[str] | None) -> dict[str, Any]:
 
 
 def _ask(query: str, params: dict[str, Any], at: str, cluster: str, question: str = "") -> dict[str, Any]:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
     body = {"query": query, "question": question, "params": params, "at": _moment(at), "cluster": cluster}
-    answer: dict[str, Any] = Client(load()).post("/api/graph/cypher", body)
+    answer: dict[str, Any] = server().post("/api/graph/cypher", body)
     return answer
 
 

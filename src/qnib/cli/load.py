@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
+from qnib.cli.server import server
 from qnib.errors import NotFound, WrongUse
 
 if TYPE_CHECKING:
@@ -106,10 +107,7 @@ def _read(file: Path) -> bytes:
 
 
 def _send(name: str, raw: bytes, at: str, host: str, cluster: str) -> dict[str, Any]:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    answer: dict[str, Any] = Client(load()).send(f"/api/load/{name}", raw, at=at, host=host, cluster=cluster)
+    answer: dict[str, Any] = server().send(f"/api/load/{name}", raw, at=at, host=host, cluster=cluster)
     return answer
 
 
@@ -124,10 +122,7 @@ def _captured(file: Path) -> str:
 
 
 def _send_log(kind: str, file: Path, at: str, about: dict[str, Any]) -> dict[str, Any]:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    answer: dict[str, Any] = Client(load()).send(f"/api/load-log/{kind}", _read(file), at=at, **about)
+    answer: dict[str, Any] = server().send(f"/api/load-log/{kind}", _read(file), at=at, **about)
     return answer
 
 

@@ -8,13 +8,7 @@ import typer
 
 from qnib.cli import differs
 from qnib.cli.output import ClusterName, Csv, Json, duration, plain, show_rows
-
-
-def _client() -> Any:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    return Client(load())
+from qnib.cli.server import server
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +36,7 @@ def _jobs(app: typer.Typer) -> None:
         as_csv: Csv = False,
     ) -> None:
         """Jobs, newest first."""
-        answer = _client().get("/api/jobs", cluster=cluster, state=state, user=user, limit=limit)
+        answer = server().get("/api/jobs", cluster=cluster, state=state, user=user, limit=limit)
         rows = answer["jobs"]
         if not (as_json or as_csv):
             rows = [row | {"elapsed": duration(row["elapsed"]), "progress": _percent(row["progress"])} for row in rows]
@@ -63,7 +57,7 @@ def _jobs(app: typer.Typer) -> None:
         """One job: verdict, progress, placement, findings: what its page says."""
         import json
 
-        page = _client().get(f"/api/jobs/{job}", cluster=cluster)
+        page = server().get(f"/api/jobs/{job}", cluster=cluster)
         if as_json:
             print(json.dumps(page, indent=1))
             return
@@ -94,7 +88,7 @@ def _nodes(app: typer.Typer) -> None:
     @group.command("list")
     def list_nodes(cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False) -> None:
         """All nodes with state, load, jobs and the switch they hang on."""
-        answer = _client().get("/api/nodes", cluster=cluster)
+        answer = server().get("/api/nodes", cluster=cluster)
         rows = answer["nodes"]
         show_rows(
             rows,
@@ -111,7 +105,7 @@ def _nodes(app: typer.Typer) -> None:
         """One node: state, port, jobs, findings; or another host: the controller, the machine below."""
         import json
 
-        page = _client().get(f"/api/nodes/{name}", cluster=cluster)
+        page = server().get(f"/api/nodes/{name}", cluster=cluster)
         if as_json:
             print(json.dumps(page, indent=1))
             return

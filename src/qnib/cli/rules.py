@@ -8,17 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, duration, show_rows
+from qnib.cli.server import server
 
 From = Annotated[str, typer.Option("--from", "--since", help="Start: -1h, -7d, or a time in ISO 8601.")]
 Until = Annotated[str, typer.Option(help="End.")]
 _LOOK_SECONDS = 0.5
-
-
-def _client() -> Any:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    return Client(load())
 
 
 def add_to(group: typer.Typer) -> None:
@@ -44,7 +38,7 @@ def _patterns(group: typer.Typer) -> None:
         as_csv: Csv = False,
     ) -> None:
         """Lines no rule knows, by template, the most frequent first; * marks those that are new since yesterday."""
-        answer = _client().get(
+        answer = server().get(
             "/api/events/patterns", cluster=cluster, until=until, host=host, app=app, known=known or None, limit=limit,
             **{"from": since},
         )  # fmt: skip
@@ -71,7 +65,7 @@ def _rules(group: typer.Typer) -> None:
         """The rules in force, in the order in which they are tried, and what is wrong with a file of them."""
         import sys
 
-        answer = _client().get("/api/events/rules")
+        answer = server().get("/api/events/rules")
         show_rows(
             answer["rules"], ["name", "kind", "app", "severity", "tags", "hint"], as_json=as_json, as_csv=as_csv,
             empty="No rules.",
@@ -89,7 +83,7 @@ def _jobs(group: typer.Typer) -> None:
         since: From = "-1d", until: Until = "now", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False
     ) -> None:
         """Jobs as slurmctld's log alone tells them: submit, start, end, state."""
-        rows = _client().get("/api/events/jobs", cluster=cluster, until=until, **{"from": since})["jobs"]
+        rows = server().get("/api/events/jobs", cluster=cluster, until=until, **{"from": since})["jobs"]
         show_rows(
             rows, ["job", "state", "submit", "start", "end", "partition", "nodes", "exit_code", "signal", "attempts"],
             as_json=as_json, as_csv=as_csv, empty="The log tells of no jobs.",
@@ -110,7 +104,7 @@ def _reclassify(group: typer.Typer) -> None:
 
         from qnib.errors import Unavailable, WrongUse
 
-        client = _client()
+        client = server()
         if status:
             now = client.get("/api/events/reclassify")
         else:

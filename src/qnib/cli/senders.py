@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
-
-
-def _client() -> Any:
-    from qnib.cli.client import Client
-    from qnib.settings import load
-
-    return Client(load())
+from qnib.cli.server import server
 
 
 def add_to(group: typer.Typer) -> None:
@@ -23,7 +17,7 @@ def add_to(group: typer.Typer) -> None:
     def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
         """Where events are sent on to: how many, how far behind, and what is wrong."""
         show_rows(
-            _client().get("/api/health")["mirror"],
+            server().get("/api/health")["mirror"],
             ["to", "sent", "refused", "dropped", "waiting", "lag", "trouble"],
             as_json=as_json,
             as_csv=as_csv,
@@ -40,7 +34,7 @@ def add_to(group: typer.Typer) -> None:
     ) -> None:
         """Who sends events: how many, by how many seconds its clock is ahead, what was refused or dropped."""
         show_rows(
-            _client().get("/api/senders", cluster=cluster, until=until, **{"from": since})["senders"],
+            server().get("/api/senders", cluster=cluster, until=until, **{"from": since})["senders"],
             ["sender", "host", "listener", "events", "last", "skew", "wrong_clock", "sent_by", "rejects", "dropped"],
             as_json=as_json,
             as_csv=as_csv,

@@ -15,19 +15,14 @@ from qnib.settings import Settings, origins
 def tell_settings(engine: Engine, settings: Settings, now: datetime) -> list[str]:
     """Compare the settings in force with those of the last start, write what differs into every recorded cluster (the
     default one where there is none), and remember them. Returns the differences; none at the first start."""
-    told = {
-        name: "(not told)" if configs.secret(name.rpartition(".")[2]) else str(value)
-        for name, value, _, _ in origins(settings)
-    }
+    told = {name: configs.masked(name.rpartition(".")[2], str(value)) for name, value, _, _ in origins(settings)}
     file = settings.run / "settings.json"
     before = json.loads(file.read_text()) if file.exists() else None
     found = configs.differences(before, told) if before is not None else []
     if found:
-        more = f" and {len(found) - configs.SHOWN} more" if len(found) > configs.SHOWN else ""
         row = {
-            "time": now, "kind": "config.changed", "message": f"settings of QNIB changed: "
-            f"{', '.join(found[:configs.SHOWN])}{more}", "entities": ["Config:qnib"],
-            "fields": {"file": "qnib.toml", "settings": str(len(found))},
+            "time": now, "kind": "config.changed", "message": configs.sentence("settings of QNIB", found),
+            "entities": ["Config:qnib"], "fields": {"file": "qnib.toml", "settings": str(len(found))},
         }  # fmt: skip
         for name in [one.name for one in clusters.load_all(settings.clusters)] or [settings.cluster]:
             events.record(engine, name, [row], token=f"settings:{now.isoformat()}")

@@ -60,7 +60,7 @@ def parser(file: str, read: Callable[[str], dict[str, str]]) -> Callable[[str, d
 
 
 def snapshot(key: str, file: str, host: str, told: Mapping[str, str]) -> Snapshot:
-    plain = {name: "(not told)" if secret(name) else value[:LONGEST] for name, value in told.items()}
+    plain = {name: masked(name, value[:LONGEST]) for name, value in told.items()}
     text = json.dumps(plain, ensure_ascii=False, sort_keys=True)
     return Snapshot([Entity("Config", key, {"file": file, "host": host, "settings": text, "count": len(plain)})])
 
@@ -68,6 +68,10 @@ def snapshot(key: str, file: str, host: str, told: Mapping[str, str]) -> Snapsho
 def secret(name: str) -> bool:
     """Whether a setting's value is nobody's business."""
     return bool(_SECRET.search(name)) and name.lower() not in _PUBLIC
+
+
+def masked(name: str, value: str) -> str:
+    return "(not told)" if secret(name) else value
 
 
 def events(changes: Sequence[Change], known: Known, at: datetime) -> list[Event]:
@@ -82,10 +86,9 @@ def events(changes: Sequence[Change], known: Known, at: datetime) -> list[Event]
         if not told:
             continue
         host, name = str(file.properties.get("host") or ""), str(file.properties.get("file") or file.key)
-        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         found.append(Event(
             time=at, kind="config.changed", host=host, severity="notice", entities=[file.ref, Ref("Host", host)],
-            message=f"{name}{f' of {host}' if host else ''} changed: {', '.join(told[:SHOWN])}{more}",
+            message=sentence(f"{name} of {host}" if host else name, told),
             fields={"file": name, "settings": str(len(told))},
         ))  # fmt: skip
     return found
@@ -102,6 +105,12 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
         elif old[name] != new[name]:
             told.append(f"{name} {old[name] or 'empty'} → {new[name] or 'empty'}")
     return told
+
+
+def sentence(what: str, told: Sequence[str]) -> str:
+    """That `what` changed, with the first of its `differences`."""
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return f"{what} changed: {', '.join(told[:SHOWN])}{more}"
 
 
 def _settings(thing: object) -> dict[str, str]:

@@ -65,16 +65,11 @@ def tag_conditions(expressions: Sequence[str]) -> tuple[str, dict[str, Any]]:
         if not found:
             raise WrongUse("This is no tag expression.", where=expression, try_next="write tag=value or tag=~regex.")
         tag, operator, value = found.groups()
-        column = "name" if tag == "name" else f"tags[{{tag{number}:String}}]"
+        column = _column(tag, f"tag{number}")
         params |= {f"tag{number}": tag, f"value{number}": value}
         told = f"{{value{number}:String}}"
         if operator.endswith("~"):
-            try:
-                matches_nothing = re.match(value, "") is not None
-            except re.error as error:
-                raise WrongUse(
-                    f"The expression is wrong: {error}.", where=expression, try_next="correct it."
-                ) from error
+            matches_nothing = re.match(_regex(value, expression), "") is not None
             params[f"value{number}"] = f"^(?:{value})"
             where.append(f"{'NOT ' if operator[0] == '!' else ''}match({column}, {told})")
             demanding |= (operator == "=~") != matches_nothing
@@ -140,7 +135,7 @@ def tags(engine: Engine, cluster: str, pattern: str, limit: int) -> list[str]:
 
 def values(engine: Engine, cluster: str, tag: str, pattern: str, limit: int) -> list[tuple[str, int]]:
     """Values of a tag that match a regular expression from their start, each with how many series have it."""
-    column = "name" if tag == "name" else "tags[{asked:String}]"
+    column = _column(tag, "asked")
     rows = engine.rows(
         f"SELECT {column} AS value, count() AS series FROM qnib.series FINAL WHERE cluster = {{cluster:String}}"
         " AND value != '' AND match(value, {pattern:String}) GROUP BY value ORDER BY value LIMIT {limit:UInt32}",
@@ -149,12 +144,18 @@ def values(engine: Engine, cluster: str, tag: str, pattern: str, limit: int) -> 
     return [(row["value"], row["series"]) for row in rows]
 
 
-def _regex(pattern: str) -> str:
+def _regex(pattern: str, asked: str = "") -> str:
+    """The pattern, when it is a regular expression; `asked` is where it stands."""
     try:
         re.compile(pattern)
     except re.error as error:
-        raise WrongUse(f"The expression is wrong: {error}.", where=pattern, try_next="correct it.") from error
+        raise WrongUse(f"The expression is wrong: {error}.", where=asked or pattern, try_next="correct it.") from error
     return pattern
+
+
+def _column(tag: str, parameter: str) -> str:
+    """A tag's value in SQL; the tag's name is handed over as `parameter`."""
+    return "name" if tag == "name" else f"tags[{{{parameter}:String}}]"
 
 
 def all_paths(engine: Engine, cluster: str) -> list[str]:
@@ -181,7 +182,7 @@ def complete_values(
     engine: Engine, cluster: str, expressions: Sequence[str], tag: str, prefix: str, limit: int
 ) -> list[str]:
     where, params = tag_conditions(expressions) if expressions else ("1", {})
-    column = "name" if tag == "name" else "tags[{asked:String}]"
+    column = _column(tag, "asked")
     rows = engine.rows(
         f"SELECT DISTINCT {column} AS value FROM qnib.series FINAL WHERE cluster = {{cluster:String}} AND {where}"
         " AND value != '' AND startsWith(value, {prefix:String}) ORDER BY value LIMIT {limit:UInt32}",
