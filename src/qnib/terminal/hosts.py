@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import socket
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from qnib.clusters import Cluster
 from qnib.errors import QnibError
@@ -13,6 +12,7 @@ from qnib.settings import Settings
 from qnib.terminal.addresses import parse
 from qnib.terminal.engines import ContainerEngine, open_engine
 from qnib.terminal.engines.several import Host, Several
+from qnib.terminal.interrupts import at_once
 
 
 def engine_of(settings: Settings, cluster: Cluster) -> ContainerEngine:
@@ -44,8 +44,7 @@ def docker(settings: Settings, address: str, words: Sequence[str]) -> list[str]:
 
 def several(settings: Settings, addresses: Sequence[str], places: list[int]) -> Several:
     """All of them tried at once; what kept one from being reached is noted in its host."""
-    with ThreadPoolExecutor(len(addresses)) as pool:
-        return Several(list(pool.map(lambda address: reach(settings, address), addresses)), places)
+    return Several(at_once(lambda address: reach(settings, address), addresses, threads=len(addresses)), places)
 
 
 def reach(settings: Settings, address: str) -> Host:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 from qnib.clusters import Cluster
 from qnib.settings import Settings
 from qnib.terminal import cgroups, login, rates, record, services, topology, wrapping
 from qnib.terminal.cgroups import Rung
 from qnib.terminal.engines import CAPABILITIES, Container, ContainerEngine, Found
+from qnib.terminal.interrupts import at_once
 from qnib.terminal.package import INSIDE
 from qnib.terminal.plan import Plan
 from qnib.terminal.slurm_conf import node_line
-
-T = TypeVar("T")
 
 _MEMORY = {host: size << 20 for host, size in {
     "controller": 384, "fabric": 192, "login": 512, "database": 384, "rest": 128,
@@ -124,19 +121,6 @@ def limit_rates(engine: ContainerEngine, plan: Plan, hosts: Iterable[str]) -> No
     for host in hosts:
         if rate := plan.group(host).rate:
             rates.limit(engine, plan, host, rate)
-
-
-def at_once(work: Callable[[T], object], items: Iterable[T], threads: int = 8) -> None:
-    """Do the same to many things in parallel; the first failure is raised after all have been tried."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = [pool.submit(work, item) for item in items]
-        try:
-            wait(waiting)
-        except BaseException:  # Ctrl-C: what has begun is waited for, or who tidies up would not see it
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    for one in waiting:
-        one.result()
 
 
 def remove(engine: ContainerEngine, containers: Iterable[Found]) -> None:

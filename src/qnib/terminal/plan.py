@@ -71,6 +71,10 @@ class Plan:
         return f"qnib-{self.name}-database"
 
     @property
+    def volumes(self) -> list[str]:
+        return [self.home_volume, *([self.database_volume] if self.blueprint.services.accounting else [])]
+
+    @property
     def services(self) -> list[str]:
         """Hosts beside the nodes."""
         asked = {"fabric": self.has_fabric, "login": self.blueprint.services.login}

@@ -14,11 +14,12 @@ from qnib import clusters
 from qnib.clusters import Cluster
 from qnib.errors import Conflict, QnibError, Unavailable, WrongUse
 from qnib.settings import Settings
-from qnib.terminal import image, package, parts, record, swarm
+from qnib.terminal import image, package, record, swarm
 from qnib.terminal.addresses import parse
 from qnib.terminal.blueprint import Blueprint
 from qnib.terminal.engines import open_engine
 from qnib.terminal.engines.several import Host, Several
+from qnib.terminal.interrupts import at_once
 from qnib.terminal.memory import IDLE_NODE, SERVICES
 from qnib.terminal.plan import Plan
 
@@ -90,7 +91,7 @@ def image_everywhere(settings: Settings, several: Several, blueprint: Blueprint,
         def hand(host: Host) -> None:
             host.there.load_image(_told(given.save_image(wanted), size, f"handing the image to {host.address}", say))
 
-        parts.at_once(hand, lacking, threads=4)
+        at_once(hand, lacking, threads=4)
     finally:
         if own is not None:
             own.close()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +20,7 @@ from qnib.terminal import (
     flags,
     hosts,
     image,
+    interrupts,
     job_images,
     login,
     memory,
@@ -69,7 +68,7 @@ def up(
     wanted = clusters.check_name(name or blueprint.name or settings.cluster)
     for trouble in [] if blueprint.hosts else memory.enough(blueprint):
         say(trouble)
-    with record.locked(settings, wanted), _sigterm_as_interrupt():
+    with record.locked(settings, wanted), interrupts.alike():
         _refuse_other_hosts(settings, wanted, bool(blueprint.hosts), say)
         opened = _open(settings, engine, blueprint)
         try:
@@ -81,7 +80,7 @@ def up(
                 return _start(settings, opened, wanted, blueprint, tag, say, clock or SystemClock())
             except BaseException:
                 say("removing what was begun")
-                with _uninterrupted():
+                with interrupts.ignored():
                     _remove(settings, opened, wanted, say)
                     server.refresh(settings)
                 raise
@@ -182,8 +181,7 @@ def _start(
     clusters.save(settings.clusters, cluster)
     if there:
         spreading.prepare(settings, there, cluster, plan, say)
-    for volume in [plan.home_volume, *([plan.database_volume] if blueprint.services.accounting else [])]:
-        engine.create_volume(volume, record.labels(settings, name))
+    interrupts.at_once(lambda volume: engine.create_volume(volume, record.labels(settings, name)), plan.volumes)
     try:
         if not there:  # else the attendant begins it on each host
             counting.start(plan)
@@ -197,10 +195,10 @@ def _start(
         say(trouble)
     rest = parts.build(settings, cluster, [*plan.services[1:], *plan.places(nodes)], tag)
     beside = parts.build(settings, cluster, plan.beside, tag)
-    parts.at_once(engine.create, [*rest, *beside])
+    interrupts.at_once(engine.create, [*rest, *beside])
     readiness.await_controller(engine, plan)
     say(f"starting the fabric and {nodes} nodes" if plan.has_fabric else f"starting {nodes} nodes")
-    parts.at_once(engine.start, [container.name for container in rest])
+    interrupts.at_once(engine.start, [container.name for container in rest])
     cluster.details["ready"] = readiness.await_ready(engine, plan, nodes, say)
     parts.limit_rates(engine, plan, node_names(nodes))
     if blueprint.services.login:
@@ -208,7 +206,7 @@ def _start(
     if beside:
         # Only now: what nobody waits for takes no time from what everybody does.
         say(f"starting {' and '.join(plan.beside)}, which are not waited for")
-        parts.at_once(engine.start, [container.name for container in beside])
+        interrupts.at_once(engine.start, [container.name for container in beside])
         services.begin(settings, plan)
     cluster.details["ready_at"] = clock.now().isoformat()
     if blueprint.jobs != "none":
@@ -240,7 +238,8 @@ def _claim_network(settings: Settings, engine: ContainerEngine, name: str, bluep
     while True:
         plan = _plan(engine, name, blueprint, tried)
         try:
-            engine.create_network(plan.network, str(plan.subnet), plan.gateway, record.labels(settings, name))
+            with interrupts.held():
+                engine.create_network(plan.network, str(plan.subnet), plan.gateway, record.labels(settings, name))
         except Unavailable:
             tried.append(str(plan.subnet))
             if len(tried) == _SUBNETS_TRIED:
@@ -269,35 +268,3 @@ def _start_jobs(engine: ContainerEngine, plan: Plan) -> None:
             f"The first job did not start: {told.strip()[-200:] or 'no reason was given'}.",
             where=plan.container("controller"), try_next="run `qnib up` without --demo to look around by hand.",
         )
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """`kill` and Ctrl-C take the same way out."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: signals are someone else's business
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """A second Ctrl-C does not stop the tidying."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -18,6 +17,7 @@ from qnib.cli.client import Client, running
 from qnib.clock import SystemClock
 from qnib.errors import QnibError, Unavailable
 from qnib.settings import Settings
+from qnib.terminal.interrupts import ignored
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class Teller:
             try:
                 listen()
             except KeyboardInterrupt:
-                with _deaf():
+                with ignored():
                     listen()
                     child.wait()
                 raise
@@ -166,15 +166,6 @@ class Teller:
         return started
 
 
-@contextmanager
-def _deaf() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def tell(
     teller: Teller, story: Callable[[Teller], None], *, down: bool, clear: Callable[[], object],
 ) -> None:
@@ -185,7 +176,7 @@ def tell(
         started = teller.serve()
         story(teller)
     finally:
-        with _deaf():
+        with ignored():
             _end(teller, down=down, started=started, clear=clear)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from qnib.errors import QnibError, Unavailable
 from qnib.terminal.engines import Container, Found
+from qnib.terminal.interrupts import at_once
 
 if TYPE_CHECKING:
     from qnib.terminal.engines.remote import Remote
@@ -67,8 +67,7 @@ class Several:
 
     def on_each(self, work: Callable[[Remote], T]) -> list[T]:
         """The same on every host that is there, at once."""
-        with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(work, [host.there for host in self.present]))
+        return at_once(work, [host.there for host in self.present])
 
     # ── by container ──────────────────────────────────────────────────────────────────────────
 
