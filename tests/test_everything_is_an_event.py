@@ -12,7 +12,7 @@ pytestmark = pytest.mark.cluster
 
 
 def found(world: World, q: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = world.get("/api/events/search", q=q, limit=50, **{"from": "-15m"})["events"]
+    rows: list[dict[str, Any]] = world.get("/api/events/search", q=q, limit=50, **{"from": "-2h"})["events"]
     return rows
 
 

@@ -35,5 +35,10 @@ def test_a_job_that_ended_is_pushed(world: World) -> None:
         return next((job for job in world.get("/api/jobs")["jobs"] if job["id"] == number), None)
 
     world.until("the job in the record", lambda: (known() or {}).get("state") == "FAILED", 60)
+    # The push came before anybody asked, or after: either way its beginning and its end are told once.
+    for kind in ("job.began", "job.failed"):
+        query = {"q": f"job:{number} kind:{kind}", "from": "-1h"}
+        found = world.until(kind, lambda query=query: world.get("/api/events/search", **query)["events"], 30)
+        assert len(found) == 1, found
     told = world.get("/api/senders")["senders"]
     assert not any(row["rejects"] for row in told), told

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from qnib.domains.slurm.happened import job_events
 from qnib.domains.slurm.identity import join
 from qnib.domains.slurm.jobcomp import parse_jobcomp
 from qnib.domains.slurm.rest import parse_jobs, parse_nodes, parse_partitions, parse_past, parse_qos, parse_reservations
@@ -42,5 +43,6 @@ FILES = (
     _file("scontrol", "env TZ=UTC scontrol -d show jobs", parse_show, jobs=True),
     _file("squeue", f"env TZ=UTC squeue -a -r -t all -o {_SQUEUE}", parse_squeue, jobs=True),
     _file("sinfo", "env TZ=UTC sinfo -a -N -o %N|%n|%o|%T|%P|%C|%m|%f|%G|%u|%H|%E", parse_sinfo),
-    _file("jobcomp", "cat jobcomp.json", parse_jobcomp, jobs=True),
+    # Pushed as each job ends, mostly before anybody asked the controller: its end, and of a short job all, is news.
+    replace(_file("jobcomp", "cat jobcomp.json", parse_jobcomp, jobs=True), events=job_events, first_is_news=True),
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from qnib.domains.slurm.happened import job_events
 from qnib.domains.slurm.identity import join
 from qnib.domains.slurm.sacct import parse_sacct
 from qnib.domains.slurm.values import ENDED, duration, whole
@@ -150,7 +151,7 @@ CAPTURES = (
         "accounting",
         ("sh", "-c", f"{ONLY_WITH_ACCOUNTING}echo TZ=UTC; TZ=UTC exec sacct -a -P -S {LATELY} -E now -s {FINAL} "
          f"-o {JOB_FIELDS}"),
-        parse_ended, 60, "controller", settle=settle_ended,
+        parse_ended, 60, "controller", settle=settle_ended, events=job_events,
     ),
     Capture(
         "accounts", ("sh", "-c", ONLY_WITH_ACCOUNTING + "".join(_show(name) for name in SECTIONS)), parse_accounts, 300,
