@@ -7,6 +7,7 @@ the whole file again: what is there already counts once.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import threading
@@ -29,6 +30,7 @@ from qnib.monitoring.loads import LISTENER, Loaded, Loads
 from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
+from qnib.monitoring.storage.notes import noted
 from qnib.settings import Settings, Source
 
 log = logging.getLogger("qnib.writer")
@@ -205,6 +207,7 @@ class Writer:
         if any(row["points"] for row in summary):
             self._run_once(self._series, f"{file.name}:series")
             self._run_once(carbon.POINTS, f"{file.name}:points")
+            self._note_changed(carbon.STAGED, file)
         if any(row["samples"] for row in summary):
             self._run_once(carbon.JOB_SAMPLES, f"{file.name}:samples")
         if any(row["rejects"] for row in summary):
@@ -298,6 +301,7 @@ class Writer:
             series = carbon.series([*self._metrics, *rules.metrics], classify.numbers())
             self._run_once(series, f"{file.name}:numbers:series")
             self._run_once(classify.points(), f"{file.name}:numbers")
+            self._note_changed(classify.numbers(), file)
         self._run_once(classify.patterns(), f"{file.name}:patterns")
         self._run_once(classify.store(), f"{file.name}:events")
 
@@ -328,6 +332,11 @@ class Writer:
     def _refuse(self, rows: list[dict[str, Any]], file: Path) -> None:
         self._engine.insert("qnib.rejects", rows, token=f"{file.name}:rejects")
         self.counts["rejects"] += len(rows)
+
+    def _note_changed(self, points: str, file: Path) -> None:
+        """Late points change roll-ups. A note is known by its file, for it counts once, too."""
+        number = int(hashlib.sha256(file.name.encode()).hexdigest()[:15], 16)
+        self._run_once(noted(points, number), f"{file.name}:changed")
 
     def _run_once(self, statement: str, token: str | None = None) -> None:
         self._engine.run(statement, settings={**_ONE_BLOCK, **({"insert_deduplication_token": token} if token else {})})
