@@ -165,7 +165,7 @@ def run(settings: Settings, clock: Clock | None = None) -> None:
     asyncio.run(_run(settings, clock or SystemClock(), token))
 
 
-async def _run(settings: Settings, clock: Clock, token: str) -> None:
+async def _run(settings: Settings, clock: Clock, token: str) -> None:  # noqa: PLR0915 - one part after the other
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):

@@ -30,6 +30,7 @@ from qnib.monitoring.loads import LISTENER, Loaded, Loads
 from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
+from qnib.monitoring.storage import history
 from qnib.monitoring.storage.notes import noted
 from qnib.settings import Settings, Source
 
@@ -193,6 +194,8 @@ class Writer:
                 self._insert_load(file)
             case ".json":
                 self._insert_json(file)
+            case ".rollup":
+                self._insert_rollups(file)
             case ".capture":
                 self._insert_captures(file)
             case ".reject":
@@ -217,6 +220,14 @@ class Writer:
                 self.counts[name] += row[name]
             if row["points"] or row["samples"]:
                 self._on_change("points", row["cluster"], row["newest"])
+            if row["loaded"]:
+                self.loads.tell(file.name, Loaded(row["points"] + row["samples"], rejects=row["rejects"]))
+
+    def _insert_rollups(self, file: Path) -> None:
+        rows = history.rows(str(file))
+        self._run_once(carbon.series(self._metrics, rows), f"{file.name}:series")
+        self._run_once(history.rollups(rows), f"{file.name}:rollups")
+        self.loads.tell(file.name, Loaded(**self._engine.rows(history.counts(str(file), rows))[0]))
 
     def _insert_syslog(self, file: Path) -> None:
         self._insert_lines(file, lambda: self._parse_syslog(file, self._settings.sources))

@@ -152,7 +152,7 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How some series are read: slots of `step` from `start`, made of a roll-up, or of points when there is no level."""
+    """How some series are read: slots of `step` from `start`, made of a roll-up; without a level, of points."""
 
     start: float
     step: int

@@ -7,6 +7,7 @@ rule there is always `LADDER`, made of the points themselves, for charts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from qnib.monitoring.storage.rules import Rule
 
@@ -32,7 +33,7 @@ def levels(rule: Rule) -> list[Level]:
     steps = [archive.step for archive in rule.archives]
     own = [
         Level(step, below, number == 0, step // below)
-        for number, (below, step) in enumerate(zip(steps, steps[1:], strict=False))
+        for number, (below, step) in enumerate(pairwise(steps))
     ]
     return own + [Level(step, 0, True, 1) for step in LADDER if step not in steps[1:]]
 
@@ -57,7 +58,7 @@ def figures(one: Level, values: str, expected: int | None = None) -> str:
     slot = f"toUInt32(intDiv(toInt64(floor(t)), {one.step}) * {one.step})"
     return (
         f"SELECT series, {slot} AS slot_t, toUInt32(count()) AS count, sum(v) AS sum, min(v) AS min, max(v) AS max,"
-        f" argMax(v, t) AS last, argMin(v, abs(v)) AS nearest, toUInt32({expected or one.expected}) AS expected"
+        f" argMax(v, t) AS last, argMin(v, (abs(v), t)) AS nearest, toUInt32({expected or one.expected}) AS expected"
         f" FROM ({values}) GROUP BY series, slot_t"
     )
 
@@ -65,8 +66,9 @@ def figures(one: Level, values: str, expected: int | None = None) -> str:
 def merged(rows: str, slot: str) -> str:
     """Figures of wider slots: `slot` is SQL over ``t``; rows ``series, slot`` and the `FIGURES`."""
     return (
-        f"SELECT series, {slot} AS slot, sum(f.count) AS count, sum(f.sum) AS sum, min(f.min) AS min, max(f.max) AS max,"
-        " argMax(f.last, t) AS last, argMin(f.nearest, abs(f.nearest)) AS nearest, sum(f.expected) AS expected"
+        f"SELECT series, {slot} AS slot, sum(f.count) AS count, sum(f.sum) AS sum, min(f.min) AS min,"
+        " max(f.max) AS max, argMax(f.last, t) AS last, argMin(f.nearest, (abs(f.nearest), t)) AS nearest,"
+        " sum(f.expected) AS expected"
         f" FROM ({rows}) AS f GROUP BY series, slot"
     )
 

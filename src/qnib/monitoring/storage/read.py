@@ -1,4 +1,4 @@
-"""Which step answers a window, and its figures: from the roll-ups, and from the points where those are not yet right."""
+"""Which step answers a window, and its figures: from the roll-ups, and from points where those are not yet right."""
 
 from __future__ import annotations
 

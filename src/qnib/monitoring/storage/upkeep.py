@@ -252,9 +252,9 @@ class Upkeep:
                 finest, longest = rule.archives[0].retention, rule.archives[-1].retention
                 kept = finest if self._rules.drop_raw and len(rule.archives) > 1 else longest
                 self._state.dropped += self._drop("qnib.points", some, "1", kept)
-                for one in levels.levels(rule):
-                    kept = next((a.retention for a in rule.archives if a.step == one.step), longest)
-                    self._drop("qnib.rollups", some, f"step = {one.step}", max(kept, one.step))
+                for step in {level.step for level in levels.levels(rule)}:
+                    kept = next((a.retention for a in rule.archives if a.step == step), longest)
+                    self._drop("qnib.rollups", some, f"step = {step}", max(kept, step))
 
     def _drop(self, table: str, ids: list[int], which: str, kept: int) -> int:
         """Drop rows older than `kept` seconds, but for hours that are still to be rolled up. Returns how many."""
