@@ -86,7 +86,8 @@ def model(rule: Rule, points: dict[int, float]) -> list[dict[int, float]]:
         for at in sorted(made[-1]):
             slots.setdefault(at - at % coarser.step, []).append(made[-1][at])
         room = coarser.step // finer.step
-        made.append({at: METHODS[rule.method](v, room) for at, v in slots.items() if len(v) / room >= rule.xff})
+        enough = {at: v for at, v in slots.items() if len(v) / room >= np.float32(rule.xff)}
+        made.append({at: METHODS[rule.method](v, room) for at, v in enough.items()})
     return made
 
 

@@ -52,7 +52,9 @@ def _root(
     del debug  # main() looks for the flag itself: it must also hold for errors of parsing
 
 
-for group in (serve, terminal, run, replay, demo, cluster, read, events, load, metrics, graph, fabric, settings, backup):
+for group in (
+    serve, terminal, run, replay, demo, cluster, read, events, load, metrics, graph, fabric, settings, backup,
+):  # fmt: skip
     group.register(app)
 
 

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     @app.command("load")
     def load(
         kind: Annotated[
-            str, typer.Argument(help="A log (syslog, slurmctld …), carbon or whisper, a capture or its tool. None: list them.")
+            str, typer.Argument(help="A log (syslog …), carbon, whisper, a capture or its tool. None: list them.")
         ] = "",
         file: Annotated[Path | None, typer.Argument(help="Log, or what the tool printed; - is standard input.")] = None,
         at: At = "",

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from qnib.cli.output import show_rows
 from qnib.errors import NotFound, WrongUse
@@ -95,7 +95,7 @@ def _open(file: Path) -> IO[bytes]:
     if not packed:
         return opened
     opened.close()
-    return gzip.open(file, "rb")
+    return cast(IO[bytes], gzip.open(file, "rb"))
 
 
 def _pieces(opened: IO[bytes], file: Path) -> Iterator[bytes]:

@@ -37,7 +37,8 @@ def rollups(rows: str) -> str:
     return f"""
         INSERT INTO qnib.rollups
             (cluster, series, step, time, count, sum, min, max, last, nearest, expected, version)
-        SELECT cluster, series, step, toDateTime(time, 'UTC'), 1, value, value, value, value, value, 1, version FROM {rows}
+        SELECT cluster, series, step, toDateTime(time, 'UTC'), 1, value, value, value, value, value, 1, version
+        FROM {rows}
     """
 
 

@@ -6,6 +6,7 @@ rule there is always `LADDER`, made of the points themselves, for charts.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -74,8 +75,8 @@ def merged(rows: str, slot: str) -> str:
 
 
 def known(xff: float) -> str:
-    """Whether enough is known for a value."""
-    return f"count / expected >= {xff!r}"
+    """Whether enough is known for a value. Whisper keeps the factor in 32 bits: one of five is less than its 0.2."""
+    return f"count / expected >= {struct.unpack('f', struct.pack('f', xff))[0]!r}"
 
 
 def value(method: str) -> str:

@@ -166,7 +166,7 @@ def _archives(section: _Section) -> tuple[Archive, ...]:
         if any(step < 1 or slots < 1 for step, slots in told):
             raise ValueError("an archive needs a step and a length above zero")
         whisper.validateArchiveList(told)
-    except (ValueError, whisper.InvalidConfiguration) as error:
+    except (ValueError, ZeroDivisionError, whisper.InvalidConfiguration) as error:
         raise section.fail(
             "retentions", f"the retentions are wrong: {str(error).rstrip('.')}", "write 10s:6h,1min:7d,10min:5y."
         ) from error
