@@ -9,8 +9,7 @@ from __future__ import annotations
 from qnib.engine.values import literal
 from qnib.monitoring.carbon import canonical
 from qnib.monitoring.frames import COLUMNS
-
-_FOR_GOOD = 1 << 62  # above any version a recomputed slot gets
+from qnib.monitoring.storage.levels import FOR_GOOD
 
 
 def _lines(file: str) -> str:
@@ -28,7 +27,7 @@ def rows(file: str) -> str:
     return f"""(
         SELECT cluster, cityHash64(cluster, path) AS series, path,
             toDateTime64(assumeNotNull(at), 3, 'UTC') AS time, assumeNotNull(step) AS step,
-            assumeNotNull(number) AS value, if(length(words) = 5, {_FOR_GOOD}, 0) AS version
+            assumeNotNull(number) AS value, if(length(words) = 5, {FOR_GOOD}, 0) AS version
         FROM ({_lines(file)}) WHERE good
     )"""
 

@@ -19,6 +19,9 @@ FIGURES = "count, sum, min, max, last, nearest, expected"
 
 HOUR = 3600
 
+FOR_GOOD = 1 << 62
+"""Version of a row that is not computed again, above any that is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Level:

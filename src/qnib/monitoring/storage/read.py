@@ -9,7 +9,7 @@ from typing import Any
 
 from qnib.engine import Engine
 from qnib.monitoring.storage import levels
-from qnib.monitoring.storage.levels import HOUR, Level
+from qnib.monitoring.storage.levels import FOR_GOOD, HOUR, Level
 from qnib.monitoring.storage.rules import Archive, Rule, Rules
 
 _MOST_HOURS = 5000  # that changed; past it all is read from points
@@ -75,16 +75,22 @@ def figures(
     }  # fmt: skip
     mine = "series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
     stored = (
-        f"SELECT series, toUnixTimestamp(time) AS t, {levels.FIGURES} FROM qnib.rollups FINAL WHERE {mine}"
+        f"SELECT series, toUnixTimestamp(time) AS t, {levels.FIGURES}, version FROM qnib.rollups FINAL WHERE {mine}"
         f" AND step = {step} AND time >= {{since:DateTime64(3, 'UTC')}} AND time < {{until:DateTime64(3, 'UTC')}}"
     )
-    stored = f"SELECT * FROM ({stored}) WHERE {right}"
     if told.settled >= until and not told.hours:
-        return stored, params
+        return f"SELECT series, t, {levels.FIGURES} FROM ({stored})", params
     where = (
         f"{mine} AND time >= {{since:DateTime64(3, 'UTC')}} AND time < {{until:DateTime64(3, 'UTC')}}"
         " AND (toUnixTimestamp64Milli(time) >= {fresh:UInt64} * 1000"
         f" OR toUInt32(intDiv(toUnixTimestamp64Milli(time), {HOUR * 1000})) IN {{around:Array(UInt32)}})"
     )
     made = f"SELECT series, slot_t AS t, {levels.FIGURES} FROM ({levels.from_points(rule, one, where)})"
-    return f"{stored} UNION ALL SELECT * FROM ({made}) WHERE NOT {right}", params
+    # Where no points are, what was loaded or outlived them holds
+    best = f"multiIf({right} OR version >= {FOR_GOOD}, 2, 0) AS weight"
+    both = (
+        f"SELECT series, t, {levels.FIGURES}, {best} FROM ({stored})"
+        f" UNION ALL SELECT series, t, {levels.FIGURES}, 1 AS weight FROM ({made})"
+    )
+    chosen = ", ".join(f"argMax(b.{name}, b.weight) AS {name}" for name in levels.FIGURES.split(", "))
+    return f"SELECT series, t, {chosen} FROM ({both}) AS b GROUP BY series, t", params

@@ -77,7 +77,7 @@ class Upkeep:
         self._forget()
 
     def _run(self) -> None:
-        while not self._stopping.wait(_EVERY_SECONDS):
+        while not self._stopping.is_set():
             try:
                 self._advance()
                 while not self._stopping.is_set() and self._piece():
@@ -88,6 +88,7 @@ class Upkeep:
             except Exception as error:  # noqa: BLE001  whatever it is, it is told and tried again
                 self._state.trouble = str(error)[:500]
                 log.warning("roll-ups: %s", self._state.trouble)
+            self._stopping.wait(_EVERY_SECONDS)
 
     # ── what is to be done ────────────────────────────────────────────────────────────────────
 

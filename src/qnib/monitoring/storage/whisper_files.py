@@ -102,9 +102,10 @@ def take(stored: list[Stored], rule: Rule) -> Taken:
         return taken
     fits = finest.step == rule.archives[0].step
     for level, archive in enumerate(rule.archives[1:], 1):
+        newest = max((int(one.t[-1]) for one in stored if len(one.t)), default=0)
         for at, value in sorted(_resampled(stored, archive.step, rule.method).items()):
             part = not fits or (level == 1 and at <= start < at + archive.step)
-            if at < start or not fits:
+            if (at < start or not fits) and at > newest - archive.retention:
                 taken.coarser.append((archive.step, at, value, part))
     return taken
 
