@@ -86,7 +86,7 @@ def model(rule: Rule, points: dict[int, float]) -> list[dict[int, float]]:
         for at in sorted(made[-1]):
             slots.setdefault(at - at % coarser.step, []).append(made[-1][at])
         room = coarser.step // finer.step
-        enough = {at: v for at, v in slots.items() if len(v) / room >= np.float32(rule.xff)}
+        enough = {at: v for at, v in slots.items() if len(v) / room >= float(np.float32(rule.xff))}
         made.append({at: METHODS[rule.method](v, room) for at, v in enough.items()})
     return made
 
@@ -248,3 +248,30 @@ def test_charts_of_long_windows_are_made_of_roll_ups(plant: Plant, rules: Rules)
     np.testing.assert_allclose(
         [after.mean[0, at], after.low[0, at], after.high[0, at]], [np.mean(slot), min(slot), max(slot)]
     )
+
+
+def test_a_crash_between_points_and_their_note_is_mended(plant: Plant, rules: Rules, monkeypatch: Any) -> None:
+    points = {T - n * 60: float(n % 7) for n in range(900)}
+    plant.carbon("".join(f"site.slow.sum {value} {at}\n" for at, value in points.items()))
+    Upkeep(plant.clock, plant.engine, rules).settle()
+    points[T - 30_000] = 1000.0
+    plant.spool_only("carbon/tcp", f"site.slow.sum 1000 {T - 30_000}\n".encode())
+    run = plant.engine.run
+
+    def fails(sql: str, *rest: Any, **more: Any) -> None:
+        if "qnib.changed" in sql:
+            raise OSError("the power is gone")
+        run(sql, *rest, **more)
+
+    spool = plant.spool()
+    (file,) = spool.ready()
+    monkeypatch.setattr(plant.engine, "run", fails)
+    with pytest.raises(OSError, match="power"):
+        plant.writer(spool)._insert(file)
+    monkeypatch.setattr(plant.engine, "run", run)
+    assert plant.rows("SELECT count() AS n FROM qnib.changed")[0]["n"] == 0
+    plant.writer(plant.spool()).drain()  # the next start finds the file where it was
+    assert plant.rows("SELECT count() AS n FROM qnib.changed")[0]["n"] == 1
+    for _ in range(2):
+        compare(plant, rules, {"site.slow.sum": points}, T, 150_000, 150_000)
+        Upkeep(plant.clock, plant.engine, rules).settle()
