@@ -191,9 +191,9 @@ def enriched(count: int) -> Iterator[dict[str, Any]]:
         seconds = median(lambda: search(parts, "", span).table(), 3)
         yield row(f"{count / 1e6:g} million events read with jobs, users and switches of each; {allocations}"
                   " allocations,"
-                  f" {shared / count:.0%} of the lines from shared hosts", seconds, ENRICH * count / 1e6)  # fmt: skip
+                  f" {shared / count:.0%} of the lines from shared hosts", seconds, ENRICH)  # fmt: skip
         yield row("how many events each user's jobs had, in the same day",
-                  median(lambda: search(parts, "", span).facets(["user"]), 3), ENRICH * count / 1e6)  # fmt: skip
+                  median(lambda: search(parts, "", span).facets(["user"]), 3), ENRICH)  # fmt: skip
         parts.engine.close()
 
 

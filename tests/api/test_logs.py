@@ -76,7 +76,7 @@ def test_hostile_text_does_nothing_to_a_terminal(served: World) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.sendto(json.dumps(document).encode(), ("127.0.0.1", int(served.env["QNIB_JSON_LINES__PORT"])))
     served.until("the event", lambda: served.get("/api/events", host="evil")["events"], 30)
-    said = served.qnib("events", "search", "--host", "evil").stdout
+    said = served.qnib("events", "search", "host:evil").stdout
     assert "\x1b" not in said and "\x07" not in said
     assert r"\x1b[2J\x1b]0;x\x07<script>alert(1)</script>" in said
     (row,) = [r for r in json.loads(served.qnib("events", "senders", "--json").stdout) if r["host"] == "evil"]

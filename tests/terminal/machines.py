@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
+import re
 import shutil
 import subprocess
 import time
@@ -17,7 +17,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TOOLS = ("dockerd", "containerd", "docker", "sshd", "ssh", "ssh-keygen", "openssl", "ip", "nsenter", "unshare", "runc")
+TOOLS = (
+    "dockerd", "containerd", "docker", "runc", "sshd", "ssh", "ssh-keygen", "openssl", "ip", "nsenter", "unshare",
+    "setpriv",
+)
 UNPACKED = Path(__file__).parents[2] / ".make/unpacked/usr"
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:{UNPACKED}/bin:{UNPACKED}/sbin"
 """What is not installed, `tools/setup test` has unpacked."""
@@ -94,7 +97,7 @@ class Machines:
     folder: Path
     hide: Path
     """What the machines must not see of this one."""
-    token: str = field(default_factory=lambda: secrets.token_hex(3))
+    token: str = field(default_factory=lambda: f"{os.getpid():06x}")
     machines: list[Machine] = field(default_factory=list)
 
     @property
@@ -110,16 +113,17 @@ class Machines:
         return self.folder / "ssh_config"
 
     def open(self, count: int) -> None:
+        _sweep()
         self._net = _free_net()
         _ip("netns", "add", self._switch)
         _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
         _ip("-n", self._switch, "link", "set", "switch", "up")
-        self._plug(f"qt{self.token}", "here", None)
-        _ip("addr", "add", f"{self.here}/24", "dev", f"qt{self.token}")
-        _ip("link", "set", f"qt{self.token}", "up")
+        self._plug(f"qh{self.token}", "here", None)
+        _ip("addr", "add", f"{self.here}/24", "dev", f"qh{self.token}")
+        _ip("link", "set", f"qh{self.token}", "up")
         self._keys([f"{self._net}.{number + 2}" for number in range(count)])
         for number in range(count):
-            name = f"qt{self.token}{chr(ord('a') + number)}"
+            name = f"qh{self.token}{chr(ord('a') + number)}"
             machine = Machine(name, f"{self._net}.{number + 2}", self.folder / name, name)
             self.machines.append(machine)
             _ip("netns", "add", name)
@@ -137,8 +141,10 @@ class Machines:
         (machine.folder / "inside.sh").write_text(INSIDE)
         with (machine.folder / "log").open("ab") as log:
             machine.process = subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{machine.namespace}", "--", "unshare", "--mount", "--pid", "--fork",
-                 "--kill-child", "--mount-proc", "bash", str(machine.folder / "inside.sh")],
+                # They end with the tests, however these end.
+                ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{machine.namespace}", "--",
+                 "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+                 "bash", str(machine.folder / "inside.sh")],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env={"PATH": PATH, "HOME": "/root", "DATA": str(data), "KEYS": str(self.folder / "keys"),
                      "HIDE": str(self.hide), "ADDRESS": machine.address, "NAME": machine.name},
@@ -167,14 +173,14 @@ class Machines:
         for machine in self.machines:
             _ip("netns", "delete", machine.namespace, check=False)
             _prune("/sys/fs/cgroup", machine.name)
-        _ip("link", "delete", f"qt{self.token}", check=False)
+        _ip("link", "delete", f"qh{self.token}", check=False)
         _ip("netns", "delete", self._switch, check=False)
         for machine in self.machines:
             shutil.rmtree(machine.folder)
 
     @property
     def _switch(self) -> str:
-        return f"qt{self.token}s"
+        return f"qh{self.token}s"
 
     def _plug(self, device: str, port: str, namespace: str | None) -> None:
         """A cable from the switch's port to a device of a namespace (None: this machine's)."""
@@ -217,6 +223,16 @@ class Machines:
         known = self.folder / "known_hosts"
         known.write_text("".join(f"{address} {kind} {key}\n" for address in addresses))
         self.ssh_config.write_text(f"IdentityFile {client}/id\nIdentitiesOnly yes\nUserKnownHostsFile {known}\n")
+
+
+def _sweep() -> None:
+    """What tests that were killed left behind: links, namespaces, cgroups. Their processes ended with them."""
+    for namespace in Path("/run/netns").glob("qh*"):
+        found = re.fullmatch(r"qh([0-9a-f]{6})[a-z]", namespace.name)
+        if found and not Path(f"/proc/{int(found[1], 16)}").exists():
+            _ip("link", "delete", f"qh{found[1]}", check=False)
+            _ip("netns", "delete", namespace.name, check=False)
+            _prune("/sys/fs/cgroup", namespace.name)
 
 
 def _free_net() -> str:

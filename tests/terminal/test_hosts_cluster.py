@@ -122,6 +122,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         yield found
     finally:
         attendant.end(found.settings, found.name, count=False)
+        for machine in machines.machines[:1]:  # there is one only when a test failed: why?
+            last = "docker ps -qf label=qnib.role=controller | xargs -rn1 docker logs --tail 40 2>&1"
+            print(machine.run("bash", "-c", last, check=False))
         machines.close()  # and whatever a test that failed left on them
         patch.undo()
 

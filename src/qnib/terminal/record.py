@@ -88,9 +88,13 @@ def locked(settings: Settings, name: str, patience: float = 0) -> Iterator[None]
         yield
 
 
-def jobs_url(settings: Settings, cluster: Cluster) -> str:
+JOBCOMP_PORT = 6811
+"""On the controller's loopback inside/jobcomp.py takes finished jobs and passes them on to the server."""
+
+
+def jobs_url(cluster: Cluster) -> str:
     """Where slurmctld pushes finished jobs; users can read it, so its token is good for nothing else."""
-    return f"http://slurmctld:{cluster.jobs_token}@{cluster.gateway}:{settings.http.port}/slurm/_doc"
+    return f"http://slurmctld:{cluster.jobs_token}@127.0.0.1:{JOBCOMP_PORT}/slurm/_doc"
 
 
 def write_files(settings: Settings, plan: Plan, rung: Rung, nodes: int, jobs_url: str = "") -> None:

@@ -185,7 +185,7 @@ def _start(
         },
     )
     _note_place(settings, engine, cluster, plan)
-    jobs_url = record.jobs_url(settings, cluster)
+    jobs_url = record.jobs_url(cluster)
     record.write_files(settings, plan, rung, nodes, jobs_url)
     if blueprint.services.login:
         cluster.details["ssh_port"] = login.prepare(settings, plan)
