@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from qnib.clock import FrozenClock
+from qnib.errors import TooMuch
 from qnib.monitoring import series
+from qnib.monitoring.graphite import render
 from qnib.monitoring.graphite.render import evaluate
 from qnib.monitoring.storage.rules import Rule, Rules, rules_of
 from qnib.monitoring.storage.upkeep import Upkeep
@@ -275,3 +277,20 @@ def test_a_crash_between_points_and_their_note_is_mended(plant: Plant, rules: Ru
     for _ in range(2):
         compare(plant, rules, {"site.slow.sum": points}, T, 150_000, 150_000)
         Upkeep(plant.clock, plant.engine, rules).settle()
+
+
+def test_what_would_be_too_much_says_what_to_narrow(plant: Plant, rules: Rules, monkeypatch: Any) -> None:
+    plant.carbon("".join(f"servers.c{h}.cpu.used 1 {T - n * 60}\n" for h in range(10) for n in range(60)))
+    monkeypatch.setattr(render, "_MOST_VALUES", 1000)
+    window = (NOW - timedelta(hours=1), NOW)
+    ask = ["servers.c[0-7].cpu.used", "servers.c[89].cpu.used"]
+    assert len(evaluate(plant.engine, "demo", ask[0], *window, now=NOW, rules=rules)) == 8
+    several = f"group({ask[0]},scale({ask[0]},2),{ask[1]},servers.*.*.used)"
+    for target in ("servers.*.cpu.used", several):
+        monkeypatch.setattr(render, "_MOST_VALUES", 500)
+        with pytest.raises(TooMuch, match="fewer series or a shorter time"):
+            evaluate(plant.engine, "demo", target, *window, now=NOW, rules=rules)
+    with pytest.raises(TooMuch, match="fewer targets"):
+        render.render(plant.engine, "demo", ask, *window, None, "json", now=NOW, rules=rules)
+    with pytest.raises(TooMuch, match="fewer points"):
+        series.read(plant.engine, "demo", list(range(2000)), *window, 4000)

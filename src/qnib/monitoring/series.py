@@ -29,6 +29,8 @@ from qnib.monitoring.storage.read import figures
 from qnib.monitoring.storage.rules import Rule
 
 MOST_SERIES = 2000
+MOST_BUCKETS = 2_000_000
+"""Of all series together, that one chart may have."""
 _LINES = 8  # more series than this are also summed up as a band
 _EXACT = 500_000
 """Points up to which a slot that was written twice counts once; past it, until a merge has seen it, it counts twice."""
@@ -90,6 +92,11 @@ def read(
 
     Buckets that are long enough are made of roll-ups, and so are those whose points are no longer kept.
     """
+    if len(ids) * points > MOST_BUCKETS:
+        raise TooMuch(
+            f"{len(ids)} series of {points} points are asked for, more than {MOST_BUCKETS} together.", where="points",
+            try_next="name hosts, a job or a port, or fewer points.",
+        )
     window = (end - start).total_seconds()
     base = max((step for step in LADDER if step <= window / max(1, points) and window >= _LONG), default=0)
     if not base and ids and not _any_point(engine, cluster, ids, start, end):

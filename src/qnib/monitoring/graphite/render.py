@@ -32,7 +32,7 @@ from qnib.monitoring.storage.rules import WITHOUT, Rule, Rules
 
 _LOOK_BACK = 600  # seconds in which a series' own interval is looked for when the window is shorter
 _MOST_SLOTS = 20_000  # per series; a longer window is read in coarser slots
-_MOST_VALUES = 50_000_000  # over all series of one target
+_MOST_VALUES = 10_000_000  # read for one target, and told in one answer: 80 MB, some times over
 _MOST_EVENTS = 10_000  # that `events()` counts
 _DEEPEST = 60  # evaluations inside each other: functions may write targets themselves
 
@@ -45,6 +45,7 @@ class Reading:
         zone: str = "UTC", rules: Rules = WITHOUT,
     ) -> None:  # fmt: skip
         self._rules = rules
+        self._room = _MOST_VALUES
         self.engine = engine
         self.cluster = cluster
         self.window = window
@@ -105,7 +106,9 @@ class Reading:
         if read is None:
             rows = find()
             known = Window(self.window.start, min(self.window.end, self._now.timestamp()))
-            read = _fetch(self.engine, self.cluster, rows, name, path, known, self._now.timestamp(), self._rules)
+            now = self._now.timestamp()
+            read = _fetch(self.engine, self.cluster, rows, name, path, known, now, self._rules, self._room)
+            self._room -= sum(len(line.values) for line in read)
             self._read[path, self.window] = read
         return [line if self.xff is None else altered(line, xff=self.xff) for line in read]
 
@@ -165,7 +168,7 @@ class _Plan:
 
 def _fetch(
     engine: Engine, cluster: str, rows: Sequence[dict[str, Any]], name: Callable[[dict[str, Any]], str], path: str,
-    window: Window, now: float, rules: Rules,
+    window: Window, now: float, rules: Rules, room: int,
 ) -> Lines:  # fmt: skip
     """Points in slots: of the archive that whisper would choose, else as wide as each series' own interval; the last
     value of a slot wins, as in whisper."""
@@ -178,9 +181,10 @@ def _fetch(
     for series, rule in kept.items():
         if (plan := _plan(rule, steps.get(series, 0), window, now)) is not None:
             plans.setdefault(plan, []).append(series)
-    if sum(plan.count * len(ids) for plan, ids in plans.items()) > _MOST_VALUES:
+    if (asked := sum(plan.count * len(ids) for plan, ids in plans.items())) > room:
         raise TooMuch(
-            "The target asks for too many points.", where=path, try_next="ask for fewer series or a shorter time."
+            f"The target asks for {asked} points of {len(rows)} series, {_MOST_VALUES} may be read for one.",
+            where=path, try_next="name fewer series or a shorter time.",
         )
     found: dict[int, Line] = {}
     for plan, ids in plans.items():
@@ -381,11 +385,14 @@ def render(
     """The answer's text and media type. `known`: without points of which nothing is known, in JSON."""
     if form not in FORMATS:
         raise WrongUse(f"There is no format {form!r}.", where="format", try_next=f"use {', '.join(FORMATS)}.")
-    lines = [
-        line
-        for target in targets
-        for line in evaluate(engine, cluster, target, start, end, now=now, template=template, zone=zone, rules=rules)
-    ]
+    lines: Lines = []
+    for target in targets:
+        lines += evaluate(engine, cluster, target, start, end, now=now, template=template, zone=zone, rules=rules)
+        if sum(len(line.values) for line in lines) > _MOST_VALUES:
+            raise TooMuch(
+                f"The targets have more than {_MOST_VALUES} points together.", where=target[:200],
+                try_next="ask for fewer targets at once or a shorter time.",
+            )
     write, media = FORMATS[form]
     lines = fewer(lines, most) if most and form in {"json", "svg"} else lines
     return (as_json(lines, known=True) if known and form == "json" else write(lines)), media
