@@ -40,6 +40,8 @@ from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.reclassify import Reclassify
 from qnib.monitoring.spool import Record, Spool
+from qnib.monitoring.storage.rules import rules_of
+from qnib.monitoring.storage.upkeep import Upkeep
 from qnib.monitoring.targets import connect
 from qnib.monitoring.writer import Writer
 from qnib.settings import Settings
@@ -67,6 +69,7 @@ class Parts:
     live: Live
     mirror: Mirror
     reclassify: Reclassify
+    upkeep: Upkeep
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
     async def refresh(self) -> list[str]:
@@ -162,7 +165,7 @@ def run(settings: Settings, clock: Clock | None = None) -> None:
     asyncio.run(_run(settings, clock or SystemClock(), token))
 
 
-async def _run(settings: Settings, clock: Clock, token: str) -> None:
+async def _run(settings: Settings, clock: Clock, token: str) -> None:  # noqa: PLR0915 - one part after the other
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -195,7 +198,12 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:
         )
         receiver = Receiver(settings, clock, spool)
         reclassify = Reclassify(clock, engine, writer.rulebook)
-        parts = Parts(settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror, reclassify)
+        upkeep = Upkeep(clock, engine, rules_of(settings))
+        parts = Parts(
+            settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror, reclassify, upkeep
+        )
+        upkeep.start()
+        cleanup.callback(upkeep.stop)
         reclassify.tidy()
         writer.start()
         cleanup.callback(writer.stop)

@@ -69,6 +69,14 @@ class Spool(BaseModel):
     max_bytes: int = Field(2 << 30, description="Senders are made to wait when the spool holds this many octets")
 
 
+class Storage(BaseModel):
+    """Rules of how long points are kept and in which steps, as carbon has them."""
+
+    schemas: Path | None = Field(None, description="storage-schemas.conf; none: every point is kept, for good")
+    aggregation: Path | None = Field(None, description="storage-aggregation.conf; none: means, xFilesFactor 0.5")
+    drop_raw: bool = Field(False, description="Points leave once the finest archive no longer covers them")
+
+
 class EngineLimits(BaseModel):
     memory: int = Field(768 << 20, description="Memory the embedded ClickHouse may use, in octets")
     mark_cache: int = Field(64 << 20, description="ClickHouse mark cache, in octets")
@@ -166,6 +174,7 @@ class Settings(BaseSettings):
     flood: FloodLimit = Field(default_factory=FloodLimit)
     spool: Spool = Field(default_factory=Spool)
     engine: EngineLimits = Field(default_factory=EngineLimits)
+    storage: Storage = Field(default_factory=Storage)
     graph: GraphDatabase = Field(default_factory=GraphDatabase)
     sources: dict[str, Source] = Field(default_factory=dict, description="Per sender (host or address): its zone")
     senders: dict[str, list[str]] = Field(

@@ -169,6 +169,7 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture
 def plant(settings: Settings, shared_engine: Engine) -> Plant:
-    for table in ("points", "series", "job_samples", "events", "patterns", "rejects"):
+    tables = ("points", "series", "job_samples", "events", "patterns", "rejects", "rollups", "changed", "rollup_marks")
+    for table in tables:
         shared_engine.run(f"TRUNCATE TABLE qnib.{table}")
     return Plant(settings, FrozenClock(NOW), shared_engine)

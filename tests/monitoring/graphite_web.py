@@ -2,7 +2,8 @@
 
 Started by the Python of an environment of its own, for graphite-web needs an old Django: ``graphite_web.py FOLDER``.
 The first line, ``{"series": {path: {"step": s, "slots": n, "points": [[time, value], …]}}}``, becomes whisper files in
-FOLDER; each further line is ``{"path": "/render", "params": [[name, value], …], "now": epoch seconds}``.
+FOLDER; with ``archives``, ``xff``, ``method`` and ``writes``, [[now, points], …], files of several archives. Each
+further line is ``{"path": "/render", "params": [[name, value], …], "now": epoch seconds}``.
 """
 
 from __future__ import annotations
@@ -51,8 +52,10 @@ def write(series: dict[str, Any], now: int) -> None:
     for path, told in series.items():
         file = FOLDER / "whisper" / (path.replace(".", "/") + ".wsp")
         file.parent.mkdir(parents=True, exist_ok=True)
-        whisper.create(str(file), [(told["step"], told["slots"])], xFilesFactor=0.0)
-        whisper.update_many(str(file), [tuple(point) for point in told["points"]], now=now)
+        archives = [tuple(archive) for archive in told.get("archives", [(told.get("step"), told.get("slots"))])]
+        whisper.create(str(file), archives, told.get("xff", 0.0), told.get("method", "average"))
+        for at, points in told.get("writes", [(now, told.get("points"))]):
+            whisper.update_many(str(file), [tuple(point) for point in points], now=at)
 
 
 def main() -> None:

@@ -158,12 +158,12 @@ QUIRKS = {
 class Beside:
     """A graphite-web that has the same points."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, told: dict[str, Any] | None = None) -> None:
         self._process = subprocess.Popen(
             [PYTHON, BESIDE, folder], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )
-        told = {
+        told = told or {
             path: {"step": step, "slots": 9 * DAY // step, "points": values} for path, (step, values) in SERIES.items()
         }
         self._say({"series": told, "now": T})

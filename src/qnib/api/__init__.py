@@ -25,6 +25,7 @@ def create_app(parts: Any) -> FastAPI:
         live,
         load,
         load_logs,
+        metrics,
         read,
         rules,
         senders,
@@ -36,8 +37,8 @@ def create_app(parts: Any) -> FastAPI:
     )
     app.state.qnib = parts
     for part in (
-        read, events, differs, graph, fabric, live, collect, load, load_logs, senders, admin, graphite, graphite_tags,
-        rules,
+        read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, senders, admin, graphite,
+        graphite_tags, rules,
     ):  # fmt: skip
         app.include_router(part.router)
     ingest.include(app, root=False)

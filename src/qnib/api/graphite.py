@@ -25,6 +25,7 @@ from qnib.monitoring.graphite.functions import FUNCTIONS
 from qnib.monitoring.graphite.functions.described import described
 from qnib.monitoring.graphite.render import render
 from qnib.monitoring.graphite.times import moment
+from qnib.monitoring.storage.rules import rules_of
 
 VERSION = "1.1.10"
 """The Graphite whose answers these are; Grafana reads from it what it may ask."""
@@ -115,7 +116,8 @@ async def render_targets(question: Question) -> Response:
     most = question.number("maxDataPoints", 0, 1_000_000) if question.one("maxDataPoints") else None
     template = {found[1]: value for name, value in question.pairs if (found := _TEMPLATE.fullmatch(name))}
     work = partial(
-        render, now=question.now, template=template, zone=question.one("tz", "UTC"), known=question.yes("noNullPoints")
+        render, now=question.now, template=template, zone=question.one("tz", "UTC"), known=question.yes("noNullPoints"),
+        rules=rules_of(question.parts.settings),
     )
     text, media = await run_in_threadpool(
         work, question.parts.engine, question.cluster, targets, start, end, most, question.one("format", "json")

@@ -72,7 +72,7 @@ def health(request: Request) -> dict[str, Any]:
     rules = book.current()
     return {
         **well, "clusters": known, "spool": parts.spool.state(), "rejects": row["n"], "graph": parts.graph.name,
-        "mirror": parts.mirror.state(),
+        "mirror": parts.mirror.state(), "rollups": parts.upkeep.state(),
         "rules": {"count": len(rules.rules), "site": rules.site, "since": iso(rules.since), "trouble": book.trouble},
     }  # fmt: skip
 

@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 
 from qnib import __version__
-from qnib.cli import backup, cluster, demo, events, fabric, graph, load, read, replay, run, serve, settings, terminal
+from qnib.cli import (
+    backup,
+    cluster,
+    demo,
+    events,
+    fabric,
+    graph,
+    load,
+    metrics,
+    read,
+    replay,
+    run,
+    serve,
+    settings,
+    terminal,
+)
 from qnib.errors import QnibError
 
 app = typer.Typer(
@@ -37,7 +52,9 @@ def _root(
     del debug  # main() looks for the flag itself: it must also hold for errors of parsing
 
 
-for group in (serve, terminal, run, replay, demo, cluster, read, events, load, graph, fabric, settings, backup):
+for group in (
+    serve, terminal, run, replay, demo, cluster, read, events, load, metrics, graph, fabric, settings, backup,
+):  # fmt: skip
     group.register(app)
 
 

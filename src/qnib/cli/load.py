@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     @app.command("load")
     def load(
         kind: Annotated[
-            str, typer.Argument(help="A log (syslog, slurmctld …), a capture or its tool. None: list them.")
+            str, typer.Argument(help="A log (syslog …), carbon, whisper, a capture or its tool. None: list them.")
         ] = "",
         file: Annotated[Path | None, typer.Argument(help="Log, or what the tool printed; - is standard input.")] = None,
         at: At = "",
@@ -43,15 +43,20 @@ def register(app: typer.Typer) -> None:
 
         A file that was loaded before brings nothing new, one that grew brings what was added.
         """
+        from qnib.cli import load_metrics
         from qnib.monitoring.captured import KINDS
 
         if not kind:
             rows = [{"kind": name, "tool": where} for name, where in KINDS.items()]
+            rows += [{"kind": name, "tool": what} for name, what in load_metrics.KINDS.items()]
             rows += [{"kind": name, "tool": " ".join(one.command)} for name, one in _known().items()]
             show_rows(rows, ("kind", "tool"), as_json=as_json, as_csv=as_csv, empty="There are none.")
             return
         if file is None:
             raise WrongUse("There is no file.", where=f"qnib load {kind}", try_next="name one; - is standard input.")
+        if kind in load_metrics.KINDS:
+            load_metrics.load(kind, file, cluster, as_json=as_json, as_csv=as_csv)
+            return
         if kind in KINDS:
             about = {"host": "" if host == "file" else host, "zone": zone, "year": year, "cluster": cluster}
             answer = _send_log(kind, file, at or _captured(file), about)

@@ -46,7 +46,7 @@ def stage(file: str, longest: int) -> str:
         FROM (
             SELECT cluster, sender, listener, fromUnixTimestamp64Micro(received, 'UTC') AS arrived,
                 arrayJoin(if(framed, records, splitByChar('\\n', records[1]))) AS line,
-                splitByWhitespace(line) AS words, {_canonical("words[1]")} AS path,
+                splitByWhitespace(line) AS words, {canonical("words[1]")} AS path,
                 toFloat64OrNull(words[2]) AS number, toFloat64OrNull(words[3]) AS stamp,
                 ifNull(stamp >= 0 AND stamp <= received / 1000000 + {_AHEAD}, 0) AS in_range
             FROM file({literal(file)}, 'RowBinary', {literal(COLUMNS)})
@@ -54,7 +54,7 @@ def stage(file: str, longest: int) -> str:
     """
 
 
-def _canonical(path: str) -> str:
+def canonical(path: str) -> str:
     """A tagged path with its tags in order, so that their order does not make another series."""
     parts = f"splitByChar(';', {path})"
     return (
@@ -81,7 +81,8 @@ REJECTS = """
 
 SUMMARY = """
     SELECT cluster, countIf(reason = '' AND NOT job) AS points, countIf(reason = '' AND job) AS samples,
-        countIf(reason != '') AS rejects, maxIf(time, reason = '') AS newest
+        countIf(reason != '') AS rejects, maxIf(time, reason = '') AS newest,
+        max(startsWith(listener, 'load/')) AS loaded
     FROM qnib_staging.carbon GROUP BY cluster
 """
 

@@ -8,6 +8,7 @@ off, it is done again from the start.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from qnib.engine import Engine
 from qnib.errors import Conflict
 from qnib.monitoring import carbon, classify
 from qnib.monitoring.rulebook import Rulebook, RuleSet
+from qnib.monitoring.storage.notes import noted
 
 SLICE = 50_000
 """Events looked at together: about 50 MB in memory."""
@@ -178,6 +180,7 @@ class Reclassify:
             declared = [metric for domain in all_domains() for metric in domain.metrics]
             run(carbon.series([*declared, *rules.metrics], classify.numbers(_EVENTS)))
             run(classify.points(_EVENTS))
+            run(noted(classify.numbers(_EVENTS), secrets.randbits(62)))
         run(classify.patterns(_EVENTS))
         looked_at = self._engine.rows(f"SELECT count() AS n FROM {_EVENTS}")[0]["n"]
         self._tell(looked_at=self.progress.looked_at + looked_at)

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from qnib.clock import Clock
@@ -23,12 +24,20 @@ from qnib.engine import Engine
 from qnib.errors import TooMuch
 from qnib.model import Metric
 from qnib.monitoring.naming import JOB_PREFIX
+from qnib.monitoring.storage.levels import LADDER, Level
+from qnib.monitoring.storage.read import figures
+from qnib.monitoring.storage.rules import Rule
 
 MOST_SERIES = 2000
+MOST_BUCKETS = 2_000_000
+"""Of all series together, that one chart may have."""
 _LINES = 8  # more series than this are also summed up as a band
 _EXACT = 500_000
 """Points up to which a slot that was written twice counts once; past it, until a merge has seen it, it counts twice."""
 _JITTER = 1.5  # a bucket holds this many intervals of a source, so that none stays empty by chance
+
+
+_LONG = 86_400  # seconds of a window from which on roll-ups are read: of less, the points themselves are few
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +88,69 @@ def read(
     *,
     counter: bool = False,
 ) -> Grid:
-    """Points of series in at most `points` buckets, never finer than the series themselves. Keys are the ids."""
+    """Points of series in at most `points` buckets, never finer than the series themselves. Keys are the ids.
+
+    Buckets that are long enough are made of roll-ups, and so are those whose points are no longer kept.
+    """
+    if len(ids) * points > MOST_BUCKETS:
+        raise TooMuch(
+            f"{len(ids)} series of {points} points are asked for, more than {MOST_BUCKETS} together.", where="points",
+            try_next="name hosts, a job or a port, or fewer points.",
+        )
+    window = (end - start).total_seconds()
+    base = max((step for step in LADDER if step <= window / max(1, points) and window >= _LONG), default=0)
+    if not base and ids and not _any_point(engine, cluster, ids, start, end):
+        base = LADDER[0]
+    if base and ids:
+        return _rolled(engine, cluster, ids, start, end, points, counter, base)
     source = (
         "SELECT series AS key, time, value FROM qnib.points {final} WHERE series IN {ids:Array(UInt64)}"
         " AND cluster = {cluster:String} AND time >= {since:DateTime64(3, 'UTC')} AND time < {end:DateTime64(3, 'UTC')}"
     )
     params = {"cluster": cluster, "ids": list(ids)}
     return _reduce(engine, source, params, list(ids), start, end, points, counter)
+
+
+def _any_point(engine: Engine, cluster: str, ids: Sequence[int], start: datetime, end: datetime) -> bool:
+    return bool(
+        engine.rows(
+            "SELECT 1 FROM qnib.points WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
+            " AND time >= {since:DateTime64(3, 'UTC')} AND time < {end:DateTime64(3, 'UTC')} LIMIT 1",
+            {"cluster": cluster, "ids": list(ids), "since": start, "end": end},
+        )
+    )
+
+
+def _rolled(
+    engine: Engine, cluster: str, ids: Sequence[int], start: datetime, end: datetime, points: int, counter: bool,
+    base: int,
+) -> Grid:  # fmt: skip
+    """The same from roll-ups of `base` seconds. A counter's rate is then between the last values of its slots."""
+    step = math.ceil((end - start).total_seconds() / max(1, points) / base) * base
+    first = math.floor(start.timestamp() / step) * step
+    until = first + max(1, math.ceil((end.timestamp() - first) / step)) * step
+    rows, params = figures(
+        engine, cluster, ids, None, Rule(), Level(base, 0, True, 1), first - (2 * step if counter else 0), until
+    )
+    own, _ = interval(engine, f"SELECT series AS key, toDateTime64(t, 3, 'UTC') AS time FROM ({rows})", params)
+    if own > base and own * _JITTER > step:
+        step = math.ceil(own * _JITTER / base) * base
+    count = max(1, math.ceil((until - first) / step))
+    bucket = "toUInt32(intDiv(toInt64(t) - {first:Int64}, {step:Int64})) AS slot"
+    if counter:
+        told = f"SELECT series AS key, toDateTime64(t, 3, 'UTC') AS time, last AS value FROM ({rows})"
+        sql = (
+            f"SELECT key, {bucket}, avg(number) AS mean, min(number) AS low, max(number) AS high FROM"
+            f" (SELECT key, number, toUnixTimestamp(time) AS t FROM ({_rates(told)})) WHERE t >= {{first:Int64}}"
+            " GROUP BY key, slot"
+        )
+    else:
+        sql = (
+            f"SELECT series AS key, {bucket}, sum(f.sum) / sum(f.count) AS mean, min(f.min) AS low, max(f.max) AS high"
+            f" FROM ({rows}) AS f GROUP BY key, slot"
+        )
+    table = engine.table(sql, {**params, "first": first, "step": step})
+    return _grid(list(ids), table, "slot", first, step, count)
 
 
 def read_job(
@@ -135,12 +200,16 @@ def _reduce(
         " WHERE toUnixTimestamp64Milli(time) >= {first:Int64} GROUP BY key, bucket",
         {**params, "since": since, "end": end, "first": round(first * 1000), "step": round(step * 1000)},
     )
+    return _grid(keys, table, "bucket", first, step, count)
+
+
+def _grid(keys: list[Any], table: pa.Table, bucket: str, first: float, step: float, count: int) -> Grid:
     shape = (len(keys), count)
     grids = [np.full(shape, np.nan) for _ in range(3)]
     if table.num_rows:
         place = {key: index for index, key in enumerate(keys)}
         line = np.fromiter((place[key] for key in table.column("key").to_pylist()), np.int64, table.num_rows)
-        column = np.minimum(table.column("bucket").to_numpy(), count - 1)
+        column = np.minimum(table.column(bucket).to_numpy(), count - 1)
         for grid, name in zip(grids, ("mean", "low", "high"), strict=True):
             grid[line, column] = table.column(name).to_numpy()
     return Grid(keys, first + step * np.arange(count), step, *grids)

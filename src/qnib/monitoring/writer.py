@@ -7,6 +7,7 @@ the whole file again: what is there already counts once.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import threading
@@ -29,6 +30,8 @@ from qnib.monitoring.loads import LISTENER, Loaded, Loads
 from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
+from qnib.monitoring.storage import history
+from qnib.monitoring.storage.notes import noted
 from qnib.settings import Settings, Source
 
 log = logging.getLogger("qnib.writer")
@@ -191,6 +194,8 @@ class Writer:
                 self._insert_load(file)
             case ".json":
                 self._insert_json(file)
+            case ".rollup":
+                self._insert_rollups(file)
             case ".capture":
                 self._insert_captures(file)
             case ".reject":
@@ -205,6 +210,7 @@ class Writer:
         if any(row["points"] for row in summary):
             self._run_once(self._series, f"{file.name}:series")
             self._run_once(carbon.POINTS, f"{file.name}:points")
+            self._note_changed(carbon.STAGED, file)
         if any(row["samples"] for row in summary):
             self._run_once(carbon.JOB_SAMPLES, f"{file.name}:samples")
         if any(row["rejects"] for row in summary):
@@ -214,6 +220,14 @@ class Writer:
                 self.counts[name] += row[name]
             if row["points"] or row["samples"]:
                 self._on_change("points", row["cluster"], row["newest"])
+            if row["loaded"]:
+                self.loads.tell(file.name, Loaded(row["points"] + row["samples"], rejects=row["rejects"]))
+
+    def _insert_rollups(self, file: Path) -> None:
+        rows = history.rows(str(file))
+        self._run_once(carbon.series(self._metrics, rows), f"{file.name}:series")
+        self._run_once(history.rollups(rows), f"{file.name}:rollups")
+        self.loads.tell(file.name, Loaded(**self._engine.rows(history.counts(str(file), rows))[0]))
 
     def _insert_syslog(self, file: Path) -> None:
         self._insert_lines(file, lambda: self._parse_syslog(file, self._settings.sources))
@@ -298,6 +312,7 @@ class Writer:
             series = carbon.series([*self._metrics, *rules.metrics], classify.numbers())
             self._run_once(series, f"{file.name}:numbers:series")
             self._run_once(classify.points(), f"{file.name}:numbers")
+            self._note_changed(classify.numbers(), file)
         self._run_once(classify.patterns(), f"{file.name}:patterns")
         self._run_once(classify.store(), f"{file.name}:events")
 
@@ -328,6 +343,11 @@ class Writer:
     def _refuse(self, rows: list[dict[str, Any]], file: Path) -> None:
         self._engine.insert("qnib.rejects", rows, token=f"{file.name}:rejects")
         self.counts["rejects"] += len(rows)
+
+    def _note_changed(self, points: str, file: Path) -> None:
+        """Late points change roll-ups. A note is known by its file, for it counts once, too."""
+        number = int(hashlib.sha256(file.name.encode()).hexdigest()[:15], 16)
+        self._run_once(noted(points, number), f"{file.name}:changed")
 
     def _run_once(self, statement: str, token: str | None = None) -> None:
         self._engine.run(statement, settings={**_ONE_BLOCK, **({"insert_deduplication_token": token} if token else {})})

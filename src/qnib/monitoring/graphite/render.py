@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import replace as altered
 from datetime import UTC, datetime
 from typing import Any
@@ -24,10 +25,14 @@ from qnib.monitoring.graphite.functions.line import Values
 from qnib.monitoring.graphite.picture import as_svg
 from qnib.monitoring.graphite.targets import Call, Node, Path, parse
 from qnib.monitoring.graphite.times import moment
+from qnib.monitoring.storage import levels
+from qnib.monitoring.storage.levels import LADDER, Level
+from qnib.monitoring.storage.read import archive_for, figures
+from qnib.monitoring.storage.rules import WITHOUT, Rule, Rules
 
 _LOOK_BACK = 600  # seconds in which a series' own interval is looked for when the window is shorter
 _MOST_SLOTS = 20_000  # per series; a longer window is read in coarser slots
-_MOST_VALUES = 50_000_000  # over all series of one target
+_MOST_VALUES = 10_000_000  # read for one target, and told in one answer: 80 MB, some times over
 _MOST_EVENTS = 10_000  # that `events()` counts
 _DEEPEST = 60  # evaluations inside each other: functions may write targets themselves
 
@@ -37,8 +42,10 @@ class Reading:
 
     def __init__(
         self, engine: Engine, cluster: str, window: Window, now: datetime, template: Mapping[str, str] | None = None,
-        zone: str = "UTC",
+        zone: str = "UTC", rules: Rules = WITHOUT,
     ) -> None:  # fmt: skip
+        self._rules = rules
+        self._room = _MOST_VALUES
         self.engine = engine
         self.cluster = cluster
         self.window = window
@@ -99,7 +106,9 @@ class Reading:
         if read is None:
             rows = find()
             known = Window(self.window.start, min(self.window.end, self._now.timestamp()))
-            read = _fetch(self.engine, self.cluster, rows, name, path, known)
+            now = self._now.timestamp()
+            read = _fetch(self.engine, self.cluster, rows, name, path, known, now, self._rules, self._room)
+            self._room -= sum(len(line.values) for line in read)
             self._read[path, self.window] = read
         return [line if self.xff is None else altered(line, xff=self.xff) for line in read]
 
@@ -136,56 +145,102 @@ def _replaced(node: Node, values: Mapping[str, str]) -> Node:
 
 def evaluate(
     engine: Engine, cluster: str, target: str, start: datetime, end: datetime, *, now: datetime | None = None,
-    template: Mapping[str, str] | None = None, zone: str = "UTC",
+    template: Mapping[str, str] | None = None, zone: str = "UTC", rules: Rules = WITHOUT,
 ) -> Lines:  # fmt: skip
     """The series of one target in the window (start, end]. Raises WrongUse and TooMuch."""
     window = Window(math.floor(start.timestamp()), math.floor(end.timestamp()))
-    found = Reading(engine, cluster, window, now or end, template, zone).evaluate(target)
+    found = Reading(engine, cluster, window, now or end, template, zone, rules).evaluate(target)
     return [line for lines in found for line in (lines if isinstance(lines, list) else [lines])]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How some series are read: slots of `step` from `start`, made of a roll-up; without a level, of points."""
+
+    start: float
+    step: int
+    count: int
+    rule: Rule
+    level: Level | None
+    below: int
+    """Step of the slots of points; 0: points as they are."""
 
 
 def _fetch(
     engine: Engine, cluster: str, rows: Sequence[dict[str, Any]], name: Callable[[dict[str, Any]], str], path: str,
-    window: Window,
+    window: Window, now: float, rules: Rules, room: int,
 ) -> Lines:  # fmt: skip
-    """Points in slots as wide as each series' own interval; the last value of a slot wins, as in whisper."""
+    """Points in slots: of the archive that whisper would choose, else as wide as each series' own interval; the last
+    value of a slot wins, as in whisper."""
     if not rows:
         return []
-    steps = _steps(engine, cluster, [row["series"] for row in rows], window)
+    kept = {row["series"]: rules.of(str(row["path"])) for row in rows}
+    free = [series for series, rule in kept.items() if not rule.archives]
+    steps = _steps(engine, cluster, free, window) if free else {}
+    plans: dict[_Plan, list[int]] = {}
+    for series, rule in kept.items():
+        if (plan := _plan(rule, steps.get(series, 0), window, now)) is not None:
+            plans.setdefault(plan, []).append(series)
+    if (asked := sum(plan.count * len(ids) for plan, ids in plans.items())) > room:
+        raise TooMuch(
+            f"The target asks for {asked} points of {len(rows)} series, {_MOST_VALUES} may be read for one.",
+            where=path, try_next="name fewer series or a shorter time.",
+        )
     found: dict[int, Line] = {}
-    for own in sorted(set(steps.values())):
-        ids = [key for key, step in steps.items() if step == own]
-        step = own * max(1, math.ceil((window.end - window.start) / own / _MOST_SLOTS))
-        start = window.start - window.start % step + step
-        count = max(1, math.floor((window.end - start) / step) + 1)
-        if count * len(rows) > _MOST_VALUES:
-            raise TooMuch(
-                "The target asks for too many points.", where=path, try_next="ask for fewer series or a shorter time."
-            )
-        how = "argMax(value, time)" if step == own else "avg(value)"
-        values = _slots(engine, cluster, ids, start, step, count, how)
-        found |= {key: Line("", start, step, row) for key, row in zip(ids, values, strict=True)}
+    for plan, ids in plans.items():
+        values = _slots(engine, cluster, ids, plan, rules)
+        found |= {key: Line("", plan.start, plan.step, row) for key, row in zip(ids, values, strict=True)}
     return [
         altered(found[row["series"]], name=told, path=path, tags={"name": told.partition(";")[0], **row["tags"]})
         for row in rows
+        if row["series"] in found
         for told in [name(row)]
     ]
 
 
-def _slots(
-    engine: Engine, cluster: str, ids: Sequence[int], start: float, step: int, count: int, how: str
-) -> Values:  # fmt: skip
+def _plan(rule: Rule, own: int, window: Window, now: float) -> _Plan | None:
+    """None: the window ends before anything is kept."""
+    first, last = window.start, window.end
+    level = None
+    if (oldest := rule.retention) is not None:
+        if last < now - oldest:
+            return None
+        first = max(first, now - oldest)
+        archive = archive_for(rule, first, now)
+        assert archive is not None  # noqa: S101 - told to the type checker
+        below = own = archive.step
+        if archive is not rule.archives[0]:
+            level = levels.level(rule, own)
+    else:
+        below = 0
+    step = own * max(1, math.ceil((last - first) / own / _MOST_SLOTS))
+    if not rule.archives and step != own and (base := max((one for one in LADDER if one <= step), default=0)):
+        level, step = levels.level(rule, base), math.ceil(step / base) * base
+    start = first - first % step + step
+    return _Plan(start, step, max(1, math.floor((last - start) / step) + 1), rule, level, below if step == own else -1)
+
+
+def _slots(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan, rules: Rules) -> Values:
     """A row per series, a column per slot."""
-    table = engine.table(
-        f"SELECT series, toUInt32(intDiv(toUnixTimestamp64Milli(time) - {{first:Int64}}, {{step:Int64}})) AS slot,"
-        f" {how} AS value FROM qnib.points WHERE series IN {{ids:Array(UInt64)}} AND cluster = {{cluster:String}}"
-        " AND time >= {since:DateTime64(3, 'UTC')} AND time < {until:DateTime64(3, 'UTC')} GROUP BY series, slot",
-        {
-            "ids": list(ids), "cluster": cluster, "first": int(start * 1000), "step": int(step * 1000),
-            "since": _moment(start), "until": _moment(start + count * step),
-        },
-    )  # fmt: skip
-    values = np.full((len(ids), count), np.nan)
+    until = plan.start + plan.count * plan.step
+    params: Mapping[str, Any]
+    if plan.level is None:
+        how = "argMax(value, time)" if plan.below >= 0 else "avg(value)"
+        sql = (
+            f"SELECT series, toUInt32(intDiv(toUnixTimestamp64Milli(time) - {{first:Int64}}, {{step:Int64}})) AS slot,"
+            f" {how} AS value FROM qnib.points FINAL WHERE series IN {{ids:Array(UInt64)}}"
+            " AND cluster = {cluster:String} AND time >= {since:DateTime64(3, 'UTC')}"
+            " AND time < {until:DateTime64(3, 'UTC')} GROUP BY series, slot"
+        )
+        params = {"ids": list(ids), "cluster": cluster, "since": _moment(plan.start), "until": _moment(until)}
+    else:
+        sql, params = figures(engine, cluster, ids, rules, plan.rule, plan.level, int(plan.start), int(until))
+        enough = levels.known(plan.rule.xff) if plan.rule.archives else "1"
+        sql = levels.merged(f"SELECT * FROM ({sql}) WHERE {enough}",
+                            "toUInt32(intDiv(t * 1000 - {first:Int64}, {step:Int64}))")  # fmt: skip
+        sql = f"SELECT series, slot, {levels.value(plan.rule.method)} AS value FROM ({sql})"
+    table = engine.table(sql, {**params, "first": int(plan.start * 1000), "step": int(plan.step * 1000)})
+    values = np.full((len(ids), plan.count), np.nan)
     if table.num_rows:
         keys = np.array(ids, np.uint64)
         order = np.argsort(keys)
@@ -325,15 +380,19 @@ FORMATS = {
 def render(
     engine: Engine, cluster: str, targets: Sequence[str], start: datetime, end: datetime, most: int | None, form: str,
     *, now: datetime | None = None, template: Mapping[str, str] | None = None, zone: str = "UTC", known: bool = False,
+    rules: Rules = WITHOUT,
 ) -> tuple[str, str]:  # fmt: skip
     """The answer's text and media type. `known`: without points of which nothing is known, in JSON."""
     if form not in FORMATS:
         raise WrongUse(f"There is no format {form!r}.", where="format", try_next=f"use {', '.join(FORMATS)}.")
-    lines = [
-        line
-        for target in targets
-        for line in evaluate(engine, cluster, target, start, end, now=now, template=template, zone=zone)
-    ]
+    lines: Lines = []
+    for target in targets:
+        lines += evaluate(engine, cluster, target, start, end, now=now, template=template, zone=zone, rules=rules)
+        if sum(len(line.values) for line in lines) > _MOST_VALUES:
+            raise TooMuch(
+                f"The targets have more than {_MOST_VALUES} points together.", where=target[:200],
+                try_next="ask for fewer targets at once or a shorter time.",
+            )
     write, media = FORMATS[form]
     lines = fewer(lines, most) if most and form in {"json", "svg"} else lines
     return (as_json(lines, known=True) if known and form == "json" else write(lines)), media

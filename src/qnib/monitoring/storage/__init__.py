@@ -1,0 +1,1 @@
+"""How long points are kept, in which steps, and how coarser steps are made of finer ones."""
