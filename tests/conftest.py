@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,12 @@ from qnib.engine.chdb import open_engine
 from qnib.settings import Settings, load
 
 WEIGHT = {"engine": 1, "cluster": 2, "journey": 3}
+
+
+def pytest_configure() -> None:
+    """What a shell begins in the background, as many a CI does, has SIGINT ignored, and so have all its children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
