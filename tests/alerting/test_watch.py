@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from qnib import clusters
 from qnib.alerting import Watch
 from qnib.clock import FrozenClock
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
 from qnib.inventory.facts import Facts
+from qnib.model import Entity, Snapshot
 from qnib.monitoring import events
 from qnib.settings import Settings, load
 
@@ -94,3 +96,27 @@ def test_clusters_do_not_mix(sources: Sources) -> None:
     watch.look("north")
     watch.look("demo")
     assert told(sources) == []
+
+
+def test_no_host_is_silent_before_it_could_be_heard(sources: Sources) -> None:
+    """A cluster of the same name that starts again, and a server that starts again, find only old numbers."""
+    node = Entity("Node", "compute0", {"state": "IDLE", "cpus": 1, "memory": 1 << 30})
+    sources.facts.apply("demo", "slurm", NOON, Snapshot([node]))
+    sources.engine.insert("qnib.series", [{
+        "cluster": "demo", "series": 1, "path": "servers.compute0.cpu", "host": "compute0", "name": "cpu.used",
+        "last_seen": NOON,
+    }])  # fmt: skip
+    sources.clock.advance(600)
+    watch = Watch(sources)  # the server starts
+    watch.look("demo")
+    sources.clock.advance(30)
+    watch.look("demo")
+    began = sources.clock.now()
+    clusters.save(sources.settings.clusters, clusters.Cluster("demo", created=began.isoformat()))
+    for _ in range(5):
+        sources.clock.advance(11)
+        watch.look("demo")
+    assert told(sources) == []
+    sources.clock.advance(11)
+    watch.look("demo")
+    assert [(kind, about) for _, kind, about in told(sources)] == [("finding.silent", "Host:compute0")]

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from qnib import clusters
 from qnib.context.known import Sources
 from qnib.context.viewer import OPERATOR
 from qnib.dashboards.fabric.found import fabric_findings
-from qnib.dashboards.findings import node_findings
+from qnib.dashboards.findings import began, node_findings
 from qnib.dashboards.nodes import node_rows
 from qnib.engine import DATABASE
 from qnib.model import Ref
@@ -42,10 +43,11 @@ class Publish(Protocol):
     ) -> None: ...
 
 
-def everything(sources: Sources, cluster: str) -> list[dict[str, Any]]:
-    """All findings about nodes, hosts and the fabric that hold now."""
+def everything(sources: Sources, cluster: str, listening: datetime) -> list[dict[str, Any]]:
+    """All findings about nodes, hosts and the fabric that hold now; `listening`: since when this server does."""
     nodes = node_rows(sources, OPERATOR, cluster)
-    return [*fabric_findings(sources, cluster), *(one for node in nodes for one in node_findings(sources, node))]
+    since = max(listening, began(sources, cluster) or listening)
+    return [*fabric_findings(sources, cluster), *(one for node in nodes for one in node_findings(sources, node, since))]
 
 
 class Watch:
@@ -56,9 +58,11 @@ class Watch:
 
     def __init__(
         self, sources: Sources, publish: Publish | None = None,
-        find: Callable[[Sources, str], list[dict[str, Any]]] = everything,
+        find: Callable[[Sources, str], list[dict[str, Any]]] | None = None,
     ) -> None:
-        self._sources, self._publish, self._find = sources, publish, find
+        """`find`: what is looked for in the place of `everything`."""
+        self._sources, self._publish = sources, publish
+        self._find = find or partial(everything, listening=sources.clock.now())
         self._open: dict[str, dict[Key, int]] = {}
         """Of each cluster: open findings, and for how many looks they have been missing."""
         self._stop = threading.Event()

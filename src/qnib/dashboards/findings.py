@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from qnib import clusters
 from qnib.context.known import Sources
 from qnib.domains import all_domains
 from qnib.model import Finding
@@ -16,10 +17,17 @@ def job_findings(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return run_checks("Job", row)
 
 
-def node_findings(sources: Sources, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Findings about a node and the host it is, from the row its page shows."""
+def began(sources: Sources, cluster: str) -> datetime | None:
+    """When a cluster was started here; None for one that was only made known, or is not known any more."""
+    known = clusters.find(sources.settings.clusters, cluster)
+    return datetime.fromisoformat(known.created) if known and known.created else None
+
+
+def node_findings(sources: Sources, row: Mapping[str, Any], since: datetime | None) -> list[dict[str, Any]]:
+    """Findings about a node and the host it is, from the row its page shows. `since`: before it nobody could have
+    been heard, as the cluster or the server had not begun: no host was silent then."""
     heard = datetime.fromisoformat(row["newest"]) if row["newest"] else None
-    age = (sources.clock.now() - heard).total_seconds() if heard else None
+    age = (sources.clock.now() - max(heard, since or heard)).total_seconds() if heard else None
     host = {
         "host": row["name"], "age": age, "memory.used": row["memory_used"], "memory.limit": row["memory_limit"],
         "disk.used": row["disk_used"], "disk.size": row["disk_size"],

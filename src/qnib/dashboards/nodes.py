@@ -8,7 +8,7 @@ from typing import Any
 from qnib.context.known import Sources, iso, not_here, things, ties, whole
 from qnib.context.latest import last_heard, latest
 from qnib.context.viewer import Viewer, may_see
-from qnib.dashboards.findings import node_findings, port_findings
+from qnib.dashboards.findings import began, node_findings, port_findings
 from qnib.dashboards.jobs import jobs_on
 from qnib.dashboards.machine import carried, machine
 from qnib.dashboards.panels import panels_of
@@ -132,7 +132,7 @@ def node_page(sources: Sources, viewer: Viewer, cluster: str, name: str) -> dict
         "port": port,
         "machine": machine(sources, cluster, host),
         "history": jobs_on(sources, cluster, host),
-        "findings": node_findings(sources, row) + port_findings(port),
+        "findings": node_findings(sources, row, began(sources, cluster)) + port_findings(port),
         "panels": [
             panel for panel in panels_of(
                 {"Node", "Host"} if node else {"Host"}, "operator", {"cluster": cluster, "host": host}, limits

@@ -13,7 +13,7 @@ from qnib.context.viewer import Viewer
 from qnib.dashboards.fabric.found import fabric_findings
 from qnib.dashboards.fabric.layers import layers
 from qnib.dashboards.fabric.links import weigh
-from qnib.dashboards.findings import node_findings, worst_first
+from qnib.dashboards.findings import began, node_findings, worst_first
 from qnib.dashboards.jobs import job_rows
 from qnib.dashboards.nodes import node_rows
 from qnib.dashboards.words import Status, group_of
@@ -33,7 +33,8 @@ def now_page(sources: Sources, viewer: Viewer, cluster: str) -> dict[str, Any]:
     hour = now - HOUR
     ended = Counter(job["state"] for job in jobs if job["end"] and datetime.fromisoformat(job["end"]) >= hour)
     wires, found = _fabric(sources, cluster)
-    found += [finding for node in nodes for finding in node_findings(sources, node)]
+    since = began(sources, cluster)
+    found += [finding for node in nodes for finding in node_findings(sources, node, since)]
     changes = events.search(
         sources.engine,
         cluster,
