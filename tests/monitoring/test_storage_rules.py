@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qnib.errors import NotFound, WrongUse
 from qnib.monitoring.storage.rules import Archive, Rule, Rules, rules_of
+from qnib.monitoring.storage.whisper_files import Stored, take
 from qnib.settings import Settings, Storage
 
 # As carbon ships them, but for the comments
@@ -123,3 +125,16 @@ def test_an_error_names_file_and_line(
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         rules_of(Settings(storage=Storage(schemas=tmp_path / "nowhere")))
+
+
+def test_a_slot_whose_points_are_here_in_part_stays_as_whisper_had_it() -> None:
+    """The finest archive begins within a slot of each coarser one: of its points alone that would be too empty."""
+    start = 36_000 * 50 - 240
+    fine = Stored(60, np.arange(start, start + 1200, 60), np.ones(20))
+    coarse = [
+        Stored(step, np.arange(start - start % step - 9 * step, start, step), np.ones(10)) for step in (300, 3600)
+    ]
+    rule = Rule((Archive(60, 20), Archive(300, 100), Archive(3600, 100)))
+    taken = take([fine, *coarse], rule)
+    assert len(taken.points) == 20
+    assert [(step, at) for step, at, _, part in taken.coarser if part] == [(300, start - 60), (3600, start - 3360)]

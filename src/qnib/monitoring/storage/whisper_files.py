@@ -101,10 +101,10 @@ def take(stored: list[Stored], rule: Rule) -> Taken:
             start = min(start, int(one.t[0])) if len(one.t) else start
         return taken
     fits = finest.step == rule.archives[0].step
-    for level, archive in enumerate(rule.archives[1:], 1):
+    for archive in rule.archives[1:]:
         newest = max((int(one.t[-1]) for one in stored if len(one.t)), default=0)
         for at, value in sorted(_resampled(stored, archive.step, rule.method).items()):
-            part = not fits or (level == 1 and at <= start < at + archive.step)
+            part = not fits or at <= start < at + archive.step
             if (at < start or not fits) and at > newest - archive.retention:
                 taken.coarser.append((archive.step, at, value, part))
     return taken
