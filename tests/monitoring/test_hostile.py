@@ -12,7 +12,7 @@ import pytest
 from qnib.cli.output import plain, show_rows, text
 from qnib.monitoring.claims import Claims
 from qnib.monitoring.receive import Receiver
-from qnib.monitoring.senders import senders
+from qnib.monitoring.senders import rejected, senders
 from qnib.settings import FloodLimit, Settings
 
 from .conftest import LOOPBACK, NOW, Plant, until
@@ -151,6 +151,24 @@ def test_the_most_exact_entry_counts() -> None:
     assert [refused("10.9.1.1", host) for host in ("n0", "n4", "login1")] == [False, True, False]
     assert [refused(sender, "c5") for sender in ("fd00::1", "192.168.0.1", "qnib")] == [False, True, True]
     assert claims.judge("demo", "10.0.0.6", "x").sent_by == "c6"
+
+
+@engine
+def test_what_was_refused_is_told_by_reason_and_no_file_is_a_sender(plant: Plant) -> None:
+    plant.settings.senders = {"127.0.0.0/8": ["c[1-2]"]}
+    plant.syslog("<13>Nov 20 11:00:00 c3 a: first", f"<13>Nov 20 11:00:00 c3 a: {'x' * 900}")
+    plant.syslog("<999>Nov 20 11:00:00 c1 a: m", "<13>Nov 20 11:00:00 c1 a: mine")
+    (loaded,) = [dict(row) for row in plant.rows("SELECT * FROM qnib.rejects WHERE reason LIKE '%priority%'")]
+    plant.engine.insert("qnib.rejects", [loaded | {"sender": "Europe/Berlin", "listener": "load/syslog"}])
+    window = (NOW - timedelta(days=1), NOW + timedelta(minutes=1))
+    told = rejected(plant.engine, "demo", *window)
+    assert {(row["sender"], row["listener"], row["reason"], row["count"]) for row in told} == {
+        ("127.0.0.1", "syslog/tcp", "the sender may not speak for c3", 2),
+        ("127.0.0.1", "syslog/tcp", "the priority is not 0 to 191", 1),
+    }
+    assert max(len(row["example"]) for row in told) <= 300
+    assert {row["sender"] for row in senders(plant.engine, "demo", *window, {})} == {"127.0.0.1"}
+    assert rejected(plant.engine, "demo", *window, limit=1) == told[:1]
 
 
 @pytest.mark.parametrize("senders_", [{"no address": ["*"]}, {"10.0.0.0/40": ["*"]}, {"10.0.0.1": ["c[0-"]}])
