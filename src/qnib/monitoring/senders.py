@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from qnib.engine import Engine
+from qnib.monitoring.syslog import AHEAD, BEHIND
 
 # A time too far off to be a clock's was replaced by the arrival; what was sent is still there
 _SKEW = """if(fields['sent'] = '', date_diff('microsecond', received, time) / 1e6,
@@ -19,7 +20,9 @@ _REFUSED = """cluster = {cluster:String} AND NOT startsWith(listener, 'load/')
 def senders(
     engine: Engine, cluster: str, start: datetime, end: datetime, dropped: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """One row for each sender, listener and host of a window, the most talkative first.
+    """One row for each sender, listener and host heard in a window, the most talkative first.
+
+    The window is that of arrival: by its own time, a host whose clock is ahead would be missing.
 
     `skew`: seconds by which the host's clock seems ahead (negative: behind, or its messages were long under way), the
     median over its events. `sent_by`: events that named this host, but came from the address of another.
@@ -32,7 +35,9 @@ def senders(
             countIf(fields['sent'] != '') AS wrong_clock, countIf(fields['sent_by'] != '') AS sent_by
         FROM qnib.events
         WHERE cluster = {{cluster:String}}
-            AND time >= {{start:DateTime64(6, 'UTC')}} AND time < {{end:DateTime64(6, 'UTC')}}
+            AND received >= {{start:DateTime64(6, 'UTC')}} AND received < {{end:DateTime64(6, 'UTC')}}
+            AND time >= subtractSeconds({{start:DateTime64(6, 'UTC')}}, {BEHIND})
+            AND time < addSeconds({{end:DateTime64(6, 'UTC')}}, {AHEAD})
             AND sender != 'qnib' AND NOT startsWith(listener, 'load/')
         GROUP BY sender, host, listener ORDER BY events DESC, sender, host, listener LIMIT 5000
         """,
