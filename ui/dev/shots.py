@@ -33,7 +33,8 @@ def pages(page: Page, start: str) -> dict[str, str]:
     """Names and addresses: the fixed ones, and a job of each kind as the list has them."""
     page.goto(urljoin(start, "/jobs"))
     page.wait_for_selector("[data-row]")
-    found = {"now": "/", "jobs": "/jobs", "nodes": "/nodes", "fabric": "/fabric", "sources": "/sources", "style": "/style"}
+    found = {"now": "/", "jobs": "/jobs", "nodes": "/nodes", "fabric": "/fabric", "style": "/style"}
+    found["sources"] = "/sources"
     for group in ("Running", "Waiting", "Finished"):
         row = page.query_selector(f'section[aria-label="{group} jobs"] [data-row]')
         if row:
