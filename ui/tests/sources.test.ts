@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Health, MirrorTarget, SenderRow } from '../src/api/types'
-import { listenerWords, mirrorWords, ordered, skewWords, sources, spoolWords, summary } from '../src/pure/sources'
+import { eventsOf, listenerWords, mirrorWords, ordered, skewWords, sources, spoolWords, summary } from '../src/pure/sources'
 
 const row = (host: string, more: Partial<SenderRow> = {}): SenderRow => ({ sender: '10.0.0.1', host, listener: 'syslog/udp', events: 10, last: '2026-11-20T12:00:00Z', skew: 0, wrong_clock: 0, sent_by: 0, rejects: 0, dropped: 0, ...more })
 const target = (more: Partial<MirrorTarget> = {}): MirrorTarget => ({ to: 'syslog://siem:514', sent: 0, refused: 0, dropped: 0, waiting: 0, lag: 0, not_written: 0, trouble: '', ...more })
@@ -9,6 +9,8 @@ const health = (more: Partial<Health> = {}): Health => ({ status: 'ok', version:
 describe('senders', () => {
   test.each([['syslog/udp', 'syslog, UDP'], ['json/tcp', 'JSON, TCP'], ['otlp/http', 'OTLP, HTTP'], ['qnib', 'qnib'], ['new/way', 'new/way'], ['', '']])('%s is %s', (listener, words) => expect(listenerWords(listener)).toBe(words))
   test.each([[0.9, ''], [-1, ''], [47.1, '47 s ahead'], [-600, '10 min behind'], [200_000, '2 d ahead']])('a clock off by %d s', (s, words) => expect(skewWords(s)).toBe(words))
+
+  test.each([['c1.site.org', 'host:c1.site.org'], ['fd00::1', 'host:fd00::1'], ['zürich-1', 'host:zürich-1'], ['a[0-3],b', 'host:a*0-3*b sender:10.0.0.1'], ['<b>x\u001b"', 'host:*b*x* sender:10.0.0.1']])('%s is asked for as %s', (host, query) => expect(eventsOf(row(host))).toBe(query))
 
   test('what is wrong is marked, and a shipper that gathers lines is not', () => {
     const told = (more: Partial<SenderRow>) => sources([row('c1', more)])[0]

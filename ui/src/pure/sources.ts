@@ -54,6 +54,12 @@ export function sources(rows: SenderRow[]): Source[] {
   })
 }
 
+/** The query for what a row sent. A name that would be read as a set of nodes, or as several, is asked for by its plain parts. */
+export function eventsOf(row: SenderRow): string {
+  const plain = row.host.replace(/[^\p{L}\p{N}_.:-]+/gu, '*')
+  return `host:${plain}${plain === row.host ? '' : ` sender:${row.sender}`}`
+}
+
 const RANK: Record<Status, number> = { critical: 0, warn: 1, unknown: 2, fine: 3 }
 const names = (a: Source, b: Source): number => a.host.localeCompare(b.host, 'en', { numeric: true }) || a.sender.localeCompare(b.sender, 'en', { numeric: true }) || a.listener.localeCompare(b.listener)
 const heard = (row: Source): number => (row.last ? epoch(row.last) : Number.MAX_VALUE)
