@@ -239,6 +239,10 @@ def test_one_jumps_to_a_port_but_not_by_a_letter(small: Site) -> None:
     assert "SW" in {hit["kind"] for hit in hits(small, OPERATOR, "lab", "leaf1")}
 
 
+def test_pages_are_found_by_their_names(small: Site) -> None:
+    assert [(hit["label"], hit["url"]) for hit in hits(small, OPERATOR, "lab", "sourc")] == [("Sources", "/sources")]
+
+
 # ── findings ──────────────────────────────────────────────────────────────────────────────────
 
 

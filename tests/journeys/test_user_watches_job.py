@@ -118,7 +118,7 @@ def test_a_node_and_the_fabric_lead_to_each_other(visit: Open) -> None:
     expect(page.get_by_role("table", name=re.compile("Links of the fabric"))).to_be_visible()
 
 
-PAGES = ["/", "/jobs", "job", "/nodes", "node", "/fabric", "/graph", "/changes", "/style"]
+PAGES = ["/", "/jobs", "job", "/nodes", "node", "/fabric", "/sources", "/graph", "/changes", "/style"]
 
 
 def open_page(visit: Open, page_name: str, **looks: object) -> Page:

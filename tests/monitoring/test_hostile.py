@@ -12,12 +12,13 @@ import pytest
 from qnib.cli.output import plain, show_rows, text
 from qnib.monitoring.claims import Claims
 from qnib.monitoring.receive import Receiver
-from qnib.monitoring.senders import senders
+from qnib.monitoring.senders import rejected, senders
 from qnib.settings import FloodLimit, Settings
 
 from .conftest import LOOPBACK, NOW, Plant, until
 
 engine = pytest.mark.engine
+DAY = (NOW - timedelta(days=1), NOW + timedelta(seconds=1))
 HOSTILE = '\x1b[2J\x1b]0;title\x07<script>alert(1)</script>\x00 \u202egnp.exe'
 
 
@@ -96,8 +97,7 @@ def test_arrival_is_kept_and_the_skew_is_shown(plant: Plant) -> None:
             plant.syslog(f"<13>1 {at.isoformat()} {host} a - - - {host} {n}")
     plant.syslog("<13>1 2031-01-01T00:00:00Z reset a - - - m")
     assert {event["received"] for event in events(plant)} == {NOW}
-    window = (NOW - timedelta(hours=1), NOW + timedelta(hours=1))
-    found = {row["host"]: row for row in senders(plant.engine, "demo", *window, {})}
+    found = {row["host"]: row for row in senders(plant.engine, "demo", *DAY, {})}
     assert [found[host]["skew"] for host in ("ahead", "behind", "right")] == [47.1, -599.9, 0.1]
     assert (found["reset"]["wrong_clock"], found["ahead"]["wrong_clock"]) == (1, 0)
     assert found["reset"]["skew"] > 4 * 365 * 86_400
@@ -118,7 +118,7 @@ def test_who_names_another_host_is_marked(plant: Plant) -> None:
     plant.send("json/udp", b'{"host": "c2", "message": "4"}', b'{"message": "5"}')
     told = {event["message"]: event["fields"].get("sent_by") for event in events(plant)}
     assert {n: told[n] for n in "012345"} == {"0": None, "1": None, "2": "c1", "3": "c1", "4": "c1", "5": None}
-    (row,) = [r for r in senders(plant.engine, "demo", NOW - timedelta(days=1), NOW, {}) if r["host"] == "c9"]
+    (row,) = [r for r in senders(plant.engine, "demo", *DAY, {}) if r["host"] == "c9"]
     assert row["sent_by"] == 1
 
 
@@ -151,6 +151,23 @@ def test_the_most_exact_entry_counts() -> None:
     assert [refused("10.9.1.1", host) for host in ("n0", "n4", "login1")] == [False, True, False]
     assert [refused(sender, "c5") for sender in ("fd00::1", "192.168.0.1", "qnib")] == [False, True, True]
     assert claims.judge("demo", "10.0.0.6", "x").sent_by == "c6"
+
+
+@engine
+def test_what_was_refused_is_told_by_reason_and_no_file_is_a_sender(plant: Plant) -> None:
+    plant.settings.senders = {"127.0.0.0/8": ["c[1-2]"]}
+    plant.syslog("<13>Nov 20 11:00:00 c3 a: first", f"<13>Nov 20 11:00:00 c3 a: {'x' * 900}")
+    plant.syslog("<999>Nov 20 11:00:00 c1 a: m", "<13>Nov 20 11:00:00 c1 a: mine")
+    (loaded,) = [dict(row) for row in plant.rows("SELECT * FROM qnib.rejects WHERE reason LIKE '%priority%'")]
+    plant.engine.insert("qnib.rejects", [loaded | {"sender": "Europe/Berlin", "listener": "load/syslog"}])
+    told = rejected(plant.engine, "demo", *DAY)
+    assert {(row["sender"], row["listener"], row["reason"], row["count"]) for row in told} == {
+        ("127.0.0.1", "syslog/tcp", "the sender may not speak for c3", 2),
+        ("127.0.0.1", "syslog/tcp", "the priority is not 0 to 191", 1),
+    }
+    assert max(len(row["example"]) for row in told) <= 300
+    assert {row["sender"] for row in senders(plant.engine, "demo", *DAY, {})} == {"127.0.0.1"}
+    assert rejected(plant.engine, "demo", *DAY, limit=1) == told[:1]
 
 
 @pytest.mark.parametrize("senders_", [{"no address": ["*"]}, {"10.0.0.0/40": ["*"]}, {"10.0.0.1": ["c[0-"]}])
@@ -199,7 +216,7 @@ def test_a_host_that_floods_is_held_back_and_others_are_not(plant: Plant) -> Non
     assert (said["host"], said["severity"]) == ("127.0.0.66", "warning")
     dropped = [int(why.split()[1]) for why, _ in plant.rejects() if why.startswith("flood:")]
     assert sum(dropped) == got["127.0.0.66"]
-    (row,) = [r for r in senders(plant.engine, "demo", NOW - timedelta(days=1), NOW, got) if r["host"] == "bad"]
+    (row,) = [r for r in senders(plant.engine, "demo", *DAY, got) if r["host"] == "bad"]
     assert row["dropped"] == got["127.0.0.66"]
 
 

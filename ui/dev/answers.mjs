@@ -44,6 +44,17 @@ export class Answers {
     }
   }
 
+  senders(now) {
+    const row = (sender, host, listener, events, more = {}) => ({ sender, host, listener, events, last: iso(now - (events % 40)), skew: 0.01, wrong_clock: 0, sent_by: 0, rejects: 0, dropped: 0, ...more })
+    return {
+      senders: [
+        ...NODES.map((n, i) => row(`10.0.0.${i + 1}`, n, 'syslog/udp', 900 - 37 * i, n === 'compute5' ? { skew: 47 } : n === 'compute2' ? { dropped: 412 } : {})),
+        row('10.0.1.9', 'switch1', 'syslog/tcp', 120, { rejects: 14 }), row('10.0.1.9', 'switch2', 'syslog/tcp', 80, { rejects: 14 }), row('10.0.0.3', 'storage1', 'json/tcp', 12, { sent_by: 12 }),
+      ],
+      rejected: [{ sender: '10.0.1.9', listener: 'syslog/tcp', reason: 'neither priority nor time', count: 14, last: iso(now - 60), example: '%LINK-3-UPDOWN: Interface <b>Ethernet1/7</b>' }],
+    }
+  }
+
   now(now) {
     const w = this.world, all = w.jobs.map((j) => w.full(j, now)), nodes = NODES.map((n) => this.node(n, now))
     const running = all.filter((j) => j.state === 'RUNNING'), waiting = all.filter((j) => j.state === 'PENDING')

@@ -34,6 +34,7 @@ def pages(page: Page, start: str) -> dict[str, str]:
     page.goto(urljoin(start, "/jobs"))
     page.wait_for_selector("[data-row]")
     found = {"now": "/", "jobs": "/jobs", "nodes": "/nodes", "fabric": "/fabric", "style": "/style"}
+    found["sources"] = "/sources"
     for group in ("Running", "Waiting", "Finished"):
         row = page.query_selector(f'section[aria-label="{group} jobs"] [data-row]')
         if row:

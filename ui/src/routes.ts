@@ -16,6 +16,7 @@ const ROUTES: [RegExp, string, Screen['load']][] = [
   [/^\/node\/([^/]+)$/, 'node', () => import('./screens/Node.svelte')],
   [/^\/fabric\/?$/, 'fabric', () => import('./screens/Fabric.svelte')],
   [/^\/events\/?$/, 'events', () => import('./screens/Events.svelte')],
+  [/^\/sources\/?$/, 'sources', () => import('./screens/Sources.svelte')],
   [/^\/graph\/?$/, 'graph', () => import('./screens/Graph.svelte')],
   [/^\/changes\/?$/, 'changes', () => import('./screens/Changes.svelte')],
   [/^\/style\/?$/, 'style', () => import('./screens/Style.svelte')],

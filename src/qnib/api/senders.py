@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from qnib.api.read import Start, window
 from qnib.api.viewer import Seeing, scope
-from qnib.monitoring.senders import senders
+from qnib.monitoring.senders import rejected, senders
 
 router = APIRouter()
 
@@ -17,7 +17,13 @@ router = APIRouter()
 def list_senders(
     request: Request, viewer: Seeing, cluster: str = "", start: Start = "", until: str = ""
 ) -> dict[str, Any]:
-    """Per sender, host and listener: events, skew of the clock in seconds, contradictions, rejects, drops."""
+    """Per sender, host and listener: events, skew of the clock in seconds, contradictions, rejects, drops.
+
+    `rejected`: what was refused last, by sender and reason.
+    """
     parts, name = scope(request, viewer, cluster)
     first, last = window(parts, start, until)
-    return {"senders": senders(parts.engine, name, first, last, parts.receiver.flood.limited)}
+    return {
+        "senders": senders(parts.engine, name, first, last, parts.receiver.flood.limited),
+        "rejected": rejected(parts.engine, name, first, last),
+    }

@@ -20,7 +20,10 @@ KINDS = {
     "PORT": "/fabric?show={}",
     "CABLE": "/fabric?show={}",
 }
-PAGES = {"Now": "/", "Jobs": "/jobs", "Nodes": "/nodes", "Fabric": "/fabric"}
+PAGES = {
+    "Now": "/", "Jobs": "/jobs", "Nodes": "/nodes", "Fabric": "/fabric", "Events": "/events", "Sources": "/sources",
+    "Graph": "/graph", "What changed": "/changes",
+}  # fmt: skip
 MOST = 12
 
 

@@ -7,16 +7,22 @@ from datetime import datetime
 from typing import Any
 
 from qnib.engine import Engine
+from qnib.monitoring.syslog import AHEAD, BEHIND
 
 # A time too far off to be a clock's was replaced by the arrival; what was sent is still there
 _SKEW = """if(fields['sent'] = '', date_diff('microsecond', received, time) / 1e6,
     ifNull(date_diff('microsecond', received, parseDateTime64BestEffortOrNull(fields['sent'], 6, 'UTC')) / 1e6, 0))"""
+# Files are brought by a person: whoever loads one is told at once, and it is nobody's sending
+_REFUSED = """cluster = {cluster:String} AND NOT startsWith(listener, 'load/')
+    AND received >= {start:DateTime64(6, 'UTC')} AND received < {end:DateTime64(6, 'UTC')}"""
 
 
 def senders(
     engine: Engine, cluster: str, start: datetime, end: datetime, dropped: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """One row for each sender, listener and host of a window, the most talkative first.
+    """One row for each sender, listener and host heard in a window, the most talkative first.
+
+    The window is that of arrival: by its own time, a host whose clock is ahead would be missing.
 
     `skew`: seconds by which the host's clock seems ahead (negative: behind, or its messages were long under way), the
     median over its events. `sent_by`: events that named this host, but came from the address of another.
@@ -29,17 +35,15 @@ def senders(
             countIf(fields['sent'] != '') AS wrong_clock, countIf(fields['sent_by'] != '') AS sent_by
         FROM qnib.events
         WHERE cluster = {{cluster:String}}
-            AND time >= {{start:DateTime64(6, 'UTC')}} AND time < {{end:DateTime64(6, 'UTC')}}
+            AND received >= {{start:DateTime64(6, 'UTC')}} AND received < {{end:DateTime64(6, 'UTC')}}
+            AND time >= subtractSeconds({{start:DateTime64(6, 'UTC')}}, {BEHIND})
+            AND time < addSeconds({{end:DateTime64(6, 'UTC')}}, {AHEAD})
             AND sender != 'qnib' AND NOT startsWith(listener, 'load/')
         GROUP BY sender, host, listener ORDER BY events DESC, sender, host, listener LIMIT 5000
         """,
         params,
     )
-    refused = engine.rows(
-        "SELECT sender, count() AS n FROM qnib.rejects WHERE cluster = {cluster:String}"
-        " AND received >= {start:DateTime64(6, 'UTC')} AND received < {end:DateTime64(6, 'UTC')} GROUP BY sender",
-        params,
-    )
+    refused = engine.rows(f"SELECT sender, count() AS n FROM qnib.rejects WHERE {_REFUSED} GROUP BY sender", params)
     rejects = {row["sender"]: row["n"] for row in refused}
     told = [
         {**row, "last": row["last"].isoformat(), "skew": round(row["skew"], 3),
@@ -52,3 +56,17 @@ def senders(
          "sent_by": 0, "rejects": rejects.get(sender, 0), "dropped": dropped.get(sender, 0)}
         for sender in silent
     ]  # fmt: skip
+
+
+def rejected(engine: Engine, cluster: str, start: datetime, end: datetime, limit: int = 8) -> list[dict[str, Any]]:
+    """What was refused, by sender, listener and reason, the latest first; `example`: how its last one began."""
+    rows = engine.rows(
+        f"""
+        SELECT sender, listener, reason, count() AS count, max(received) AS last,
+            substringUTF8(argMax(raw, received), 1, 300) AS example
+        FROM qnib.rejects WHERE {_REFUSED}
+        GROUP BY sender, listener, reason ORDER BY last DESC, sender, listener, reason LIMIT {{limit:UInt32}}
+        """,
+        {"cluster": cluster, "start": start, "end": end, "limit": limit},
+    )
+    return [{**row, "last": row["last"].isoformat()} for row in rows]

@@ -11,10 +11,31 @@ export interface Health {
   version: string
   time: string
   clusters?: { name: string; newest: string | null; age: number | null }[]
-  spool?: { files: number; bytes: number; oldest_age: number }
+  spool?: { files: number; bytes: number; oldest_age: number; dropped?: number } // dropped: datagrams, since the start
   rejects?: number
+  mirror?: MirrorTarget[]
+  rollups?: { settled: string | null; waiting: number; trouble: string } // hours waiting to be rolled up again
   rules?: { count: number; site: number; since: string; trouble: string } // trouble: a file with a mistake, not in force
 }
+
+/** Where events are sent on to: events sent, refused by it and dropped since the start; files waiting, lag in seconds. */
+export interface MirrorTarget { to: string; sent: number; refused: number; dropped: number; waiting: number; lag: number; not_written: number; trouble: string }
+
+/** GET /api/senders?cluster=&from=&until= : who sends events, and what was refused last */
+export interface Senders { senders: SenderRow[]; rejected: Rejected[] }
+export interface SenderRow {
+  sender: string // address
+  host: string // "" where nothing of this sender was taken
+  listener: string // "syslog/udp"
+  events: number
+  last: string | null
+  skew: number // seconds its clock is ahead
+  wrong_clock: number // events whose time was replaced by their arrival
+  sent_by: number // events that named this host and came from the known address of another
+  rejects: number // of the sender, whichever row
+  dropped: number // the same: datagrams since the server started
+}
+export interface Rejected { sender: string; listener: string; reason: string; count: number; last: string; example: string }
 
 /** GET /api/now?cluster= : the cluster at a glance */
 export interface Now {
