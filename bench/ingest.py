@@ -1,7 +1,7 @@
-"""Carbon and syslog from TCP to disk: points and events per CPU-second of the server, beside peers that are installed.
+"""Carbon and syslog from TCP to disk: points per CPU-second of the server, beside peers that are installed.
 
 Each server runs in a process of its own; its CPU time counts, ours of sending does not. `--quick` sends less,
-`--json` prints one object. A peer that is not installed is a row without figures.
+`--json` prints one object. A peer that is not installed is a row without figures. Syslog's peers: syslog_peers.py.
 """
 
 from __future__ import annotations
@@ -163,8 +163,6 @@ def measure(quick: bool) -> tuple[list[dict[str, Any]], list[str]]:
     wanted = [
         ("carbon TCP to disk", "points per CPU-second", carbon["rate"], "carbon-cache", "20x"),
         ("carbon TCP to disk", "points per CPU-second", carbon["rate"], "VictoriaMetrics", "3x"),
-        ("syslog TCP to searchable events", "events per CPU-second", syslog["rate"], "rsyslog to a file", "1/4"),
-        ("syslog TCP to searchable events", "events per CPU-second", syslog["rate"], "syslog-ng", "5x"),
     ]
     rows = [
         {"work": work, "unit": unit, "ours": round(ours), "peer": None, "peer_name": f"{peer} (absent)", "ratio": None,

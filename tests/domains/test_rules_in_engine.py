@@ -12,7 +12,7 @@ from qnib.domains import all_domains
 from qnib.domains.events import load_rules
 from qnib.engine.chdb import open_engine
 from qnib.engine.values import literal
-from qnib.monitoring.rules import event_columns, hits, sure
+from qnib.monitoring.rules import event_columns, hits, matched
 from qnib.settings import load
 
 pytestmark = pytest.mark.engine
@@ -25,7 +25,7 @@ def test_every_rule_finds_its_sample(tmp_path: Path) -> None:
     try:
         lines = [(rule.sample, rule.app.split(",")[0] or "other", "compute1", "") for rule in rules]
         found = engine.rows(
-            f"SELECT *, {event_columns(numbered)} FROM (SELECT *, {sure(numbered)} AS sure FROM ("
+            f"SELECT *, {event_columns(numbered)} FROM (SELECT *, {matched(numbered)} FROM ("
             f"SELECT *, {hits(rules)} AS hits FROM ("
             f"SELECT line[1] AS message, line[2] AS app, line[3] AS host, line[4] AS pid"
             f" FROM (SELECT arrayJoin({literal(lines)}) AS line))))"

@@ -5,15 +5,18 @@ The rules in force stand in the stage's own definition: `hits` is computed as li
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from qnib.engine.values import literal
 from qnib.model import EventRule
-from qnib.monitoring.rules import event_columns, hits, sure
+from qnib.monitoring.rules import event_columns, hits, matched
 from qnib.monitoring.syslog import LINE_COLUMNS
 from qnib.monitoring.template import template
 
 LINES, EVENTS = "qnib_staging.lines", "qnib_staging.syslog"
+MANY = 2000
+"""So many lines cost more among others, with other rules, than a statement of their own costs to plan."""
 COLUMNS = (
     "cluster", "id", "time", "received", "sender", "listener", "host", "app", "pid", "facility", "severity", "message",
     "kind", "rules", "fields", "entities", "hint", "lane", "tags", "said", "sent", "pattern",
@@ -46,21 +49,35 @@ def events_table(name: str = EVENTS) -> str:
 
 
 def matching(name: str = LINES) -> str:
-    """Numbers, from 1, of the rules that match any of the lines."""
-    return f"SELECT DISTINCT arrayJoin(hits) AS number FROM {name} WHERE reason = ''"
+    """Which rules match the same lines, their numbers from 1 as `hits`, and how many `lines`."""
+    return f"SELECT hits, count() AS lines FROM {name} WHERE reason = '' AND notEmpty(hits) GROUP BY hits ORDER BY hits"
 
 
 def classify(
-    rules: Sequence[EventRule], found: Iterable[int], *, lines: str = LINES, events: str = EVENTS
+    rules: Sequence[EventRule], found: Collection[Mapping[str, Any]], *, lines: str = LINES, events: str = EVENTS
 ) -> list[str]:
     """Statements that bring lines into the stage of events: those that no rule matches, and those that some do.
 
-    `found`: the numbers of `matching`. The former are most of the lines and need none of the work; a statement with
-    all rules takes longer to plan than a small file to read.
+    `found`: the answer of `matching`. A statement does the work of all its rules for each of its lines, and takes the
+    longer to plan the more rules it has: lines without a rule need none of that, lines that many others are like
+    have a statement of their own.
     """
-    numbered = {number: rules[number - 1] for number in sorted(found)}
-    statements = [_classify({}, "empty", lines, events)]
-    return [*statements, _classify(numbered, "notEmpty", lines, events)] if numbered else statements
+    many = [row["hits"] for row in found if row["lines"] >= MANY]
+    few = [row["hits"] for row in found if row["lines"] < MANY]
+    statements = [_classify({}, "empty(hits)", lines, events)]
+    for alike, which in [*(([alike], f"hits = {_numbers(alike)}") for alike in many), (few, _other_than(many))]:
+        if alike:
+            numbered = {number: rules[number - 1] for number in sorted({n for hits in alike for n in hits})}
+            statements.append(_classify(numbered, which, lines, events))
+    return statements
+
+
+def _other_than(many: Sequence[Sequence[int]]) -> str:
+    return " AND ".join(["notEmpty(hits)", *(f"hits != {_numbers(alike)}" for alike in many)])
+
+
+def _numbers(hits: Sequence[int]) -> str:
+    return f"CAST({literal(list(hits))}, 'Array(UInt64)')"
 
 
 def _classify(numbered: Mapping[int, EventRule], which: str, lines: str, events: str) -> str:
@@ -77,8 +94,8 @@ def _classify(numbered: Mapping[int, EventRule], which: str, lines: str, events:
             SELECT *, severity AS said, {event_columns(numbered)}, {shape} AS template,
                 arrayConcat(sent_fields, rule_fields, if(startsWith(app, 'slurm_') AND match(app, '^slurm_[0-9]+$'),
                                                          [('job', substring(app, 7))], [])) AS pairs
-            FROM (SELECT *, {sure(numbered)} AS sure FROM (
-                SELECT *, hits FROM {lines} WHERE reason = '' AND {which}(hits)
+            FROM (SELECT *, {matched(numbered)} FROM (
+                SELECT *, hits FROM {lines} WHERE reason = '' AND {which}
             ))
         )
     """

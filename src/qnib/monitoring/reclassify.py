@@ -166,7 +166,7 @@ class Reclassify:
             f" FROM qnib.events WHERE {where}",
             window, settings=_SETTINGS,
         )
-        found = [row["number"] for row in self._engine.rows(classify.matching(_LINES))]
+        found = self._engine.rows(classify.matching(_LINES))
         for statement in classify.classify(rules.rules, found, lines=_LINES, events=_EVENTS):
             run(statement, settings=_SETTINGS)
         names, meaning = ", ".join(classify.TYPES), f"id, {classify.fingerprint()}"
@@ -175,7 +175,7 @@ class Reclassify:
             f" WHERE ({meaning}) NOT IN (SELECT {meaning} FROM qnib.events WHERE {where})",
             window,
         )
-        if any(rules.rules[number - 1].metrics for number in found):
+        if any(rules.rules[number - 1].metrics for row in found for number in row["hits"]):
             # A point that is there already is the same slot
             declared = [metric for domain in all_domains() for metric in domain.metrics]
             run(carbon.series([*declared, *rules.metrics], classify.numbers(_EVENTS)))

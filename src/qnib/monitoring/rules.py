@@ -43,8 +43,8 @@ def hits(rules: Sequence[EventRule]) -> str:
 
 
 def event_columns(numbered: Mapping[int, EventRule]) -> str:
-    """SQL for ``rules, kind, rule_severity, hint, tags, lane, rule_fields, entities, numbers`` from `sure`, `message`,
-    `app`, `host`, `pid`. `numbered`: the rules that may be among the sure ones, by their number, or none.
+    """SQL for ``rules, kind, rule_severity, hint, tags, lane, rule_fields, entities, numbers`` from `sure`, the
+    groups, `app`, `host`, `pid`. `numbered`: the rules that may be among the sure ones, by their number, or none.
     """
     if not numbered:
         return f"""
@@ -52,9 +52,9 @@ def event_columns(numbered: Mapping[int, EventRule]) -> str:
             {_lane_of_app()} AS lane, {_NO_PAIRS} AS rule_fields, {_NO_TEXTS} AS entities, {_NO_NUMBERS} AS numbers
         """
     rules = list(numbered.values())
-    fields = [_when(n, _fields(rule)) for n, rule in numbered.items() if _names(rule)]
-    entities = [_when(n, _entities(rule)) for n, rule in numbered.items() if rule.entities]
-    told = [_when(n, _numbers(rule)) for n, rule in numbered.items() if rule.metrics]
+    fields = [_when(n, _fields(n, rule)) for n, rule in numbered.items() if _names(rule)]
+    entities = [_when(n, _entities(n, rule)) for n, rule in numbered.items() if rule.entities]
+    told = [_when(n, _numbers(n, rule)) for n, rule in numbered.items() if rule.metrics]
     tags = [_when(n, literal(list(rule.tags))) for n, rule in numbered.items() if rule.tags]
 
     def first(name: str) -> str:
@@ -65,19 +65,25 @@ def event_columns(numbered: Mapping[int, EventRule]) -> str:
         {first("kind")} AS kind, {first("severity")} AS rule_severity, {first("hint")} AS hint,
         arrayDistinct({_joined(tags, _NO_TEXTS)}) AS tags,
         {_lane()} AS lane,
-        {_joined(fields, _NO_PAIRS)} AS rule_fields,
-        arrayDistinct({_joined(entities, _NO_TEXTS)}) AS entities,
-        {_joined(told, _NO_NUMBERS)} AS numbers
+        arrayFilter(pair -> pair.2 != '', {_joined(fields, _NO_PAIRS)}) AS rule_fields,
+        arrayDistinct(arrayFilter(ref -> ref != '', {_joined(entities, _NO_TEXTS)})) AS entities,
+        {_finite(told)} AS numbers
     """
 
 
-def sure(numbered: Mapping[int, EventRule]) -> str:
-    """SQL for the numbers among `hits` of rules that do match `message`. A column of its own, below `event_columns`: an
-    alias would be written out wherever it is used."""
+def matched(numbered: Mapping[int, EventRule]) -> str:
+    """SQL for the columns `sure`, the numbers among `hits` of rules that do match `message`, and of each rule its
+    groups. Columns of their own, below `event_columns`: what stands there is worked out wherever it is used."""
+    groups = "".join(
+        f"if(has(hits, {n}), extractGroups(message, {literal(pattern(rule))}), {_NO_TEXTS}) AS {_groups(n)}, "
+        for n, rule in numbered.items() if _names(rule)
+    )  # fmt: skip
     told = [
-        f"if(has(hits, {n}) AND match(message, {literal(pattern(rule))}), [{n}], [])" for n, rule in numbered.items()
-    ]
-    return _joined(told, "CAST([], 'Array(UInt64)')")
+        f"if(notEmpty({_groups(n)}), [{n}], [])" if _names(rule)
+        else f"if(has(hits, {n}) AND match(message, {literal(pattern(rule))}), [{n}], [])"
+        for n, rule in numbered.items()
+    ]  # fmt: skip
+    return f"""{groups}{_joined(told, "CAST([], 'Array(UInt64)')")} AS sure"""
 
 
 _NO_PAIRS = "CAST([], 'Array(Tuple(String, String))')"
@@ -132,48 +138,54 @@ def _names(rule: EventRule) -> dict[str, int]:
     return dict(re.compile(rule.match).groupindex)
 
 
-def _groups(rule: EventRule) -> str:
-    return f"extractGroups(message, {literal(pattern(rule))})"
+def _groups(number: int) -> str:
+    return f"groups_{number}"
 
 
-def _fields(rule: EventRule) -> str:
-    pairs = ", ".join(f"({literal(name)}, {_groups(rule)}[{n}])" for name, n in _names(rule).items())
-    return f"arrayFilter(pair -> pair.2 != '', [{pairs}])"
+def _fields(number: int, rule: EventRule) -> str:
+    pairs = ", ".join(f"({literal(name)}, {_groups(number)}[{n}])" for name, n in _names(rule).items())
+    return f"[{pairs}]"
 
 
-def _entities(rule: EventRule) -> str:
+def _entities(number: int, rule: EventRule) -> str:
     filled = []
     for template in rule.entities:
-        text, places = _filled(rule, template)
+        text, places = _filled(number, rule, template)
         missing = " OR ".join(f"{place} = ''" for place in places)
         filled.append(f"if({missing}, '', {text})" if missing else text)
-    return f"arrayFilter(ref -> ref != '', [{', '.join(filled)}])"
+    return f"[{', '.join(filled)}]"
 
 
-def _numbers(rule: EventRule) -> str:
-    """Pairs of a tagged path, its tags in order, and a value; what is no number is none."""
+def _numbers(number: int, rule: EventRule) -> str:
+    """Pairs of a tagged path, its tags in order, and a value, NULL when it is no number."""
     pairs = []
     for metric in rule.metrics:
         tags = []
         for name, template in sorted({"host": "{host}", **metric.tags}.items()):
-            value = f"translate({_filled(rule, template)[0]}, {literal(UNSAFE)}, {literal('_' * len(UNSAFE))})"
+            value = f"translate({_filled(number, rule, template)[0]}, {literal(UNSAFE)}, {literal('_' * len(UNSAFE))})"
             tags += [literal(f";{name}="), f"if(empty({value}), '_', {value})"]
         path = f"concat({literal(metric.name)}, {', '.join(tags)})"
-        pairs.append(f"({path}, toFloat64OrNull({_filled(rule, metric.value)[0]}))")
-    return (
-        "arrayMap(pair -> (pair.1, assumeNotNull(pair.2)),"
-        f" arrayFilter(pair -> ifNull(isFinite(pair.2), 0), [{', '.join(pairs)}]))"
-    )
+        pairs.append(f"({path}, toFloat64OrNull({_filled(number, rule, metric.value)[0]}))")
+    return f"[{', '.join(pairs)}]"
 
 
-def _filled(rule: EventRule, template: str) -> tuple[str, list[str]]:
+def _finite(told: Sequence[str]) -> str:
+    """What is no number is none."""
+    if not told:
+        return _NO_NUMBERS
+    pairs = _joined(told, "CAST([], 'Array(Tuple(String, Nullable(Float64)))')")
+    finite = f"arrayFilter(pair -> ifNull(isFinite(pair.2), 0), {pairs})"
+    return f"arrayMap(pair -> (pair.1, assumeNotNull(pair.2)), {finite})"
+
+
+def _filled(number: int, rule: EventRule, template: str) -> tuple[str, list[str]]:
     """SQL of a template's text, and of each place in it."""
     parts, places, names = [], [], _names(rule)
     for index, part in enumerate(_PLACE.split(template)):
         if index % 2 == 0:
             parts.append(literal(part))
             continue
-        places.append(f"{_groups(rule)}[{names[part]}]" if part in names else f"toString({part})")
+        places.append(f"{_groups(number)}[{names[part]}]" if part in names else f"toString({part})")
         parts.append(places[-1])
     return f"concat({', '.join([*parts, literal('')])})", places
 

@@ -35,8 +35,10 @@ _OLD_STAMP = (
     r"^((?:[A-Z][a-z]{2} +[0-9]{1,2} (?:[0-9]{4} )?[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?"
     rf"|{_ISO}(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)):? "
 )
-# One word; old syslogds add their version to it, login puts two dashes before the user's name
-_TAG = r"(?s)^((?:-- )?[^\s:\[\]]{1,128}(?: \d+[.]\d[.\d]*)?)(?:\[([^\]\s]{0,128})\])?:(?:\s|$)(.*)$"
+# One word; old syslogds add their version to it, login puts two dashes before the user's name. Neither the message nor
+# a repeat that counts: either takes RE2 five times as long
+_TAG = r"^(((?:-- )?[^\s:\[\]]+(?: \d+[.]\d[.\d]*)?)(?:\[([^\]\s]*)\])?:(?:\s|$))"
+_LONGEST_TAG = 128  # characters of the program's name, or of its process
 _ELEMENT = r'\[(?:[^"\]]|"(?:[^"\\]|\\.)*")*\]'
 _MARK = "\ufeff"  # some senders begin their text with a byte order mark
 _ELEMENT_ID = r"^\[([^\s\]]+)"
@@ -142,12 +144,14 @@ def _modern(file: str) -> str:
 def _older(file: str, sources: Mapping[str, Source]) -> str:
     return f"""
         SELECT *, {_told(sources)} AS told FROM (
-            SELECT *, tag[1] AS app, tag[2] AS pid, if(empty(tag), tagged, trimLeft(tag[3])) AS message,
+            SELECT *, if(tagless, '', tag[2]) AS app, if(tagless, '', tag[3]) AS pid,
+                if(tagless, tagged, trimLeft(substring(tagged, length(tag[1]) + 1))) AS message,
                 CAST([], 'Array(Tuple(String, String))') AS more_fields
             FROM (
                 SELECT *, if(with_host, first_word, toString(sender)) AS host,
                     if(with_host, trimLeft(substring(rest, length(first_word) + 2)), rest) AS tagged,
-                    extractGroups(tagged, {literal(_TAG)}) AS tag
+                    extractGroups(tagged, {literal(_TAG)}) AS tag,
+                    empty(tag) OR greatest(lengthUTF8(tag[2]), lengthUTF8(tag[3])) > {_LONGEST_TAG} AS tagless
                 FROM (
                     SELECT *, substringIndex(rest, ' ', 1) AS first_word,
                         stamp != '' AND NOT endsWith(first_word, ':') AND position(first_word, '[') = 0 AS with_host

@@ -305,10 +305,10 @@ class Writer:
         return rules
 
     def _store_events(self, rules: RuleSet, file: Path) -> None:
-        found = [row["number"] for row in self._engine.rows(classify.matching())]
+        found = self._engine.rows(classify.matching())
         for statement in classify.classify(rules.rules, found):
             self._run_once(statement)
-        if any(rules.rules[number - 1].metrics for number in found):
+        if any(rules.rules[number - 1].metrics for row in found for number in row["hits"]):
             series = carbon.series([*self._metrics, *rules.metrics], classify.numbers())
             self._run_once(series, f"{file.name}:numbers:series")
             self._run_once(classify.points(), f"{file.name}:numbers")
