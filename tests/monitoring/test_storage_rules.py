@@ -138,3 +138,15 @@ def test_a_slot_whose_points_are_here_in_part_stays_as_whisper_had_it() -> None:
     taken = take([fine, *coarse], rule)
     assert len(taken.points) == 20
     assert [(step, at) for step, at, _, part in taken.coarser if part] == [(300, start - 60), (3600, start - 3360)]
+
+
+def test_a_slot_that_whisper_does_not_know_is_not_filled_from_a_coarser_one() -> None:
+    hours = np.arange(3600 * 90, 3600 * 100, 3600)
+    slots = np.arange(3600 * 98, 3600 * 100, 300)
+    slots = slots[slots != 3600 * 99]  # too few of its points were known
+    fine = np.arange(3600 * 100 - 600, 3600 * 100, 60)
+    stored = [Stored(step, t, np.full(len(t), step)) for step, t in ((60, fine), (300, slots), (3600, hours))]
+    taken = take(stored, Rule((Archive(60, 10), Archive(300, 600), Archive(3600, 100))))
+    own = {at: value for step, at, value, _ in taken.coarser if step == 300}
+    assert 3600 * 99 not in own and own[3600 * 98] == 300
+    assert own[3600 * 97] == 3600, "older than the archive of that step: what there is"

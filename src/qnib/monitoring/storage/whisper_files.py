@@ -111,15 +111,22 @@ def take(stored: list[Stored], rule: Rule) -> Taken:
 
 
 def _resampled(stored: list[Stored], step: int, method: str) -> dict[int, float]:
-    """Slots of `step` of the archive that has them, else of finer ones, else the coarser ones' values."""
+    """Slots of `step` of the archive that has them, else of finer ones, else the coarser ones' values. Where a finer
+    one reaches, a coarser says nothing: a slot that is not known there stays so."""
     slots: dict[int, float] = {}
     same = any(one.step == step for one in stored)
-    for one in reversed(stored):
+    reached = 1 << 40
+    for one in stored:
+        if not len(one.t) or (one.step < step and same):
+            continue
+        at = one.t - one.t % step
         if one.step >= step:
-            slots |= zip((one.t - one.t % step).tolist(), one.v.tolist(), strict=True)
-        elif not same and len(one.t):
-            at = one.t - one.t % step
+            told = dict(zip(at.tolist(), one.v.tolist(), strict=True))
+        else:
+            told = {}
             for slot, values in zip(np.unique(at), np.split(one.v, np.flatnonzero(np.diff(at)) + 1), strict=True):
                 known = values.tolist()
-                slots[int(slot)] = whisper.aggregate(method, known, [*known, *[None] * (step // one.step - len(known))])
+                told[int(slot)] = whisper.aggregate(method, known, [*known, *[None] * (step // one.step - len(known))])
+        slots |= {slot: value for slot, value in told.items() if slot < reached}
+        reached = min(reached, -(-int(one.t[0]) // step) * step)
     return slots
