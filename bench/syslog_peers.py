@@ -139,7 +139,7 @@ def main() -> None:
     for one in rows:
         met = {None: "", True: "met", False: "MISSED"}[one["met"]]
         peer = "-" if one["peer"] is None else f"{one['peer']:,.1f}"
-        print(f"{one['work']:<54}{one['ours']:>11,.1f} {one['unit']:<22} beside {one['peer_name']:<26}{peer:>11}"
+        print(f"{one['work']:<54}{one['ours']:>11,.1f} {one['unit']:<22} beside {one['peer_name']:<33}{peer:>11}"
               f" ratio {one['ratio'] or '-':<6} goal {one['goal'] or 'none':<8}{met}")  # fmt: skip
     print("\n".join(notes))
 
