@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from tests.discovery.test_load import World
+from tests.domains.test_identity import queue
 
 from qnib.domains.slurm import identity
 
 pytestmark = pytest.mark.engine
 SAMPLES = Path(identity.__file__).parent / "samples"
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+TEN = 1795168800  # 2026-11-20T10:00:00Z
 
 
 @pytest.fixture
@@ -69,3 +71,28 @@ def test_what_a_push_leaves_out_costs_nothing(world: World) -> None:
     assert rows == [{"silent": 0}]
     users = world.engine.rows("SELECT key, count() AS n FROM qnib.facts WHERE kind = 'User' GROUP BY key ORDER BY key")
     assert users == [{"key": "alice", "n": 1}, {"key": "bob", "n": 1}], "each is written once"
+
+
+def test_a_job_that_was_pushed_as_ended_does_not_run_again(world: World) -> None:
+    """Answers of the queue that were under way, or came while its nodes were cleaned."""
+    def tell(seconds: float, state: str, start: int, attempt: int = 1) -> None:
+        text = queue({
+            "JobID": "701", "SubmitTime": str(TEN), "State": state, "StartTime": str(TEN + start) if start else "N/A",
+            "NodeList": "n[1-2]" if start else "", "NumNodes": "2", "NumCPUs": "4", "RestartCnt": str(attempt - 1),
+        })  # fmt: skip
+        assert not world.load("slurm/jobs", text, AT + timedelta(seconds=seconds)).refused
+
+    def events() -> list[str]:
+        return [row["kind"] for row in world.engine.rows("SELECT kind FROM qnib.events ORDER BY time, kind")]
+
+    (document,) = [line for line in sample("jobcomp.pushed").splitlines() if '"jobid":701' in line]
+    tell(-7000, "PENDING", 0)
+    world.load("slurm/jobcomp", document, AT)
+    assert events() == ["job.began", "job.failed"]
+    for seconds, state in ((1, "RUNNING"), (2, "COMPLETING"), (3, "COMPLETING")):
+        tell(seconds, state, 10)
+    tell(4, "FAILED", 10)
+    assert events() == ["job.began", "job.failed"]
+    assert [fact.until is None for fact in world.facts.entities("old", "Job")] == [False]
+    tell(60, "RUNNING", 7300, attempt=2)
+    assert events() == ["job.began", "job.failed", "job.began"]

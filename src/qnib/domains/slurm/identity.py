@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from qnib.model import Entity, Known, Ref, Relation, Scalar, Snapshot
+
+LATELY = timedelta(days=1)
+"""So long after its end a job may be told to run by an answer that comes too late."""
 
 
 def settle(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
@@ -19,7 +22,7 @@ def settle(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
 
     A job whose first run we never saw keeps the key it has: there is nothing to join it to.
     """
-    seen = _same_jobs(seen, known)
+    seen = _not_again(_same_jobs(seen, known), known, at)
     return _ended(_resized(seen, known), known, at)
 
 
@@ -98,6 +101,34 @@ def _ended(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
             if tie.until is None and (tie.source.key, tie.target.key) not in ties:
                 relations.append(replace(tie, since=None, until=at))
     return replace(seen, entities=entities, relations=relations)
+
+
+def _not_again(seen: Snapshot, known: Known, at: datetime) -> Snapshot:
+    """`seen` without jobs whose end is known: the answer was under way, or the nodes being cleaned, when SLURM pushed
+    it. A run that is over does not go on; one that begins after a requeue is another."""
+    held = {job.key for job in known.open("Job")}
+    told = [job for job in seen.entities if job.kind == "Job" and job.until is None and job.key not in held]
+    if not told:
+        return seen
+    over = {job.key: job for job in known.ended("Job", at - LATELY)}
+    stale = {job.key for job in told if (last := over.get(job.key)) is not None and _same_run(job, last, at)}
+    if not stale:
+        return seen
+
+    def is_stale(ref: Ref) -> bool:
+        return ref.kind in ("Job", "Attempt", "Step") and ref.key.partition("#")[0] in stale
+
+    return replace(
+        seen, entities=[one for one in seen.entities if not is_stale(one.ref)],
+        relations=[tie for tie in seen.relations if not is_stale(tie.source) and not is_stale(tie.target)],
+    )  # fmt: skip
+
+
+def _same_run(job: Entity, last: Entity, at: datetime) -> bool:
+    if _attempt(job) > _attempt(last):
+        return False
+    start = job.properties.get("start")
+    return start == last.properties.get("start") if start else last.until is not None and at <= last.until
 
 
 def _same_jobs(seen: Snapshot, known: Known) -> Snapshot:
