@@ -28,7 +28,8 @@ def pushed(world: World) -> dict[int, dict[str, Any]]:
 def test_a_job_that_ended_is_pushed(world: World) -> None:
     batch = ("sbatch", "--parsable", "-J", "pushed", "--wrap", "exit 7")
     number = int(world.qnib("exec", "--name", world.name, "controller", "--", *batch).stdout.split()[-1])
-    told = world.until("the push of the job", lambda: pushed(world).get(number), 60)
+    # slurmctld tries again after half a minute what it could not hand over
+    told = world.until("the push of the job", lambda: pushed(world).get(number), 120)
     assert (told["state"], told["exit_code"], told["job_name"]) == ("FAILED", "7:0", "pushed")
 
     def known() -> Any:
