@@ -25,6 +25,10 @@ PATIENCE = 60
 HUNG = 110
 """… and one with a hanging daemon: SLURM waits for a minute before it says so."""
 
+WELL = 300
+"""… and until all is well again: SLURM does not ping a node that it set down, but asks one node after the other, every
+20 s, to register: the last of eight after nearly three minutes."""
+
 ON_PORTS = ("cable-out", "link-width", "cable-move")
 
 Planned = tuple[str, str, str]
@@ -114,6 +118,6 @@ def ailing(lab: World) -> list[str]:
 def well(lab: World) -> None:
     """Wait until all is as it was."""
     try:
-        lab.until("all well", lambda: not ailing(lab), 120)
+        lab.until("all well", lambda: not ailing(lab), WELL)
     except AssertionError as error:
         raise AssertionError(f"still not well: {ailing(lab)}") from error
