@@ -131,19 +131,19 @@ def container_engine() -> str | None:
     return None
 
 
-def environment(home: Path) -> dict[str, str]:
-    """For commands with a home and ports of their own, whatever this process was told."""
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    """For commands with a home and ports of their own, whatever this process was told but for `settings`."""
     http, carbon, syslog = free_ports(3)
     plain = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")}
     return plain | {
         "QNIB_HOME": str(home), "QNIB_HTTP__PORT": str(http), "QNIB_CARBON__PORT": str(carbon),
-        "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0", "QNIB_GELF__PORT": "0",
+        "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0", "QNIB_GELF__PORT": "0", **settings,
     }  # fmt: skip
 
 
-def stopped(home: Path, name: str) -> World:
+def stopped(home: Path, name: str, **settings: str) -> World:
     """A world in which nothing runs yet."""
-    env = environment(home) | {"QNIB_CLUSTER": name}
+    env = environment(home, **settings) | {"QNIB_CLUSTER": name}
     return World(home, name, env, f"http://127.0.0.1:{env['QNIB_HTTP__PORT']}", "")
 
 
@@ -155,9 +155,9 @@ def started(world: World) -> World:
 
 
 @contextmanager
-def serving(home: Path, name: str) -> Iterator[World]:
-    """A server of its own, without a cluster."""
-    world = stopped(home, name)
+def serving(home: Path, name: str, **settings: str) -> Iterator[World]:
+    """A server of its own, without a cluster; `settings` as their variables: ``QNIB_JSON_LINES__PORT="5"``."""
+    world = stopped(home, name, **settings)
     try:
         yield started(world)
     finally:

@@ -4,46 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import whisper
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, serving
 from tests.data import real
 
 pytestmark = pytest.mark.engine
 
 
-@contextmanager
-def server(home: Path, **settings: str) -> Iterator[World]:
-    http, carbon, syslog, json_lines = free_ports(4)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "lab", "QNIB_HTTP__PORT": str(http), "QNIB_GELF__PORT": "0",
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": str(json_lines),
-        **settings,
-    }  # fmt: skip
-    world = World(home, "lab", env, f"http://127.0.0.1:{http}", "")
-    try:
-        world.qnib("serve", "--background")
-        yield replace(world, token=(home / "run/token").read_text().strip())
-    finally:
-        world.qnib("stop", check=False)
-
-
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with server(tmp_path_factory.mktemp("plain")) as world:
+    with serving(tmp_path_factory.mktemp("plain"), "lab") as world:
         yield world
 
 
@@ -54,7 +35,7 @@ SCHEMAS = "[all]\npattern = .\nretentions = 60s:3h,5m:2d,1h:60d\n"
 def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("ruled")
     (home / "storage-schemas.conf").write_text(SCHEMAS)
-    with server(home, QNIB_STORAGE__SCHEMAS=str(home / "storage-schemas.conf")) as world:
+    with serving(home, "lab", QNIB_STORAGE__SCHEMAS=str(home / "storage-schemas.conf")) as world:
         yield world
 
 
@@ -162,5 +143,5 @@ def test_series_are_told_then_taken_away(plain: World, tmp_path: Path) -> None:
 def test_rules_that_are_wrong_keep_the_server_from_starting(tmp_path: Path) -> None:
     (tmp_path / "schemas").write_text("[a]\npattern = .\nretentions = 60s:1d,90s:7d\n")
     wrong = {"QNIB_STORAGE__SCHEMAS": f"{tmp_path}/schemas"}
-    with pytest.raises(AssertionError, match="schemas:3"), server(tmp_path, **wrong):
+    with pytest.raises(AssertionError, match="schemas:3"), serving(tmp_path, "lab", **wrong):
         """It does not come so far."""

@@ -6,14 +6,13 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import World, free_ports
+from tests.conftest import World, free_ports, serving
 from tests.data import real
 
 pytestmark = pytest.mark.engine
@@ -23,20 +22,11 @@ pytestmark = pytest.mark.engine
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server without any cluster, whose events go on to a syslog port where nobody listens."""
     home = tmp_path_factory.mktemp("logs")
-    http, carbon, syslog, json_lines, away = free_ports(5)
+    json_lines, away = free_ports(2)
     config = home / "qnib.toml"
     config.write_text(f'[[mirror.events]]\nto = "syslog://127.0.0.1:{away}"\n')
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
-        "QNIB_HOME": str(home), "QNIB_CLUSTER": "lab", "QNIB_HTTP__PORT": str(http), "QNIB_CONFIG": str(config),
-        "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
-        "QNIB_JSON_LINES__PORT": str(json_lines), "QNIB_GELF__PORT": "0",
-    }  # fmt: skip
-    world = World(home, "lab", env, f"http://127.0.0.1:{http}", "")
-    try:
-        world.qnib("serve", "--background")
-        yield replace(world, token=(home / "run/token").read_text().strip())
-    finally:
-        world.qnib("stop", check=False)
+    with serving(home, "lab", QNIB_CONFIG=str(config), QNIB_JSON_LINES__PORT=str(json_lines)) as world:
+        yield world
 
 
 def test_a_file_is_loaded_and_once_only(served: World, tmp_path: Path) -> None:
