@@ -7,7 +7,7 @@ A counter is read as a rate per second: differences between neighbours, where a 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -99,26 +99,18 @@ def read(
         )
     window = (end - start).total_seconds()
     base = max((step for step in LADDER if step <= window / max(1, points) and window >= _LONG), default=0)
-    if not base and ids and not _any_point(engine, cluster, ids, start, end):
-        base = LADDER[0]
-    if base and ids:
+
+    def rolled(base: int) -> Grid:
         return _rolled(engine, cluster, ids, start, end, points, counter, base)
+
+    if base and ids:
+        return rolled(base)
     source = (
         "SELECT series AS key, time, value FROM qnib.points {final} WHERE series IN {ids:Array(UInt64)}"
         " AND cluster = {cluster:String} AND time >= {since:DateTime64(3, 'UTC')} AND time < {end:DateTime64(3, 'UTC')}"
     )
     params = {"cluster": cluster, "ids": list(ids)}
-    return _reduce(engine, source, params, list(ids), start, end, points, counter)
-
-
-def _any_point(engine: Engine, cluster: str, ids: Sequence[int], start: datetime, end: datetime) -> bool:
-    return bool(
-        engine.rows(
-            "SELECT 1 FROM qnib.points WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
-            " AND time >= {since:DateTime64(3, 'UTC')} AND time < {end:DateTime64(3, 'UTC')} LIMIT 1",
-            {"cluster": cluster, "ids": list(ids), "since": start, "end": end},
-        )
-    )
+    return _reduce(engine, source, params, list(ids), start, end, points, counter, lambda: rolled(LADDER[0]))
 
 
 def _rolled(
@@ -177,12 +169,15 @@ def read_job(
 
 def _reduce(
     engine: Engine, source: str, params: Mapping[str, Any], keys: list[Any], start: datetime, end: datetime,
-    points: int, counter: bool,
+    points: int, counter: bool, otherwise: Callable[[], Grid] | None = None,
 ) -> Grid:  # fmt: skip
+    """`otherwise`: what is read in the place of a window without points."""
     window = (end - start).total_seconds()
     step = window / max(1, points)
     if keys:
         own, rows = interval(engine, source.replace("{final}", ""), {**params, "since": start, "end": end})
+        if not rows and otherwise is not None:
+            return otherwise()
         step = max(step, math.ceil(own * _JITTER * 10) / 10)
         source = source.replace("{final}", "FINAL" if rows <= _EXACT else "")
     step = max(0.001, round(step, 3))
