@@ -13,10 +13,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 
-from qnib import clusters
 from qnib.api.collect import LARGEST
 from qnib.api.read import moment
-from qnib.api.viewer import Seeing, must_see
+from qnib.api.viewer import Seeing, must_see, scope_to_fill
 from qnib.discovery.outcomes import Outcome, waiting
 from qnib.domains import all_domains
 from qnib.errors import NotFound, TooMuch, Unavailable, WrongUse
@@ -57,9 +56,7 @@ async def load(
     content_length: Annotated[int, Header()] = 0,
 ) -> dict[str, Any]:
     """Take in the body, a capture's raw text. The cluster need not be known. Raises WrongUse when it is refused."""
-    parts = request.app.state.qnib
-    name = clusters.check_name(cluster or parts.settings.cluster)
-    must_see(viewer, name)
+    parts, name = scope_to_fill(request, viewer, cluster)
     when = moment(at, parts.clock.now(), "at")
     if (domain, capture) not in {(d.name, c.name) for d in all_domains() for c in d.captures}:
         raise NotFound(

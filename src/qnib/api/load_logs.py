@@ -8,16 +8,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import APIRouter, Header, Query, Request
 
-from qnib import clusters
 from qnib.api.collect import LARGEST
 from qnib.api.read import moment
-from qnib.api.viewer import Seeing, must_see
+from qnib.api.viewer import Seeing, must_see, scope_to_fill
 from qnib.clock import micros
 from qnib.context.known import iso
 from qnib.errors import TooLarge, Unavailable, WrongUse
 from qnib.monitoring.captured import KINDS, frame, pieces
 from qnib.monitoring.frames import Origin, row
-from qnib.monitoring.loads import LISTENER
+from qnib.monitoring.loads import LISTENER, Loaded
+from qnib.monitoring.spool import Format
 
 SECONDS = 300
 """How long a piece of a file may take to be taken in before the answer says that it is still under way."""
@@ -47,9 +47,7 @@ async def load_log(
     content_length: Annotated[int, Header()] = 0,
 ) -> dict[str, Any]:
     """Take in the body, a log file. What was loaded before is not stored again. Raises WrongUse, TooLarge."""
-    parts = request.app.state.qnib
-    name = clusters.check_name(cluster or parts.settings.cluster)
-    must_see(viewer, name)
+    parts, name = scope_to_fill(request, viewer, cluster)
     try:
         captured = moment(at, parts.clock.now(), "at").astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     except (ZoneInfoNotFoundError, ValueError) as error:
@@ -68,19 +66,7 @@ async def load_log(
     for number, piece in enumerate(pieces(framed.records, _PIECE)):
         listener = f"{LISTENER}{kind}" + (f"#{number + 1}" if number else "")
         octets = row(micros(parts.clock.now()), Origin(name, zone, listener).prefix(), piece)
-        file = await parts.spool.put_own("load", octets)
-        outcome = await asyncio.to_thread(parts.writer.loads.wait, file, SECONDS)
-        if outcome is None:
-            raise Unavailable(
-                f"It is acknowledged, but was not taken in within {SECONDS} s.", where=f"{kind}, cluster {name}",
-                try_next="look at `qnib status`; it will be taken in when the server comes to it.",
-            )
-        if outcome.refused:
-            raise Unavailable(
-                f"It could not be taken in: {outcome.refused[:300]}", where=f"{kind}, cluster {name}",
-                try_next="see the server's log; the text is kept in the spool's folder failed/.",
-            )
-        outcomes.append(outcome)
+        outcomes.append(await taken_in(parts, "load", octets, f"{kind}, cluster {name}"))
     return {
         "cluster": name, "kind": kind, "records": len(framed.records), "events": sum(o.events for o in outcomes),
         "new": sum(o.events - o.known for o in outcomes), "known": sum(o.known for o in outcomes),
@@ -88,3 +74,20 @@ async def load_log(
         "first": iso(min((o.first for o in outcomes if o.first), default=None)),
         "last": iso(max((o.last for o in outcomes if o.last), default=None)), "note": framed.note,
     }  # fmt: skip
+
+
+async def taken_in(parts: Any, form: Format, octets: bytes, where: str) -> Loaded:
+    """Hand in what a person brought as a spool file of its own, and wait for what became of it. Raises Unavailable."""
+    file = await parts.spool.put_own(form, octets)
+    outcome: Loaded | None = await asyncio.to_thread(parts.writer.loads.wait, file, SECONDS)
+    if outcome is None:
+        raise Unavailable(
+            f"It is acknowledged, but was not taken in within {SECONDS} s.", where=where,
+            try_next="look at `qnib status`; it will be taken in when the server comes to it.",
+        )
+    if outcome.refused:
+        raise Unavailable(
+            f"It could not be taken in: {outcome.refused[:300]}", where=where,
+            try_next="see the server's log; the text is kept in the spool's folder failed/.",
+        )
+    return outcome

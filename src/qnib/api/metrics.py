@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from qnib import clusters
-from qnib.api.viewer import Seeing, scope
+from qnib.api.load_logs import taken_in
+from qnib.api.viewer import Seeing, scope_to_fill
 from qnib.clock import micros
-from qnib.errors import TooLarge, Unavailable
+from qnib.errors import TooLarge
 from qnib.monitoring.frames import Origin, block
 from qnib.monitoring.loads import LISTENER
 from qnib.monitoring.storage.delete import delete_series
-
-SECONDS = 300
-"""How long lines may take to be taken in before the answer says that it is still under way."""
 
 LARGEST = 16 << 20
 """Octets of one request; a longer file comes in several."""
@@ -41,8 +37,7 @@ async def load_metrics(
 ) -> dict[str, Any]:
     """Take in lines: ``path value time``, or ``path step time value`` of a coarser step. Those that do not parse are
     rejects. The answer waits until they are read."""
-    parts, name = scope(request, viewer, cluster)
-    clusters.check_name(name)
+    parts, name = scope_to_fill(request, viewer, cluster)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -51,24 +46,12 @@ async def load_metrics(
     if not body.strip():
         return {"cluster": name, "taken": 0, "rejected": 0}
     octets = block(micros(parts.clock.now()), Origin(name, source[:200], f"{LISTENER}{kind}").prefix(), bytes(body))
-    file = await parts.spool.put_own(kind, octets)
-    outcome = await asyncio.to_thread(parts.writer.loads.wait, file, SECONDS)
-    if outcome is None:
-        raise Unavailable(
-            f"It is acknowledged, but was not taken in within {SECONDS} s.", where=f"{source}, cluster {name}",
-            try_next="look at `qnib status`; what is loaded again counts once.",
-        )
-    if outcome.refused:
-        raise Unavailable(
-            f"It could not be taken in: {outcome.refused[:300]}", where=f"{source}, cluster {name}",
-            try_next="see the server's log; the lines are kept in the spool's folder failed/.",
-        )
+    outcome = await taken_in(parts, kind, octets, f"{source}, cluster {name}")
     return {"cluster": name, "taken": outcome.events, "rejected": outcome.rejects}
 
 
 @router.post("/api/metrics/delete")
 def delete(request: Request, viewer: Seeing, body: Delete) -> dict[str, Any]:
     """Series whose path matches a glob, with all their points; without `really` only told."""
-    parts, name = scope(request, viewer, body.cluster)
-    clusters.check_name(name)
+    parts, name = scope_to_fill(request, viewer, body.cluster)
     return {"cluster": name, **delete_series(parts.engine, name, body.pattern, really=body.really)}

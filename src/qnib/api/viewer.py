@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from qnib import clusters
 from qnib.context.viewer import OPERATOR, Viewer, may_see
 from qnib.errors import Forbidden, NotAllowed
 from qnib.model import Ref
@@ -59,3 +60,9 @@ def scope(request: Request, viewer: Viewer, cluster: str, about: Ref | None = No
     name = cluster or parts.settings.cluster
     must_see(viewer, name, about)
     return parts, name
+
+
+def scope_to_fill(request: Request, viewer: Viewer, cluster: str) -> tuple[Any, str]:
+    """The same for a cluster that need not be known. Raises WrongUse for what can be no cluster's name."""
+    parts = request.app.state.qnib
+    return scope(request, viewer, clusters.check_name(cluster or parts.settings.cluster))
