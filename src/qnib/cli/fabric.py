@@ -16,10 +16,6 @@ At = Annotated[str, typer.Option("--at", help="As it was then: -1h, or ISO 8601 
 Port = Annotated[str, typer.Argument(help="A port like SW1/3 or compute0/1.")]
 
 
-def _get(path: str, **params: Any) -> Any:
-    return server().get(path, **params)
-
-
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="The fabric: routes, shared links, guilty parts, degraded links.")
     app.add_typer(group, name="fabric")
@@ -37,7 +33,7 @@ def _looks(group: typer.Typer) -> None:
         at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
     ) -> None:
         """The links, those in trouble first."""
-        answer = _get("/api/fabric/links", of=of, q=text, limit=limit, at=at, cluster=cluster)
+        answer = server().get("/api/fabric/links", of=of, q=text, limit=limit, at=at, cluster=cluster)
         rows = [{**row, "link": row["id"], "sent": row["xmit_rate"]} for row in answer["links"]]
         columns = ("link", "state", "cable", "width", "speed", "sent", "errors", "since")
         show_rows(rows, columns, as_json=as_json, as_csv=as_csv, empty="There is no such link.")
@@ -50,7 +46,7 @@ def _looks(group: typer.Typer) -> None:
         at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
     ) -> None:
         """One part of the fabric: what it is, what it was joined with and when, whose jobs go through it."""
-        answer = _get("/api/fabric/part", name=name, at=at, cluster=cluster)
+        answer = server().get("/api/fabric/part", name=name, at=at, cluster=cluster)
         if as_json or as_csv:
             show_rows([answer] if as_json else answer["history"], (), as_json=as_json, as_csv=as_csv, empty="")
             return
@@ -68,7 +64,7 @@ def _looks(group: typer.Typer) -> None:
     @group.command("findings")
     def findings(at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False) -> None:
         """Links that are down, ports with errors in the hour before, and whether port or cable is to blame."""
-        rows = _get("/api/fabric/findings", at=at, cluster=cluster)["findings"]
+        rows = server().get("/api/fabric/findings", at=at, cluster=cluster)["findings"]
         columns = ("severity", "about", "sentence", "advice")
         show_rows(rows, columns, as_json=as_json, as_csv=as_csv, empty="Nothing stands out.")
 
@@ -81,7 +77,7 @@ def _ways(group: typer.Typer) -> None:
         at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
     ) -> None:
         """The way between two hosts, link by link, and the jobs that share a link of it."""
-        answer = _get("/api/fabric/routes", a=a, b=b, at=at, cluster=cluster)
+        answer = server().get("/api/fabric/routes", a=a, b=b, at=at, cluster=cluster)
         if as_json:
             show_rows([answer], (), as_json=True, as_csv=False, empty="")
             return
@@ -107,7 +103,7 @@ def _ways(group: typer.Typer) -> None:
         at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
     ) -> None:
         """Jobs whose routes cross the links of a job, or one link."""
-        answer = _get("/api/fabric/sharing", job=job, link=link, at=at, cluster=cluster)
+        answer = server().get("/api/fabric/sharing", job=job, link=link, at=at, cluster=cluster)
         if as_json or as_csv:
             show_rows([answer] if as_json else answer["jobs"], (), as_json=as_json, as_csv=as_csv, empty="")
             return
@@ -117,7 +113,7 @@ def _ways(group: typer.Typer) -> None:
     @group.command("tables")
     def tables(at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False) -> None:
         """What is known of the switches' forwarding tables: loops and dead ends in them."""
-        answer = _get("/api/fabric/tables", at=at, cluster=cluster)
+        answer = server().get("/api/fabric/tables", at=at, cluster=cluster)
         if as_json:
             show_rows([answer], (), as_json=True, as_csv=False, empty="")
             return
@@ -155,7 +151,7 @@ def _faults(group: typer.Typer) -> None:
         cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
     ) -> None:
         """Jobs that may have to do with an error at a port, ranked by route and time."""
-        answer = _get("/api/fabric/candidates", port=port, time=time, before=before, cluster=cluster)
+        answer = server().get("/api/fabric/candidates", port=port, time=time, before=before, cluster=cluster)
         if as_json:
             show_rows([answer], (), as_json=True, as_csv=False, empty="")
             return
@@ -172,7 +168,7 @@ def _faults(group: typer.Typer) -> None:
         cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False,
     ) -> None:
         """Is it the port or the cable? What the errors follow, how sure that is, and what to swap next."""
-        answer = _get("/api/fabric/verdict", port=port, since=since, until=until, cluster=cluster)
+        answer = server().get("/api/fabric/verdict", port=port, since=since, until=until, cluster=cluster)
         if as_json or as_csv:
             show_rows([answer] if as_json else answer["suspects"], (), as_json=as_json, as_csv=as_csv, empty="")
             return
@@ -184,7 +180,7 @@ def _faults(group: typer.Typer) -> None:
     @group.command("degraded")
     def degraded(at: At = "", cluster: ClusterName = "", as_json: Json = False, as_csv: Csv = False) -> None:
         """Links that run below what both their ends can do, or below most links of their kind."""
-        answer = _get("/api/fabric/degraded", at=at, cluster=cluster)
+        answer = server().get("/api/fabric/degraded", at=at, cluster=cluster)
         if as_json:
             show_rows([answer], (), as_json=True, as_csv=False, empty="")
             return
