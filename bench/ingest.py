@@ -35,7 +35,7 @@ def serve(home: Path, told: Path) -> None:
 
     async def main() -> None:
         own, flood = Edge(port=0), FloodLimit(exempt=["127.0.0.1"])
-        settings = Settings(home=home, carbon=own, syslog=own, json_lines=own, gelf=own, flood=flood)
+        settings = Settings(home=home, carbon=own, syslog=own, json_lines=own, gelf=own, pickle=own, flood=flood)
         clock = SystemClock()
         engine = open_engine(settings, clock)
         spool = Spool(settings, clock)

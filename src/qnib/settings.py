@@ -168,6 +168,7 @@ class Settings(BaseSettings):
     cluster: str = Field("demo", description="Cluster meant when none is named")
     http: Http = Field(default_factory=Http)
     carbon: Edge = Field(default_factory=lambda: Edge(port=2003))
+    pickle: Edge = Field(default_factory=lambda: Edge(port=2004, max_line=1 << 20))
     syslog: Edge = Field(default_factory=lambda: Edge(port=5514))
     json_lines: Edge = Field(default_factory=lambda: Edge(port=55_514, max_line=262_144))
     gelf: Edge = Field(default_factory=lambda: Edge(port=12_201, max_line=262_144))

@@ -154,6 +154,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         home=tmp_path / "home", carbon=Edge(port=0, max_line=2000), syslog=Edge(port=0, max_line=2000),
         json_lines=Edge(port=0, max_line=20_000), gelf=Edge(port=0, max_line=20_000),
+        pickle=Edge(port=0, max_line=50_000),
         spool=SpoolLimits(rotate_seconds=0.05),
         sources={"berlin1": Source(zone="Europe/Berlin")},
     )  # fmt: skip

@@ -17,7 +17,7 @@ from qnib.settings import Edge, FloodLimit, Settings
 
 async def main(home: Path, told: Path) -> None:
     own, flood = Edge(port=0), FloodLimit(exempt=["127.0.0.1"])
-    settings = Settings(home=home, carbon=own, syslog=own, json_lines=own, gelf=own, flood=flood)
+    settings = Settings(home=home, carbon=own, syslog=own, json_lines=own, gelf=own, pickle=own, flood=flood)
     clock = SystemClock()
     engine = open_engine(settings, clock)
     engine.run("SYSTEM STOP MERGES qnib.points")  # a merge would hide that a point came twice

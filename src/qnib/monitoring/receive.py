@@ -1,6 +1,6 @@
 """The edges: listeners that frame what arrives and put it into the spool, understanding as little as possible.
 
-Carbon, syslog, JSON lines and GELF, over TCP and UDP, on each address of each cluster.
+Carbon, syslog, JSON lines and GELF over TCP and UDP, carbon's pickles over TCP; on each address of each cluster.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from qnib.errors import Conflict, Unavailable
 from qnib.monitoring.datagrams import CarbonDatagrams, Datagrams, GelfDatagrams, JsonDatagrams, SyslogDatagrams
 from qnib.monitoring.flood import Flood
 from qnib.monitoring.frames import Origin, row
+from qnib.monitoring.pickled import PickleStream
 from qnib.monitoring.spool import Spool
 from qnib.monitoring.streams import RAW_KEPT, CarbonStream, GelfStream, JsonStream, Stream, SyslogStream
 from qnib.settings import Settings
@@ -24,9 +25,10 @@ _DATAGRAM_BUFFER = 4 << 20  # octets; a datagram has no other place to wait
 _IP_FREEBIND = 15  # Linux's number; Python has no name for it
 
 
-EDGES: dict[str, tuple[type[Stream], type[Datagrams]]] = {
-    "carbon": (CarbonStream, CarbonDatagrams), "syslog": (SyslogStream, SyslogDatagrams),
-    "json_lines": (JsonStream, JsonDatagrams), "gelf": (GelfStream, GelfDatagrams),
+EDGES: dict[str, tuple[type[Stream] | None, type[Datagrams] | None]] = {
+    "carbon": (CarbonStream, CarbonDatagrams), "pickle": (PickleStream, None),
+    "syslog": (SyslogStream, SyslogDatagrams), "json_lines": (JsonStream, JsonDatagrams),
+    "gelf": (GelfStream, GelfDatagrams),
 }  # fmt: skip
 """By the name of their settings; listeners are called the same, without what follows an underscore."""
 
@@ -55,15 +57,17 @@ class Receiver:
             edge = getattr(self.settings, name)
             short = name.partition("_")[0]
             try:
-                opened[f"{short}/tcp"] = await loop.create_server(
-                    partial(stream, self, Origin(cluster, "", f"{short}/tcp"), address, edge.max_line),
-                    sock=_bound(address, edge.port, socket.SOCK_STREAM),
-                    backlog=_BACKLOG,
-                )
-                opened[f"{short}/udp"], _ = await loop.create_datagram_endpoint(
-                    partial(datagrams, self, Origin(cluster, "", f"{short}/udp"), edge.max_line),
-                    sock=_bound(address, edge.port, socket.SOCK_DGRAM),
-                )
+                if stream:
+                    opened[f"{short}/tcp"] = await loop.create_server(
+                        partial(stream, self, Origin(cluster, "", f"{short}/tcp"), address, edge.max_line),
+                        sock=_bound(address, edge.port, socket.SOCK_STREAM),
+                        backlog=_BACKLOG,
+                    )
+                if datagrams:
+                    opened[f"{short}/udp"], _ = await loop.create_datagram_endpoint(
+                        partial(datagrams, self, Origin(cluster, "", f"{short}/udp"), edge.max_line),
+                        sock=_bound(address, edge.port, socket.SOCK_DGRAM),
+                    )
             except OSError as error:
                 await self.close(address)
                 raise Unavailable(
