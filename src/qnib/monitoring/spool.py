@@ -28,7 +28,7 @@ __all__ = ["Format", "Record", "Spool"]
 
 log = logging.getLogger("qnib.spool")
 
-Format = Literal["carbon", "syslog", "json", "load", "rollup", "capture", "reject"]
+Format = Literal["carbon", "influx", "syslog", "json", "load", "rollup", "capture", "reject"]
 _RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
 _WAITED_SECONDS = 0.2  # until a file is handed over that somebody waits for
 _BEHIND_FILES = 3  # files the writer may have before it: more, and files are handed over less often

@@ -1,7 +1,7 @@
 """What all HTTP edges share: who sends, for which cluster, how much, and handing it to the spool.
 
 One function decides: `cluster_of`. The token is a cluster's ingest token, or the server's own for the cluster that
-``?cluster=`` names; as a header (`viewer.offered_token`), as ``?token=``, or in the path.
+``?cluster=`` names; as a header (`viewer.offered_token`), as ``?token=`` or InfluxDB's ``?p=``, or in the path.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from qnib import clusters
 from qnib.api.viewer import offered_token
 from qnib.errors import Forbidden, NotAllowed, TooFast, TooLarge, WrongUse
 from qnib.monitoring.frames import Origin
+from qnib.monitoring.spool import Format
 
 _LARGE = 64 << 10  # octets; what is larger is decoded in a thread, so that other senders need not wait
 
@@ -30,7 +31,8 @@ def cluster_of(request: Request) -> str:
     Raises NotAllowed for a token nobody has.
     """
     parts = request.app.state.qnib
-    offered = request.path_params.get("path_token") or offered_token(request) or request.query_params.get("token", "")
+    asked = request.query_params.get("token") or request.query_params.get("p", "")
+    offered = request.path_params.get("path_token") or offered_token(request) or asked
     for cluster in clusters.load_all(parts.settings.clusters):
         if cluster.ingest_token and secrets.compare_digest(offered.encode(), cluster.ingest_token.encode()):
             return cluster.name
@@ -94,14 +96,14 @@ async def decoded(work: Callable[[], T], octets: int) -> T:
     except ValueError as error:
         raise WrongUse(
             f"The body cannot be read: {str(error)[:300]}.", where="the request's body",
-            try_next="see docs/guides/logs.md.",
+            try_next="see docs/guides/logs.md and docs/guides/metrics.md.",
         ) from error
 
 
-async def hand_in(request: Request, origin: Origin, documents: Sequence[bytes]) -> None:
-    """Return when the events are acknowledged. Raises Unavailable when the spool is full."""
+async def hand_in(request: Request, origin: Origin, documents: Sequence[bytes], format: Format = "json") -> None:
+    """Return when the events, or points, are acknowledged. Raises Unavailable when the spool is full."""
     if documents:
-        await request.app.state.qnib.spool.put_all("json", origin, documents)
+        await request.app.state.qnib.spool.put_all(format, origin, documents)
 
 
 async def _away(work: Callable[[], T], octets: int) -> T:
