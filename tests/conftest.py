@@ -138,7 +138,7 @@ def environment(home: Path) -> dict[str, str]:
     return plain | {
         "QNIB_HOME": str(home), "QNIB_HTTP__PORT": str(http), "QNIB_CARBON__PORT": str(carbon),
         "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0", "QNIB_GELF__PORT": "0",
-        "QNIB_PICKLE__PORT": "0",
+        "QNIB_PICKLE__PORT": "0", "QNIB_STATSD__PORT": "0",
     }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def server(home: Path, **settings: str) -> Iterator[World]:
     http, carbon, syslog, json_lines = free_ports(4)
     env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
         "QNIB_HOME": str(home), "QNIB_CLUSTER": "lab", "QNIB_HTTP__PORT": str(http), "QNIB_GELF__PORT": "0",
-        "QNIB_PICKLE__PORT": "0",
+        "QNIB_PICKLE__PORT": "0", "QNIB_STATSD__PORT": "0",
         "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": str(json_lines),
         **settings,
     }  # fmt: skip

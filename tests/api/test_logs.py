@@ -30,6 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "QNIB_HOME": str(home), "QNIB_CLUSTER": "lab", "QNIB_HTTP__PORT": str(http), "QNIB_CONFIG": str(config),
         "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog),
         "QNIB_JSON_LINES__PORT": str(json_lines), "QNIB_GELF__PORT": "0", "QNIB_PICKLE__PORT": "0",
+        "QNIB_STATSD__PORT": "0",
     }  # fmt: skip
     world = World(home, "lab", env, f"http://127.0.0.1:{http}", "")
     try:
