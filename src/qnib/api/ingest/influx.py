@@ -14,8 +14,9 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from qnib.api.ingest.sender import admit, cluster_of, decoded, hand_in
-from qnib.errors import TooFast, Unavailable, WrongUse
+from qnib.api.ingest.numbers import admit_numbers
+from qnib.api.ingest.sender import cluster_of, decoded, hand_in
+from qnib.errors import WrongUse
 from qnib.monitoring.influx import PRECISIONS
 
 VERSION = "1.8.10"
@@ -39,10 +40,7 @@ async def write(request: Request, precision: str = "ns") -> Response:
         raise WrongUse(
             f"There is no precision {precision[:20]!r}.", where="?precision=", try_next=f"use {', '.join(PRECISIONS)}."
         )
-    try:
-        origin, body = await admit(request, "influx/http")
-    except TooFast as error:  # its clients drop what was answered with 4xx and keep what was answered with 5xx
-        raise Unavailable(error.what, where=error.where, try_next=error.try_next) from error
+    origin, body = await admit_numbers(request, "influx/http")
     lines = await decoded(lambda: split(body), len(body))
     if lines:
         await hand_in(request, origin, [precision.encode(), *lines], "influx")

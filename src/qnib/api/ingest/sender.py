@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from qnib import clusters
+from qnib.api.ingest.protobuf import unsnapped
 from qnib.api.viewer import offered_token
 from qnib.errors import Forbidden, NotAllowed, TooFast, TooLarge, WrongUse
 from qnib.monitoring.frames import Origin
@@ -122,9 +123,14 @@ def _unpack(body: bytes, encoding: str, parts: Any) -> bytes:
     ways = {way.strip() for way in encoding.lower().split(",")} - {"", "identity"}
     if not ways:
         return body
+    if ways == {"snappy"}:
+        try:
+            return unsnapped(body, parts.settings.http.max_body)
+        except ValueError as error:
+            raise _broken(encoding, str(error)) from error
     if ways - {"gzip", "x-gzip", "deflate"}:
         raise WrongUse(
-            f"The encoding {encoding[:50]!r} is not known.", where="Content-Encoding", try_next="use gzip or none."
+            f"The encoding {encoding[:50]!r} is not known.", where="Content-Encoding", try_next="use gzip or snappy."
         )
     unpack = zlib.decompressobj(wbits=47)  # either, by its first octets: pygelf calls it "gzip,deflate" and means one
     try:
