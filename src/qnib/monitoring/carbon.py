@@ -82,7 +82,10 @@ REJECTS = f"""
     INSERT INTO qnib.rejects (cluster, received, listener, sender, reason, raw)
     SELECT cluster, received, listener, sender, reason, toValidUTF8(raw) FROM qnib_staging.carbon
     WHERE reason NOT IN ('', {literal(TEXT)})
-    UNION ALL
+"""
+
+TEXTS = f"""
+    INSERT INTO qnib.rejects (cluster, received, listener, sender, reason, raw)
     SELECT cluster, max(received), listener, sender, any(reason),
         toValidUTF8(concat(toString(count()), ', as ', min(raw)))
     FROM qnib_staging.carbon WHERE reason = {literal(TEXT)} GROUP BY cluster, listener, sender
@@ -90,9 +93,8 @@ REJECTS = f"""
 
 SUMMARY = f"""
     SELECT cluster, countIf(reason = '' AND NOT job) AS points, countIf(reason = '' AND job) AS samples,
-        countIf(reason NOT IN ('', {literal(TEXT)}))
-            + uniqExactIf((listener, sender), reason = {literal(TEXT)}) AS rejects,
-        maxIf(time, reason = '') AS newest,
+        countIf(reason NOT IN ('', {literal(TEXT)})) AS rejects,
+        uniqExactIf((listener, sender), reason = {literal(TEXT)}) AS texts, maxIf(time, reason = '') AS newest,
         max(startsWith(listener, 'load/')) AS loaded
     FROM qnib_staging.carbon GROUP BY cluster
 """

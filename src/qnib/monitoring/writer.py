@@ -217,9 +217,12 @@ class Writer:
             self._run_once(carbon.JOB_SAMPLES, f"{file.name}:samples")
         if any(row["rejects"] for row in summary):
             self._run_once(carbon.REJECTS, f"{file.name}:rejects")
+        if any(row["texts"] for row in summary):
+            self._run_once(carbon.TEXTS, f"{file.name}:texts")
         for row in summary:
             for name in ("points", "samples", "rejects"):
                 self.counts[name] += row[name]
+            self.counts["rejects"] += row["texts"]
             if row["points"] or row["samples"]:
                 self._on_change("points", row["cluster"], row["newest"])
             if row["loaded"]:
