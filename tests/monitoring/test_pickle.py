@@ -100,6 +100,13 @@ def test_a_path_told_once_and_meant_a_million_times() -> None:
         points(bomb, 5_000_000)
 
 
+def test_a_number_of_many_digits_meant_often_is_no_work() -> None:
+    digits = b"9" * 400_000
+    item = b"X\x01\x00\x00\x00ah\x01h\x01\x86\x86"
+    frame = b"X" + len(digits).to_bytes(4, "little") + digits + b"q\x01](" + item * 50_000 + b"e."
+    assert points(frame, 10_000) == ([], list(range(50_000)))
+
+
 def test_a_memo_of_four_billion_places_costs_one() -> None:
     assert points(b"]r\xff\xff\xff\xff.", 10_000) == ([], [])
 
