@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qnib.api.ingest.influx import split
+from qnib.api.ingest.influx import split, weigh
 from qnib.settings import FloodLimit
 
 from .conftest import NOW, TOKEN, Plant
@@ -90,6 +90,7 @@ def test_bad_lines_are_kept_with_their_reason_and_harm_nobody(plant: Plant) -> N
         "a value=+Inf": "the value is not finite", "a value=1 -5": "the time is before 1970 or a day ahead",
         f"a value=1 {T + 10**6}": "the time is before 1970 or a day ahead",
         "x" * 3000 + " value=1": "longer than 2000 octets",
+        f"m,t={'x' * 900} {','.join(f'f{n}=1' for n in range(50))}": "more tags and fields than one line may have",
     }  # fmt: skip
     assert write(plant, f"good value=1 {T}", *bad, f"fine value=2 {T}").status_code == 204
     assert {raw: why for why, raw in plant.rejects()} == {line[:2048]: why for line, why in bad.items()}
@@ -103,6 +104,22 @@ def test_fields_of_text_are_counted_once_for_a_sender(plant: Plant) -> None:
     write(plant, *(f'system,host=c{n} uptime_format="up {n} days",uptime={n}i {T}' for n in range(5)))
     assert plant.rejects() == [("fields of text, of which no number is kept", '5, as uptime_format="up 0 days"')]
     assert len(told(plant)) == 5
+
+
+def test_a_large_body_becomes_files_of_the_usual_size(plant: Plant) -> None:
+    plant.settings.spool.rotate_bytes = 5000
+    write(plant, *(f"a,host=c{n} x={n},y={n}i {T}" for n in range(1000)))
+    assert len(plant.spool().done()) >= 5
+    found = told(plant)
+    assert len(found) == 2000
+    assert (found["a.x;host=c0"], found["a.y;host=c999"]) == (0.0, 999.0)
+    assert plant.rejects() == []
+
+
+def test_the_weight_of_a_line_is_what_it_becomes() -> None:
+    assert weigh(b"a value=1") == 9
+    wide = b"m,t=" + b"x" * 1000 + b" " + b",".join(b"f%d=1" % n for n in range(100))
+    assert 100_000 < weigh(wide) < 110_000
 
 
 def test_newlines_in_quoted_text_end_no_line() -> None:

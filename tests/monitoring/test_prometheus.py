@@ -82,6 +82,14 @@ def test_the_host_of_an_instance(instance: str, host: str) -> None:
 
 
 @engine
+def test_a_name_told_once_and_meant_by_many(plant: Plant) -> None:
+    plant.settings.http.max_body = 10_000
+    write = body(({"__name__": "a", "long": "x" * 1000}, [(T + n, 1) for n in range(-100, 0)]))
+    assert send(plant, write) == 413
+    assert told(plant) == {}
+
+
+@engine
 def test_bodies_that_are_no_write(plant: Plant) -> None:
     small = bytes(cramjam.snappy.compress_raw(b"\xff" * 40))
     bomb = b"\xff\xff\xff\xff\x0f" + b"\x00" * 100

@@ -38,7 +38,7 @@ class Datagrams(asyncio.DatagramProtocol, ABC):
         if spool.full:
             spool.dropped += 1
             return
-        if self.limited and not self.receiver.flood.takes(self.origin(addr[0]), len(data) * self.weight):
+        if self.limited and not self.receiver.flood.takes(self.origin(addr[0]), len(data), self.weight):
             return
         prefix = self._prefixes.get(addr[0])
         if prefix is None:

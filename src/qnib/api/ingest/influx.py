@@ -14,7 +14,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from qnib.api.ingest.numbers import admit_numbers
+from qnib.api.ingest.numbers import admit_numbers, parts_of
 from qnib.api.ingest.sender import cluster_of, decoded, hand_in
 from qnib.errors import WrongUse
 from qnib.monitoring.influx import PRECISIONS
@@ -42,8 +42,8 @@ async def write(request: Request, precision: str = "ns") -> Response:
         )
     origin, body = await admit_numbers(request, "influx/http")
     lines = await decoded(lambda: split(body), len(body))
-    if lines:
-        await hand_in(request, origin, [precision.encode(), *lines], "influx")
+    for part, weight in parts_of(lines, request.app.state.qnib.settings.spool.rotate_bytes, weigh):
+        await hand_in(request, origin, [precision.encode(), *part], "influx", weight)
     return Response(status_code=204, headers=_HEADERS)
 
 
@@ -51,6 +51,12 @@ def split(body: bytes) -> list[bytes]:
     """The lines of a body."""
     lines = _LINE.findall(body) if b'"' in body else body.split(b"\n")
     return [line for line in lines if line.strip()]
+
+
+def weigh(line: bytes) -> int:
+    """About how many octets a line becomes, for each of its fields repeats its tags."""
+    tags = len(line) if b"\\" in line else max(0, line.find(b" "))
+    return len(line) + tags * line.count(b",")
 
 
 @router.api_route("/ping", methods=["GET", "HEAD"], status_code=204)

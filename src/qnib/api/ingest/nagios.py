@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request
 
-from qnib.api.ingest.numbers import admit_numbers, line, series
-from qnib.api.ingest.sender import decoded, hand_in
+from qnib.api.ingest.numbers import admit_numbers, hand_in_numbers, line, series
+from qnib.api.ingest.sender import decoded
 from qnib.errors import WrongUse
 
 router = APIRouter()
@@ -46,7 +46,7 @@ async def perfdata(request: Request, host: str = "", service: str = "") -> dict[
     if not files and not host:
         raise WrongUse("Whose data it is must be told.", where="/ingest/perfdata", try_next="add ?host=…&service=….")
     read = await decoded(lambda: read_files(text) if files else read_output(text, host, service), len(body))
-    await hand_in(request, origin, read.lines, "carbon")
+    await hand_in_numbers(request, origin, read.lines)
     for reason, raw in read.refused:
         request.app.state.qnib.receiver.reject(origin, reason, raw)
     return {"acknowledged": len(read.lines), "rejected": len(read.refused)}

@@ -6,13 +6,16 @@ The path is how a series is known everywhere: what would end a name or a tag in 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from fastapi import Request
 
-from qnib.api.ingest.sender import admit
-from qnib.errors import TooFast, Unavailable
+from qnib.api.ingest.sender import admit, hand_in
+from qnib.errors import TooFast, TooLarge, Unavailable
 from qnib.monitoring.frames import Origin
+
+MOST_TIMES = 4
+"""How many times larger than the longest body its points may be."""
 
 _ENDS_NAMES = re.compile(r"[\s;=!^]")
 _ENDS_VALUES = re.compile(r"[\s;]")
@@ -29,6 +32,38 @@ def series(name: str, tags: Mapping[str, str]) -> bytes:
 def line(path: bytes, value: float, seconds: float | None) -> bytes:
     """A point; `seconds` since 1970, None: the moment of its arrival."""
     return b"%b %a %.3f" % (path, float(value), -1 if seconds is None else seconds)
+
+
+def bounded(lines: Iterable[bytes], most: int) -> list[bytes]:
+    """All of them. Raises TooLarge beyond `most` octets: a name told once may be meant by a million points."""
+    found, octets = [], 0
+    for one in lines:
+        octets += len(one)
+        if octets > most:
+            raise TooLarge(
+                f"The points of a body may be {most} octets.", where="the request's body",
+                try_next="send smaller batches, or raise http.max_body.",
+            )
+        found.append(one)
+    return found
+
+
+async def hand_in_numbers(request: Request, origin: Origin, records: Sequence[bytes]) -> None:
+    """As `hand_in`, carbon's lines in files of the usual size."""
+    for part, weight in parts_of(records, request.app.state.qnib.settings.spool.rotate_bytes, len):
+        await hand_in(request, origin, part, "carbon", weight)
+
+
+def parts_of(
+    records: Sequence[bytes], largest: int, weigh: Callable[[bytes], int]
+) -> Iterator[tuple[Sequence[bytes], int]]:
+    """The records in parts not much heavier than `largest`, each with its weight."""
+    at = weight = 0
+    for end, record in enumerate(records, 1):
+        weight += weigh(record)
+        if weight >= largest or end == len(records):
+            yield records[at:end], weight
+            at, weight = end, 0
 
 
 async def admit_numbers(request: Request, listener: str) -> tuple[Origin, bytes]:

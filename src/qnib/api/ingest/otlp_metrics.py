@@ -20,10 +20,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
-from qnib.api.ingest.numbers import line, series
+from qnib.api.ingest.numbers import MOST_TIMES, bounded, hand_in_numbers, line, series
 from qnib.api.ingest.otlp import any_value
 from qnib.api.ingest.protobuf import read
-from qnib.api.ingest.sender import admit, decoded, hand_in
+from qnib.api.ingest.sender import admit, decoded
 
 router = APIRouter()
 _NOT_WHOSE = ("telemetry.", "process.command", "process.runtime.", "process.executable.path", "os.")
@@ -37,8 +37,11 @@ async def metrics(request: Request) -> Response:
     """Answers in the encoding it was asked in."""
     origin, body = await admit(request, "otlp/http")
     is_json = request.headers.get("content-type", "").startswith("application/json")
-    points = await decoded(lambda: list(lines(from_json(body) if is_json else from_protobuf(body))), len(body))
-    await hand_in(request, origin, points, "carbon")
+    most = MOST_TIMES * request.app.state.qnib.settings.http.max_body
+    points = await decoded(
+        lambda: bounded(lines(from_json(body) if is_json else from_protobuf(body)), most), len(body)
+    )
+    await hand_in_numbers(request, origin, points)
     if is_json:
         return Response(b"{}", media_type="application/json")
     return Response(ExportMetricsServiceResponse().SerializeToString(), media_type="application/x-protobuf")

@@ -10,9 +10,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from qnib.api.ingest.numbers import admit_numbers, line, series
+from qnib.api.ingest.numbers import MOST_TIMES, admit_numbers, bounded, hand_in_numbers, line, series
 from qnib.api.ingest.protobuf import declared, read, unsnapped
-from qnib.api.ingest.sender import decoded, hand_in
+from qnib.api.ingest.sender import decoded
 from qnib.errors import Unsupported
 
 router = APIRouter()
@@ -34,7 +34,8 @@ async def write(request: Request) -> Response:
     if "snappy" not in request.headers.get("content-encoding", "").lower():
         body = await decoded(lambda: unsnapped(body, parts.settings.http.max_body), len(body))
     told = await decoded(lambda: read(_WRITE, body), len(body))
-    await hand_in(request, origin, await decoded(lambda: list(lines(told)), len(body)), "carbon")
+    most = MOST_TIMES * parts.settings.http.max_body
+    await hand_in_numbers(request, origin, await decoded(lambda: bounded(lines(told), most), len(body)))
     if dropped := sum(len(one.histograms) for one in told.timeseries):
         parts.receiver.reject(origin, _HISTOGRAMS, b"%d" % dropped)
     return Response(status_code=204)

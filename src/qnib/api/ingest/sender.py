@@ -101,10 +101,12 @@ async def decoded(work: Callable[[], T], octets: int) -> T:
         ) from error
 
 
-async def hand_in(request: Request, origin: Origin, documents: Sequence[bytes], format: Format = "json") -> None:
+async def hand_in(
+    request: Request, origin: Origin, documents: Sequence[bytes], format: Format = "json", weight: int = 0
+) -> None:
     """Return when the events, or points, are acknowledged. Raises Unavailable when the spool is full."""
     if documents:
-        await request.app.state.qnib.spool.put_all(format, origin, documents)
+        await request.app.state.qnib.spool.put_all(format, origin, documents, weight)
 
 
 async def _away(work: Callable[[], T], octets: int) -> T:
