@@ -62,7 +62,7 @@ class Statsd(Edge):
     percentiles: list[float] = Field(
         default_factory=lambda: [90.0], description="Of timers: the lowest so many percent, the highest when negative"
     )
-    most_names: int = Field(100_000, gt=0, description="Names of a kind kept in an interval; more are refused, counted")
+    most_names: int = Field(20_000, gt=0, description="Names of a kind kept in an interval; more are refused, counted")
 
 
 class FloodLimit(BaseModel):

@@ -88,7 +88,7 @@ BAD = {
     "a:1_0|c": "the value is no number", "a:1e999|c": "the value is no number",
     "a:1|c|@0": "the rate is not above 0 and at most 1", "a:1|c|@2": "the rate is not above 0 and at most 1",
     "a:1|c|@": "the value is no number", "_e{5,4}:title|text": "an event or a check of DogStatsD",
-    "_sc|name|0": "an event or a check of DogStatsD",
+    "n" * 501 + ":1|c": "name and tags are longer than 500 octets", "_sc|name|0": "an event or a check of DogStatsD",
 }  # fmt: skip
 
 

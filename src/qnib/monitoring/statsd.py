@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from qnib.monitoring.datagrams import Datagrams
@@ -29,6 +29,8 @@ _ENDS_TAGS = re.compile(rb"[\s;=]")
 _TIMERS = frozenset({b"ms", b"h", b"d"})  # DogStatsD's histograms and distributions, too
 _MOST_VALUES = 1_000_000
 """Values of timers and members of sets kept in an interval."""
+_LONGEST_NAME = 500
+_AT_ONCE = 5000  # lines in a row of the spool, so that its files keep their usual size
 _FULL = "more names or values in an interval than are kept"
 
 Name = tuple[bytes, bytes]
@@ -69,6 +71,8 @@ def samples(line: bytes) -> Iterator[Sample]:
     name = _named(key, b",".join(field[1:] for field in fields if field.startswith(b"#")))
     if not name[0] or not found:
         raise ValueError("not name:value|type")
+    if len(name[0]) + len(name[1]) > _LONGEST_NAME:
+        raise ValueError(f"name and tags are longer than {_LONGEST_NAME} octets")
     for kind, value, rate in found:
         yield Sample(name, kind, value, rate)
 
@@ -213,9 +217,9 @@ class Flushing:
         # Short at the end of the server, when a rate of so little would be none
         seconds, self._began = max(self._interval, now - self._began), now
         at = self._receiver.now()
-        lines = [b"%b %a %.3f" % (path, value, at / 1e6) for path, value in self.tally.flush(seconds)]
-        if lines:
-            self._receiver.spool.append("carbon", row(at, self._origin.prefix(), lines))
+        lines = (b"%b %a %.3f" % (path, value, at / 1e6) for path, value in self.tally.flush(seconds))
+        while some := list(islice(lines, _AT_ONCE)):
+            self._receiver.spool.append("carbon", row(at, self._origin.prefix(), some))
         for origin, count in self._too_many.items():
             self._receiver.reject(origin, _FULL, b"%d" % count)
         self._too_many.clear()
