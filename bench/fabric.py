@@ -63,7 +63,7 @@ def measure(hosts: int) -> Iterator[dict[str, Any]]:
         env = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")} | {
             "QNIB_HOME": home, "QNIB_CLUSTER": CLUSTER, "QNIB_HTTP__PORT": str(http),
             "QNIB_CARBON__PORT": str(carbon), "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0",
-        "QNIB_GELF__PORT": "0",
+        "QNIB_GELF__PORT": "0", "QNIB_PICKLE__PORT": "0", "QNIB_STATSD__PORT": "0",
         }  # fmt: skip
 
         def qnib(*words: str) -> str:

@@ -31,11 +31,13 @@ def serve(home: Path, told: Path) -> None:
     from qnib.monitoring.receive import Receiver
     from qnib.monitoring.spool import Spool
     from qnib.monitoring.writer import Writer
-    from qnib.settings import Edge, FloodLimit, Settings
+    from qnib.settings import Edge, FloodLimit, Settings, Statsd
 
     async def main() -> None:
         own, flood = Edge(port=0), FloodLimit(exempt=["127.0.0.1"])
-        settings = Settings(home=home, carbon=own, syslog=own, json_lines=own, gelf=own, flood=flood)
+        settings = Settings(
+            home=home, carbon=own, syslog=own, json_lines=own, gelf=own, pickle=own, statsd=Statsd(port=0), flood=flood
+        )
         clock = SystemClock()
         engine = open_engine(settings, clock)
         spool = Spool(settings, clock)

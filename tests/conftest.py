@@ -137,7 +137,8 @@ def environment(home: Path, **settings: str) -> dict[str, str]:
     plain = {key: value for key, value in os.environ.items() if not key.startswith("QNIB_")}
     return plain | {
         "QNIB_HOME": str(home), "QNIB_HTTP__PORT": str(http), "QNIB_CARBON__PORT": str(carbon),
-        "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0", "QNIB_GELF__PORT": "0", **settings,
+        "QNIB_SYSLOG__PORT": str(syslog), "QNIB_JSON_LINES__PORT": "0", "QNIB_GELF__PORT": "0",
+        "QNIB_PICKLE__PORT": "0", "QNIB_STATSD__PORT": "0", **settings,
     }  # fmt: skip
 
 

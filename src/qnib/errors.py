@@ -1,7 +1,7 @@
 """Every error QNIB raises on purpose.
 
     QnibError                what happened, where, what to try next
-    ├── WrongUse             the request itself is wrong (HTTP 400, exit status 2)
+    ├── WrongUse             the request itself is wrong (HTTP 400, exit status 2); Unsupported: in this form (HTTP 415)
     ├── NotFound             no such cluster, node, job … (HTTP 404)
     ├── Conflict             it is there already, or someone else holds it (HTTP 409)
     ├── NotAllowed           no token (HTTP 401); Forbidden: what nobody may, or this viewer may not (HTTP 403)
@@ -50,6 +50,12 @@ class QnibError(Exception):
 class WrongUse(QnibError):
     status = 400
     exit_code = 2
+
+
+class Unsupported(WrongUse):
+    """In another form it would be understood, and clients know to try it."""
+
+    status = 415
 
 
 class NotFound(QnibError):

@@ -54,10 +54,21 @@ class Edge(BaseModel):
     )
 
 
-class FloodLimit(BaseModel):
-    """What one sender may send in events; more is held back: TCP waits, HTTP is told to, datagrams are dropped."""
+class Statsd(Edge):
+    """statsd is added up here: its clients send each of their numbers."""
 
-    octets_per_second: int = Field(4 << 20, gt=0, description="Octets of events a second that one sender may send …")
+    port: int = Field(8125, description="UDP port of statsd's clients")
+    flush_seconds: float = Field(10, ge=0, description="Interval that becomes one point of a series; 0: not listened")
+    percentiles: list[float] = Field(
+        default_factory=lambda: [90.0], description="Of timers: the lowest so many percent, the highest when negative"
+    )
+    most_names: int = Field(20_000, gt=0, description="Names of a kind kept in an interval; more are refused, counted")
+
+
+class FloodLimit(BaseModel):
+    """What one sender may send, carbon's lines aside; more is held back: TCP and HTTP wait, datagrams are dropped."""
+
+    octets_per_second: int = Field(4 << 20, gt=0, description="Octets a second that one sender may send …")
     burst: int = Field(64 << 20, gt=0, description="… on average; so many at once")
     exempt: list[str] = Field(default_factory=list, description="Addresses that may send any amount, as relays")
 
@@ -168,9 +179,11 @@ class Settings(BaseSettings):
     cluster: str = Field("demo", description="Cluster meant when none is named")
     http: Http = Field(default_factory=Http)
     carbon: Edge = Field(default_factory=lambda: Edge(port=2003))
+    pickle: Edge = Field(default_factory=lambda: Edge(port=2004, max_line=1 << 20))
     syslog: Edge = Field(default_factory=lambda: Edge(port=5514))
     json_lines: Edge = Field(default_factory=lambda: Edge(port=55_514, max_line=262_144))
     gelf: Edge = Field(default_factory=lambda: Edge(port=12_201, max_line=262_144))
+    statsd: Statsd = Field(default_factory=Statsd)
     flood: FloodLimit = Field(default_factory=FloodLimit)
     spool: Spool = Field(default_factory=Spool)
     engine: EngineLimits = Field(default_factory=EngineLimits)

@@ -24,7 +24,7 @@ from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.spool import Spool
 from qnib.monitoring.writer import Writer
-from qnib.settings import Edge, Settings, Source
+from qnib.settings import Edge, Settings, Source, Statsd
 from qnib.settings import Spool as SpoolLimits
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -154,6 +154,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         home=tmp_path / "home", carbon=Edge(port=0, max_line=2000), syslog=Edge(port=0, max_line=2000),
         json_lines=Edge(port=0, max_line=20_000), gelf=Edge(port=0, max_line=20_000),
+        pickle=Edge(port=0, max_line=50_000), statsd=Statsd(port=0),
         spool=SpoolLimits(rotate_seconds=0.05),
         sources={"berlin1": Source(zone="Europe/Berlin")},
     )  # fmt: skip

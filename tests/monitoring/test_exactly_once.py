@@ -42,6 +42,15 @@ def test_a_file_inserted_again(plant: Plant) -> None:
     assert plant.rows(COUNT) == before
 
 
+def test_a_file_of_influxs_lines_inserted_again(plant: Plant) -> None:
+    lines = [f'a,n={n} v={n},s="text" {T}\nRSS,job={n},step=0,task=0,host=c0 value=1 {T}\nbad {n}' for n in range(50)]
+    assert plant.post("/write?precision=s", "\n".join(lines).encode()).status_code == 204
+    before = plant.rows(COUNT)
+    assert before == [{"points": 50, "events": 0, "samples": 50, "rejects": 51}], "texts are one for all"
+    file_again(plant, plant.writer(plant.spool()))
+    assert plant.rows(COUNT) == before
+
+
 def test_a_crash_between_two_tables(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is done again as a whole; tables that had it already take nothing twice."""
     plant.spool_only("carbon/tcp", b"".join(map(mixed, range(10))))

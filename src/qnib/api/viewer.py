@@ -1,7 +1,7 @@
 """Turns a request into a viewer: a token is needed even on loopback, for a login node has many users.
 
 Accepted: ``Authorization: Bearer TOKEN``, HTTP basic with the token as password (Grafana), ``ApiKey`` with it as the
-key (Elasticsearch's clients), ``X-QNIB-Token``.
+key (Elasticsearch's clients), ``Token TOKEN`` (InfluxDB's), ``X-QNIB-Token``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def offered_token(request: Request) -> str:
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
+    if scheme.lower() == "token":  # InfluxDB 2: TOKEN, or USER:PASSWORD for version 1
+        return value.strip().rpartition(":")[2]
     if scheme.lower() in {"basic", "apikey"}:
         try:
             return base64.b64decode(value, validate=True).decode().partition(":")[2]

@@ -19,7 +19,11 @@ STAGE = """CREATE OR REPLACE TABLE qnib_staging.carbon (
     job Bool, reason LowCardinality(String), raw String
 ) ENGINE = Memory"""
 
-_AHEAD = 86_400  # seconds a sender's clock may be ahead of ours; more would make partitions of the far future
+AHEAD = 86_400
+"""Seconds a sender's clock may be ahead of ours; more would make partitions of the far future."""
+
+TEXT = "fields of text, of which no number is kept"
+"""The reason of what is not wrong, only nothing for us: counted in one reject for each sender and file."""
 
 
 def stage(file: str, longest: int) -> str:
@@ -48,7 +52,7 @@ def stage(file: str, longest: int) -> str:
                 arrayJoin(if(framed, records, splitByChar('\\n', records[1]))) AS line,
                 splitByWhitespace(line) AS words, {canonical("words[1]")} AS path,
                 toFloat64OrNull(words[2]) AS number, toFloat64OrNull(words[3]) AS stamp,
-                ifNull(stamp >= 0 AND stamp <= received / 1000000 + {_AHEAD}, 0) AS in_range
+                ifNull(stamp >= 0 AND stamp <= received / 1000000 + {AHEAD}, 0) AS in_range
             FROM file({literal(file)}, 'RowBinary', {literal(COLUMNS)})
         ) WHERE notEmpty(words)
     """
@@ -74,14 +78,23 @@ JOB_SAMPLES = """
     FROM (SELECT *, splitByChar('.', path) AS s FROM qnib_staging.carbon WHERE reason = '' AND job)
 """
 
-REJECTS = """
+REJECTS = f"""
     INSERT INTO qnib.rejects (cluster, received, listener, sender, reason, raw)
-    SELECT cluster, received, listener, sender, reason, toValidUTF8(raw) FROM qnib_staging.carbon WHERE reason != ''
+    SELECT cluster, received, listener, sender, reason, toValidUTF8(raw) FROM qnib_staging.carbon
+    WHERE reason NOT IN ('', {literal(TEXT)})
 """
 
-SUMMARY = """
+TEXTS = f"""
+    INSERT INTO qnib.rejects (cluster, received, listener, sender, reason, raw)
+    SELECT cluster, max(received), listener, sender, any(reason),
+        toValidUTF8(concat(toString(count()), ', as ', min(raw)))
+    FROM qnib_staging.carbon WHERE reason = {literal(TEXT)} GROUP BY cluster, listener, sender
+"""
+
+SUMMARY = f"""
     SELECT cluster, countIf(reason = '' AND NOT job) AS points, countIf(reason = '' AND job) AS samples,
-        countIf(reason != '') AS rejects, maxIf(time, reason = '') AS newest,
+        countIf(reason NOT IN ('', {literal(TEXT)})) AS rejects,
+        uniqExactIf((listener, sender), reason = {literal(TEXT)}) AS texts, maxIf(time, reason = '') AS newest,
         max(startsWith(listener, 'load/')) AS loaded
     FROM qnib_staging.carbon GROUP BY cluster
 """

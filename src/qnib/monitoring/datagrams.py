@@ -38,7 +38,7 @@ class Datagrams(asyncio.DatagramProtocol, ABC):
         if spool.full:
             spool.dropped += 1
             return
-        if self.limited and not self.receiver.flood.takes(self.origin(addr[0]), len(data)):
+        if self.limited and not self.receiver.flood.takes(self.origin(addr[0]), len(data), self.weight):
             return
         prefix = self._prefixes.get(addr[0])
         if prefix is None:
@@ -50,6 +50,9 @@ class Datagrams(asyncio.DatagramProtocol, ABC):
 
     limited = True
     """Whether a sender of too much is held back; numbers are not: they are small, and their gaps cannot be told."""
+
+    weight = 1
+    """How many octets of others are as much work as one of this dialect."""
 
     def origin(self, sender: str) -> Origin:
         return Origin(self._origin.cluster, sender, self._origin.listener)

@@ -47,9 +47,9 @@ class Flood:
         self._floods: dict[Origin, _Flood] = {}
         self.limited: dict[str, int] = {}
 
-    def takes(self, origin: Origin, octets: int) -> bool:
+    def takes(self, origin: Origin, octets: int, weight: int = 1) -> bool:
         """Whether a datagram of `octets` may come in; when not, it is counted as dropped."""
-        if self.wait(origin, octets) == 0:
+        if self.wait(origin, octets * weight) == 0:
             return True
         flood = self._flooding(origin)
         flood.datagrams += 1

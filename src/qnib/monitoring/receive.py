@@ -1,6 +1,7 @@
 """The edges: listeners that frame what arrives and put it into the spool, understanding as little as possible.
 
-Carbon, syslog, JSON lines and GELF, over TCP and UDP, on each address of each cluster.
+Carbon, syslog, JSON lines and GELF over TCP and UDP, carbon's pickles over TCP, statsd over UDP; on each address of
+each cluster.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from qnib.errors import Conflict, Unavailable
 from qnib.monitoring.datagrams import CarbonDatagrams, Datagrams, GelfDatagrams, JsonDatagrams, SyslogDatagrams
 from qnib.monitoring.flood import Flood
 from qnib.monitoring.frames import Origin, row
+from qnib.monitoring.pickled import PickleStream
 from qnib.monitoring.spool import Spool
+from qnib.monitoring.statsd import Flushing, StatsdDatagrams
 from qnib.monitoring.streams import RAW_KEPT, CarbonStream, GelfStream, JsonStream, Stream, SyslogStream
 from qnib.settings import Settings
 
@@ -24,9 +27,10 @@ _DATAGRAM_BUFFER = 4 << 20  # octets; a datagram has no other place to wait
 _IP_FREEBIND = 15  # Linux's number; Python has no name for it
 
 
-EDGES: dict[str, tuple[type[Stream], type[Datagrams]]] = {
-    "carbon": (CarbonStream, CarbonDatagrams), "syslog": (SyslogStream, SyslogDatagrams),
-    "json_lines": (JsonStream, JsonDatagrams), "gelf": (GelfStream, GelfDatagrams),
+EDGES: dict[str, tuple[type[Stream] | None, type[Datagrams] | None]] = {
+    "carbon": (CarbonStream, CarbonDatagrams), "pickle": (PickleStream, None),
+    "syslog": (SyslogStream, SyslogDatagrams), "json_lines": (JsonStream, JsonDatagrams),
+    "gelf": (GelfStream, GelfDatagrams), "statsd": (None, StatsdDatagrams),
 }  # fmt: skip
 """By the name of their settings; listeners are called the same, without what follows an underscore."""
 
@@ -43,6 +47,7 @@ class Receiver:
         self.flood = Flood(settings.flood, spool, self.now)
         self._listening: dict[str, dict[str, asyncio.Server | asyncio.DatagramTransport]] = {}
         self._streams: set[Stream] = set()
+        self._flushing: dict[str, Flushing] = {}
         spool.on_full = self._pause
 
     async def open(self, address: str, cluster: str) -> None:
@@ -53,17 +58,21 @@ class Receiver:
         opened = self._listening[address] = {}
         for name, (stream, datagrams) in EDGES.items():
             edge = getattr(self.settings, name)
+            if edge is self.settings.statsd and not edge.flush_seconds:
+                continue
             short = name.partition("_")[0]
             try:
-                opened[f"{short}/tcp"] = await loop.create_server(
-                    partial(stream, self, Origin(cluster, "", f"{short}/tcp"), address, edge.max_line),
-                    sock=_bound(address, edge.port, socket.SOCK_STREAM),
-                    backlog=_BACKLOG,
-                )
-                opened[f"{short}/udp"], _ = await loop.create_datagram_endpoint(
-                    partial(datagrams, self, Origin(cluster, "", f"{short}/udp"), edge.max_line),
-                    sock=_bound(address, edge.port, socket.SOCK_DGRAM),
-                )
+                if stream:
+                    opened[f"{short}/tcp"] = await loop.create_server(
+                        partial(stream, self, Origin(cluster, "", f"{short}/tcp"), address, edge.max_line),
+                        sock=_bound(address, edge.port, socket.SOCK_STREAM),
+                        backlog=_BACKLOG,
+                    )
+                if datagrams:
+                    opened[f"{short}/udp"], _ = await loop.create_datagram_endpoint(
+                        partial(datagrams, self, Origin(cluster, "", f"{short}/udp"), edge.max_line),
+                        sock=_bound(address, edge.port, socket.SOCK_DGRAM),
+                    )
             except OSError as error:
                 await self.close(address)
                 raise Unavailable(
@@ -86,9 +95,12 @@ class Receiver:
         await asyncio.sleep(0)  # one turn of the loop, in which datagram edges are told that they are closed
 
     async def stop(self) -> None:
-        """Close every listener and every connection."""
+        """Close every listener and every connection, and tell what was not told yet."""
         for address in list(self._listening):
             await self.close(address)
+        for flushing in self._flushing.values():
+            flushing.close()
+        self._flushing.clear()
         self.flood.close()
 
     def ports(self, address: str) -> dict[str, int]:
@@ -103,6 +115,12 @@ class Receiver:
     @property
     def connections(self) -> int:
         return len(self._streams)
+
+    def flushing(self, cluster: str) -> Flushing:
+        """Where a cluster's statsd is added up, on whichever of its addresses it came in."""
+        if cluster not in self._flushing:
+            self._flushing[cluster] = Flushing(self, cluster, self.settings.statsd)
+        return self._flushing[cluster]
 
     def now(self) -> int:
         return micros(self.clock.now())

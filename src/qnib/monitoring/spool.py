@@ -28,7 +28,7 @@ __all__ = ["Format", "Record", "Spool"]
 
 log = logging.getLogger("qnib.spool")
 
-Format = Literal["carbon", "syslog", "json", "load", "rollup", "capture", "reject"]
+Format = Literal["carbon", "influx", "syslog", "json", "load", "rollup", "capture", "reject"]
 _RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
 _WAITED_SECONDS = 0.2  # until a file is handed over that somebody waits for
 _BEHIND_FILES = 3  # files the writer may have before it: more, and files are handed over less often
@@ -41,6 +41,8 @@ class _Batch:
 
     rows: list[bytes] = field(default_factory=list)
     size: int = 0
+    weight: int = 0
+    """The size, or more where rows become larger when they are read."""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     name: str = ""
@@ -104,12 +106,12 @@ class Spool:
         """Take one record and return when it is acknowledged. Raises Unavailable when the spool is full or broken."""
         await self.put_all(format, Origin(cluster, sender, listener), [body])
 
-    async def put_all(self, format: Format, origin: Origin, records: Sequence[bytes]) -> None:
-        """Take records that stay together, in one file; else like `put`."""
+    async def put_all(self, format: Format, origin: Origin, records: Sequence[bytes], weight: int = 0) -> None:
+        """Take records that stay together, in one file; else like `put`. `weight`: octets they become when read."""
         self._check_room()
         octets = row(micros(self._clock.now()), origin.prefix(), records)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        batch = self._gather(format, octets)
+        batch = self._gather(format, octets, weight)
         if not batch.waiting and not batch.name and batch.timer and self._loop:
             # Some clients send one after the other, and each waits for its answer
             batch.timer.cancel()
@@ -145,7 +147,7 @@ class Spool:
                 try_next="wait: the engine is behind, or its disk full.",
             )
 
-    def _gather(self, format: Format, octets: bytes) -> _Batch:
+    def _gather(self, format: Format, octets: bytes, weight: int = 0) -> _Batch:
         if self._loop is None:
             raise RuntimeError("the spool was not started")
         batch = self._open.get(format)
@@ -154,8 +156,9 @@ class Spool:
             batch.timer = self._loop.call_later(self._patience(), self._rotate, format)
         batch.rows.append(octets)
         batch.size += len(octets)
+        batch.weight += max(weight, len(octets))
         self._in_memory += len(octets)
-        if batch.size >= self._limits.rotate_bytes:
+        if batch.weight >= self._limits.rotate_bytes:
             self._rotate(format)
         self._weigh()
         return batch

@@ -34,7 +34,7 @@ class Stream(asyncio.Protocol, ABC):
         self.origin = origin
         self.address = address
         self.prefix = b""
-        self.rest = b""
+        self.rest: bytes | bytearray = b""
         self.skipping = False
         self.longest = longest
         self._transport: asyncio.Transport | None = None
@@ -49,17 +49,24 @@ class Stream(asyncio.Protocol, ABC):
         self.receiver.add(self)
         self.pause(self.receiver.spool.full)
 
+    limited = True
+    """Whether a sender of too much is held back. Lines of numbers are not: they are small, and no work here."""
+
     def data_received(self, data: bytes) -> None:
-        if self.format != "carbon" and (seconds := self.receiver.flood.delay(self.origin, len(data))):
+        self.weigh(data)
+        self.rest = self.take(bytes(self.rest) + data if self.rest else data)
+
+    def weigh(self, data: bytes) -> None:
+        """Count what came, and read no more for a while when it is too much."""
+        if self.limited and (seconds := self.receiver.flood.delay(self.origin, len(data))):
             self._held_back(seconds)
-        self.rest = self.take(self.rest + data if self.rest else data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.receiver.remove(self)
         if self._held is not None:
             self._held.cancel()
         if self.rest and not self.skipping:
-            self.ended_inside(self.rest)
+            self.ended_inside(bytes(self.rest))
         self.rest = b""
 
     def pause(self, full: bool) -> None:
@@ -131,6 +138,7 @@ class LineStream(Stream):
 
 class CarbonStream(LineStream):
     format: Format = "carbon"
+    limited = False
 
 
 class JsonStream(LineStream):

@@ -22,7 +22,7 @@ from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.errors import QnibError
 from qnib.model import EventRule, Metric
-from qnib.monitoring import carbon, classify, documents, syslog
+from qnib.monitoring import carbon, classify, documents, influx, syslog
 from qnib.monitoring.claims import Claims, Resolve
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.frames import Record, read_origins, read_records
@@ -187,7 +187,9 @@ class Writer:
     def _insert(self, file: Path) -> None:
         match file.suffix:
             case ".carbon":
-                self._insert_carbon(file)
+                self._insert_carbon(file, carbon.stage(str(file), self._settings.carbon.max_line))
+            case ".influx":
+                self._insert_carbon(file, influx.stage(str(file), self._settings.carbon.max_line))
             case ".syslog":
                 self._insert_syslog(file)
             case ".load":
@@ -203,9 +205,9 @@ class Writer:
             case other:
                 raise ValueError(f"a spool file of the unknown format {other!r}")
 
-    def _insert_carbon(self, file: Path) -> None:
+    def _insert_carbon(self, file: Path, stage: str) -> None:
         self._engine.run("TRUNCATE TABLE qnib_staging.carbon")
-        self._run_once(carbon.stage(str(file), self._settings.carbon.max_line))
+        self._run_once(stage)
         summary = self._engine.rows(carbon.SUMMARY)
         if any(row["points"] for row in summary):
             self._run_once(self._series, f"{file.name}:series")
@@ -215,9 +217,12 @@ class Writer:
             self._run_once(carbon.JOB_SAMPLES, f"{file.name}:samples")
         if any(row["rejects"] for row in summary):
             self._run_once(carbon.REJECTS, f"{file.name}:rejects")
+        if any(row["texts"] for row in summary):
+            self._run_once(carbon.TEXTS, f"{file.name}:texts")
         for row in summary:
             for name in ("points", "samples", "rejects"):
                 self.counts[name] += row[name]
+            self.counts["rejects"] += row["texts"]
             if row["points"] or row["samples"]:
                 self._on_change("points", row["cluster"], row["newest"])
             if row["loaded"]:

@@ -37,13 +37,13 @@ def from_protobuf(body: bytes) -> Iterator[bytes]:
     except DecodeError as error:
         raise ValueError(f"not an export request in protobuf: {error}") from error
     for resource in told.resource_logs:
-        about = {pair.key: _value(pair.value) for pair in resource.resource.attributes}
+        about = {pair.key: any_value(pair.value) for pair in resource.resource.attributes}
         for scope in resource.scope_logs:
             for record in scope.log_records:
                 yield _document(
-                    about, scope.scope.name, {pair.key: _value(pair.value) for pair in record.attributes},
+                    about, scope.scope.name, {pair.key: any_value(pair.value) for pair in record.attributes},
                     record.time_unix_nano or record.observed_time_unix_nano, record.severity_number,
-                    record.severity_text, _value(record.body), record.trace_id.hex(), record.span_id.hex(),
+                    record.severity_text, any_value(record.body), record.trace_id.hex(), record.span_id.hex(),
                 )  # fmt: skip
 
 
@@ -78,13 +78,13 @@ def _document(
     })  # fmt: skip
 
 
-def _value(value: Any) -> Any:
+def any_value(value: Any) -> Any:
     """An AnyValue as JSON has it; octets as hexadecimal digits."""
     match value.WhichOneof("value"):
         case "array_value":
-            return [_value(one) for one in value.array_value.values]
+            return [any_value(one) for one in value.array_value.values]
         case "kvlist_value":
-            return {pair.key: _value(pair.value) for pair in value.kvlist_value.values}
+            return {pair.key: any_value(pair.value) for pair in value.kvlist_value.values}
         case "bytes_value":
             return value.bytes_value.hex()
         case None:

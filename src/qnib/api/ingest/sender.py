@@ -1,7 +1,7 @@
 """What all HTTP edges share: who sends, for which cluster, how much, and handing it to the spool.
 
 One function decides: `cluster_of`. The token is a cluster's ingest token, or the server's own for the cluster that
-``?cluster=`` names; as a header (`viewer.offered_token`), as ``?token=``, or in the path.
+``?cluster=`` names; as a header (`viewer.offered_token`), as ``?token=`` or InfluxDB's ``?p=``, or in the path.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from qnib import clusters
+from qnib.api.ingest.protobuf import unsnapped
 from qnib.api.viewer import offered_token
 from qnib.errors import Forbidden, NotAllowed, TooFast, TooLarge, WrongUse
 from qnib.monitoring.frames import Origin
+from qnib.monitoring.spool import Format
 
 _LARGE = 64 << 10  # octets; what is larger is decoded in a thread, so that other senders need not wait
 
@@ -30,7 +32,8 @@ def cluster_of(request: Request) -> str:
     Raises NotAllowed for a token nobody has.
     """
     parts = request.app.state.qnib
-    offered = request.path_params.get("path_token") or offered_token(request) or request.query_params.get("token", "")
+    asked = request.query_params.get("token") or request.query_params.get("p", "")
+    offered = request.path_params.get("path_token") or offered_token(request) or asked
     for cluster in clusters.load_all(parts.settings.clusters):
         if cluster.ingest_token and secrets.compare_digest(offered.encode(), cluster.ingest_token.encode()):
             return cluster.name
@@ -94,14 +97,16 @@ async def decoded(work: Callable[[], T], octets: int) -> T:
     except ValueError as error:
         raise WrongUse(
             f"The body cannot be read: {str(error)[:300]}.", where="the request's body",
-            try_next="see docs/guides/logs.md.",
+            try_next="see docs/guides/logs.md and docs/guides/metrics.md.",
         ) from error
 
 
-async def hand_in(request: Request, origin: Origin, documents: Sequence[bytes]) -> None:
-    """Return when the events are acknowledged. Raises Unavailable when the spool is full."""
+async def hand_in(
+    request: Request, origin: Origin, documents: Sequence[bytes], format: Format = "json", weight: int = 0
+) -> None:
+    """Return when the events, or points, are acknowledged. Raises Unavailable when the spool is full."""
     if documents:
-        await request.app.state.qnib.spool.put_all("json", origin, documents)
+        await request.app.state.qnib.spool.put_all(format, origin, documents, weight)
 
 
 async def _away(work: Callable[[], T], octets: int) -> T:
@@ -120,9 +125,14 @@ def _unpack(body: bytes, encoding: str, parts: Any) -> bytes:
     ways = {way.strip() for way in encoding.lower().split(",")} - {"", "identity"}
     if not ways:
         return body
+    if ways == {"snappy"}:
+        try:
+            return unsnapped(body, parts.settings.http.max_body)
+        except ValueError as error:
+            raise _broken(encoding, str(error)) from error
     if ways - {"gzip", "x-gzip", "deflate"}:
         raise WrongUse(
-            f"The encoding {encoding[:50]!r} is not known.", where="Content-Encoding", try_next="use gzip or none."
+            f"The encoding {encoding[:50]!r} is not known.", where="Content-Encoding", try_next="use gzip or snappy."
         )
     unpack = zlib.decompressobj(wbits=47)  # either, by its first octets: pygelf calls it "gzip,deflate" and means one
     try:
