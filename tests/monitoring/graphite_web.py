@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,13 @@ def main() -> None:
         params: dict[str, list[str]] = {"noCache": ["1"]}
         for name, value in asked["params"]:
             params.setdefault(name, []).append(value)
+        began = time.perf_counter()
         try:
             answer = client.get(asked["path"], params)
             told: dict[str, Any] = {"status": answer.status_code, "text": answer.content.decode("utf-8", "replace")}
         except Exception as error:  # noqa: BLE001 - whatever it fails by, it is its answer
             told = {"status": 500, "text": f"{type(error).__name__}: {error}"}
-        print(json.dumps(told), flush=True)
+        print(json.dumps({**told, "seconds": time.perf_counter() - began}), flush=True)
 
 
 if __name__ == "__main__":
