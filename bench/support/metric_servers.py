@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
 from support.points import STEP
-from support.servers import LOOPBACK, ROOT, Server, free_port, listening, program, started
+from support.servers import LOOPBACK, Server, free_port, listening, program, started
+from support.whisper import points_since
 
 HOW = "apt-get install {0}, or tools/setup bench"
 PATIENCE = 900.0
@@ -57,6 +57,7 @@ class Metrics(Server):
     settled: Callable[[], bool] = lambda: True
     """Whether work that waits for a moment of its own is done, too."""
     token: str = ""
+    _client: httpx.Client | None = None
 
     def peak(self) -> int:
         """Octets resident at most, so far."""
@@ -82,9 +83,10 @@ class Metrics(Server):
                 raise SystemExit(f"it does not come to rest: {self.process.args!r}")
 
     def ask(self, path: str, **params: Any) -> httpx.Response:
-        address = f"http://{LOOPBACK}:{self.http}{path}"
-        head = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return httpx.get(address, params=params, timeout=120, headers=head).raise_for_status()
+        if self._client is None:
+            head = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            self._client = httpx.Client(base_url=f"http://{LOOPBACK}:{self.http}", timeout=120, headers=head)
+        return self._client.get(path, params=params).raise_for_status()
 
 
 @contextmanager
@@ -150,16 +152,10 @@ def victoria_metrics(folder: Path) -> Iterator[Metrics]:
         yield server
 
 
-def whisper_points(folder: Path, since: int) -> tuple[int, int]:
-    """Points since a moment, and octets, of carbon-cache's files."""
-    from support.whisper import points_since
-
-    files = list((folder / "whisper").rglob("*.wsp"))
-    return sum(points_since(file, since) for file in files), sum(file.stat().st_size for file in files)
+def whisper_points(folder: Path, since: int) -> int:
+    """Points since a moment in carbon-cache's files."""
+    return sum(points_since(file, since) for file in (folder / "whisper").rglob("*.wsp"))
 
 
 def size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
-
-
-__all__ = ["HOW", "ROOT", "Metrics", "carbon_cache", "ours", "size", "victoria_metrics", "whisper_points"]

@@ -6,6 +6,7 @@ import multiprocessing
 import re
 import socket
 import time
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from support import points
@@ -23,7 +24,7 @@ def blocks(hosts: int) -> list[bytes]:
     return [points.lines(names, values, 1_000_000_000) for values in points.rounds(hosts, _DIFFERENT)]
 
 
-def pour(port: int, rate: float, seconds: float, late: "multiprocessing.sharedctypes.Synchronized[float]") -> None:
+def pour(port: int, rate: float, seconds: float, late: Synchronized[float]) -> None:
     """Rounds at `rate` points a second; `late`: how many seconds the last one had to wait for the server."""
     rounds = blocks(HOSTS)
     every, first = HOSTS * points.PER_HOST / rate, int(time.time())
@@ -76,5 +77,7 @@ def soak(folder: Path, rate: float, seconds: int) -> list[str]:
 def _now(server: Metrics, home: Path, at: float, late: float) -> str:
     waiting = sorted(file.name for file in (home / "spool/ready").iterdir())
     age = time.time() - int(waiting[0].partition("-")[0]) / 1e6 if waiting else 0.0
-    return (f"soak at {at:4.0f} s: {parts(home):4} parts, {server.resident() >> 20:5} MiB resident,"
-            f" {len(waiting):3} files wait, the oldest for {max(0, age):.1f} s; the sender is {max(0, late):.1f} s late")  # fmt: skip
+    return (
+        f"soak at {at:4.0f} s: {parts(home):4} parts, {server.resident() >> 20:5} MiB resident, {len(waiting):3} files"
+        f" wait, the oldest for {max(0, age):.1f} s; the sender is {max(0, late):.1f} s late"
+    )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from qnib.engine import Engine
+from qnib.engine.values import numbers
 from qnib.errors import TooMuch, WrongUse
 from qnib.monitoring import events as event_store
 from qnib.monitoring.graphite.find import by_glob, by_tags, tagged_path
@@ -248,8 +249,8 @@ def _slots(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan, rules:
     if table.num_rows:
         keys = np.array(ids, np.uint64)
         order = np.argsort(keys)
-        line = order[np.searchsorted(keys[order], table.column("series").to_numpy())]
-        values[line, table.column("slot").to_numpy()] = table.column("value").to_numpy()
+        line = order[np.searchsorted(keys[order], numbers(table, "series"))]
+        values[line, numbers(table, "slot")] = numbers(table, "value")
     return values
 
 
@@ -271,13 +272,13 @@ def _as_they_are(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan) 
         return None
     values = np.full((len(ids), plan.count), np.nan)
     if table.num_rows:
-        series = table.column("series").to_numpy()
+        series = numbers(table, "series")
         firsts = np.flatnonzero(np.concatenate([[True], series[1:] != series[:-1]]))
         keys = np.array(ids, np.uint64)
         order = np.argsort(keys)
         lines = order[np.searchsorted(keys[order], series[firsts])]
         line = np.repeat(lines, np.diff(np.append(firsts, len(series))))
-        values[line, table.column("slot").to_numpy()] = table.column("value").to_numpy()  # of a slot the last remains
+        values[line, numbers(table, "slot")] = numbers(table, "value")  # of a slot the last remains
     return values
 
 
