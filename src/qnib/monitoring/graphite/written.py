@@ -34,7 +34,7 @@ def datapoints(lines: Sequence[Line], known: bool) -> Iterator[str]:
 def _written(lines: Sequence[Line], known: bool) -> list[str]:
     values = np.concatenate([line.values for line in lines]).astype(np.float64, copy=False)
     ends = np.cumsum([0, *(len(line.values) for line in lines)])
-    numbers = _numbers(values)
+    numbers = _array(values, pa.float64())
     texts = pc.cast(numbers, pa.string())
     unknown = np.isnan(values)
     if np.isinf(values).any():
@@ -42,7 +42,8 @@ def _written(lines: Sequence[Line], known: bool) -> list[str]:
     stamps: dict[tuple[float, float, int], pa.Array] = {}
     for line in lines:
         if (key := (line.start, line.step, len(line.values))) not in stamps:
-            stamps[key] = pa.array([f",{at}],[" for at in line.times.astype(np.int64).tolist()], pa.string())
+            times = pc.cast(_array(line.times.astype(np.int64), pa.int64()), pa.string())
+            stamps[key] = pc.binary_join_element_wise(_COMMA, times, _BETWEEN, _NOTHING)
     after = pa.concat_arrays([stamps[line.start, line.step, len(line.values)] for line in lines])
     if unknown.any() and known:
         heard = pc.invert(pc.is_nan(numbers))
@@ -51,7 +52,7 @@ def _written(lines: Sequence[Line], known: bool) -> list[str]:
     elif unknown.any():
         texts = pc.replace_substring(texts, "nan", "null")
     # The texts of an array lie one behind the other: what a line has is one piece of them
-    _, offsets, octets = pc.binary_join_element_wise(texts, after, "").buffers()
+    _, offsets, octets = pc.binary_join_element_wise(texts, after, _NOTHING).buffers()
     if octets is None:
         return ["[]"] * len(lines)
     borders = np.frombuffer(offsets, np.int32)[ends].tolist()
@@ -59,6 +60,14 @@ def _written(lines: Sequence[Line], known: bool) -> list[str]:
     return [f"[[{str(told[a : b - 2], 'ascii')}]" if a < b else "[]" for a, b in pairwise(borders)]
 
 
-def _numbers(values: Values) -> pa.Array:
+def _array(values: Values, kind: pa.DataType) -> pa.Array:
     """Without a copy, and without Arrow looking for pandas, which takes a second."""
-    return pa.Array.from_buffers(pa.float64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _text(text: str) -> pa.Scalar:
+    borders = pa.py_buffer(np.array([0, len(text)], np.int32))
+    return pa.Array.from_buffers(pa.string(), 1, [None, borders, pa.py_buffer(text.encode())])[0]
+
+
+_COMMA, _BETWEEN, _NOTHING = map(_text, (",", "],[", ""))
