@@ -4,8 +4,8 @@
 
 The points are those of a cluster's nodes, forty series each at ten seconds: sixteen cores in %, memory in octets by the
 page, counters of the network, the fabric and the disk, load, temperatures in whole degrees, power; three nodes of four
-work, in phases, the fourth is idle but not still (support/points.py). Servers run one after the other, each a process of
-its own: `qnib serve`, carbon-cache and VictoriaMetrics of the distribution. A peer that is absent is a row without
+work, in phases, the fourth is idle but not still (support/points.py). Servers run one after the other, each a process
+of its own: `qnib serve`, carbon-cache and VictoriaMetrics of the distribution. A peer that is absent is a row without
 figures.
 
 ingest  An hour of all nodes comes as fast as the server takes it. Its CPU time counts from the second round on, until

@@ -119,11 +119,11 @@ def ours(folder: Path) -> Iterator[Metrics]:
 
 @contextmanager
 def carbon_cache(folder: Path) -> Iterator[Metrics]:
-    """Files of two hours: whisper's size is that of its slots, so they are as many as the points are."""
+    """Files of four hours: long enough for points that are two hours old."""
     found, root, env = program("carbon-cache", "graphite-carbon")
     port, query = free_port(), free_port()
     (folder / "carbon.conf").write_text(_CARBON.format(folder=folder, port=port, query=query))
-    (folder / "storage-schemas.conf").write_text(f"[all]\npattern = .*\nretentions = {STEP}s:2h\n")
+    (folder / "storage-schemas.conf").write_text(f"[all]\npattern = .*\nretentions = {STEP}s:4h\n")
     packages = root / "usr/lib/python3/dist-packages"
     env |= {"PYTHONPATH": str(packages), "GRAPHITE_ROOT": str(folder)}
     command = ["/usr/bin/python3", found, f"--config={folder}/carbon.conf", "--nodaemon", "start"]
