@@ -4,7 +4,7 @@ Started by the Python of an environment of its own, for graphite-web needs an ol
 The first line, ``{"series": {path: {"step": s, "slots": n, "points": [[time, value], …]}}}``, becomes whisper files in
 FOLDER; with ``archives``, ``xff``, ``method`` and ``writes``, [[now, points], …], files of several archives. Each
 further line is ``{"path": "/render", "params": [[name, value], …]}``, by ``"method": "post"`` as a form, or with
-``"json"`` as a body of JSON. Series are known by their tags, as carbon makes them known.
+``"json"`` as a body of JSON; ``"accept"`` is what is wanted. Series are known by their tags, as carbon makes them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def main() -> None:
             if "json" in asked:
                 answer = client.post(asked["path"], json.dumps(asked["json"]), content_type="application/json")
             else:
-                answer = getattr(client, asked.get("method", "get"))(asked["path"], params)
+                accept = {"HTTP_ACCEPT": asked["accept"]} if "accept" in asked else {}
+                answer = getattr(client, asked.get("method", "get"))(asked["path"], params, **accept)
             told: dict[str, Any] = {"status": answer.status_code, "text": answer.content.decode("utf-8", "replace")}
         except Exception as error:  # noqa: BLE001 - whatever it fails by, it is its answer
             told = {"status": 500, "text": f"{type(error).__name__}: {error}"}

@@ -1,4 +1,5 @@
-"""Graphite's HTTP API, as Grafana's data source calls it: render, find, tags, functions, events, version.
+"""Graphite's HTTP API, as Grafana's data source calls it: render, find, functions, version. Tags and events have files
+of their own.
 
 The cluster is `?cluster=` (a query parameter of the data source), the header X-Qnib-Cluster, or the server's own.
 """
@@ -9,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
@@ -19,7 +20,6 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from qnib.api.viewer import Seeing, must_see
-from qnib.context.search import Search
 from qnib.errors import NotFound, TooMuch, WrongUse
 from qnib.monitoring.graphite import find
 from qnib.monitoring.graphite.functions import FUNCTIONS
@@ -32,7 +32,6 @@ from qnib.monitoring.storage.rules import rules_of
 VERSION = "1.1.10"
 """The Graphite whose answers these are; Grafana reads from it what it may ask."""
 _LARGEST = 4 << 20  # octets of a form
-_MOST_EVENTS = 1000
 _NODE_FORMS = ("treejson", "completer", "nodelist", "json")
 
 _TEMPLATE = re.compile(r"template\[(\w+)\]")
@@ -125,11 +124,7 @@ async def render_targets(question: Question) -> Response:
     text, media = await run_in_threadpool(
         work, question.parts.engine, question.cluster, targets, start, end, most, question.one("format", "json")
     )
-    if (wrapped := question.one("jsonp")) and media == "application/json":
-        if not _WORD.fullmatch(wrapped):
-            raise WrongUse(f"{wrapped!r} is no name of a function.", where="jsonp", try_next="leave it out.")
-        return Response(f"{wrapped}({text})", media_type="text/javascript")
-    return Response(text, media_type=media)
+    return wrapped(question, text, media)
 
 
 @router.api_route("/metrics/find", methods=["GET", "POST"])
@@ -249,33 +244,10 @@ async def one_function(name: str, viewer: Seeing) -> dict[str, Any]:
     return described(FUNCTIONS[name])
 
 
-@router.get("/events/get_data")
-@router.get("/events/get_data/", include_in_schema=False)
-async def events(question: Question) -> list[dict[str, Any]]:
-    """What happened, for annotations: the events of a query of the event search (`query`), and, as Graphite has it,
-    those whose tags (kind, lane, host, app) include all that are asked for; set=union: any of them.
-
-    Without a query only what a rule knows the meaning of.
-    """
-    start = moment(question.one("from") or "-24h", question.now)
-    end = moment(question.one("until") or "now", question.now) + timedelta(microseconds=1)
-    wanted = sorted(set(" ".join(question.all("tags")).split()))
-    found = await run_in_threadpool(_annotations, question, wanted, start, end)
-    return [
-        {
-            "id": int(row["id"]), "what": row["kind"] or row["app"] or "event", "data": row["message"],
-            "when": int(datetime.fromisoformat(row["time"]).timestamp()),
-            "tags": list(filter(None, (row["kind"], row["lane"], row["host"], row["app"], *row["tags"]))),
-        }
-        for row in found
-    ]  # fmt: skip
-
-
-def _annotations(question: Asked, tags: list[str], start: datetime, end: datetime) -> list[dict[str, Any]]:
-    has = "hasAny" if question.one("set") == "union" else "hasAll"
-    more = f"{has}([kind, lane, host, app], {{tags:Array(String)}})" if tags else "1"
-    found = Search(
-        question.parts, question.cluster, question.one("query") or "kind:*", start, end,
-        lambda text: moment(text, question.now),
-    )  # fmt: skip
-    return found.events(_MOST_EVENTS, more=more, **({"tags": tags} if tags else {}))
+def wrapped(question: Asked, text: str, media: str, headers: dict[str, str] | None = None) -> Response:
+    """The answer, in a call of the function that `jsonp` names if it is JSON."""
+    if (name := question.one("jsonp")) and media == "application/json":
+        if not _WORD.fullmatch(name):
+            raise WrongUse(f"{name!r} is no name of a function.", where="jsonp", try_next="leave it out.")
+        return Response(f"{name}({text})", media_type="text/javascript", headers=headers)
+    return Response(text, media_type=media, headers=headers)
