@@ -27,6 +27,7 @@ from qnib.api.collect import edge_app
 from qnib.api.live import Live
 from qnib.cli.client import running, start_ticks
 from qnib.clock import Clock, SystemClock
+from qnib.context.aggregates import Aggregates
 from qnib.context.latest import values_of_entities
 from qnib.discovery import apply_capture
 from qnib.discovery.own import tell_settings
@@ -70,6 +71,7 @@ class Parts:
     mirror: Mirror
     reclassify: Reclassify
     upkeep: Upkeep
+    aggregates: Aggregates = field(init=False)
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
     async def refresh(self) -> list[str]:
@@ -197,11 +199,16 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:  # noqa: P
             settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve, mirror=mirror
         )
         receiver = Receiver(settings, clock, spool)
-        reclassify = Reclassify(clock, engine, writer.rulebook)
+        reclassify = Reclassify(clock, engine, writer.rulebook, counted=bool(settings.aggregates))
         upkeep = Upkeep(clock, engine, rules_of(settings))
         parts = Parts(
             settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror, reclassify, upkeep
         )
+        parts.aggregates = Aggregates(parts, live.publish)
+        event_store.observers.append(parts.aggregates.own)
+        cleanup.callback(event_store.observers.remove, parts.aggregates.own)
+        parts.aggregates.start()
+        cleanup.callback(parts.aggregates.stop)
         upkeep.start()
         cleanup.callback(upkeep.stop)
         reclassify.tidy()

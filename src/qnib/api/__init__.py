@@ -14,6 +14,7 @@ def create_app(parts: Any) -> FastAPI:
     from qnib import web
     from qnib.api import (
         admin,
+        aggregates,
         collect,
         differs,
         events,
@@ -39,7 +40,7 @@ def create_app(parts: Any) -> FastAPI:
     app.state.qnib = parts
     for part in (
         read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, senders, admin, graphite,
-        graphite_tags, graphite_events, rules,
+        graphite_tags, graphite_events, rules, aggregates,
     ):  # fmt: skip
         app.include_router(part.router)
     ingest.include(app, root=False)

@@ -21,6 +21,7 @@ from qnib.engine import Engine
 from qnib.errors import Conflict
 from qnib.monitoring import carbon, classify
 from qnib.monitoring.rulebook import Rulebook, RuleSet
+from qnib.monitoring.storage import came
 from qnib.monitoring.storage.notes import noted
 
 SLICE = 50_000
@@ -51,7 +52,9 @@ class Progress:
 class Reclassify:
     """One at a time: `begin` starts it in a thread of its own, `run` does it here; `progress` is always true."""
 
-    def __init__(self, clock: Clock, engine: Engine, rulebook: Rulebook) -> None:
+    def __init__(self, clock: Clock, engine: Engine, rulebook: Rulebook, *, counted: bool = False) -> None:
+        """`counted`: there are aggregates, whose counts change with what is said of events."""
+        self._counted = counted
         self._clock = clock
         self._engine = engine
         self._rulebook = rulebook
@@ -193,6 +196,9 @@ class Reclassify:
             f"ALTER TABLE qnib.events UPDATE {sets} WHERE {where} AND id IN (SELECT id FROM {_WAITING})",
             window, settings={"mutations_sync": 1},
         )
+        if self._counted:
+            said_anew = f"{where} AND id IN (SELECT id FROM {_WAITING})"
+            self._engine.run(came.noted("qnib.events", secrets.randbits(62), said_anew), window)
         changed = self._engine.rows(f"SELECT count() AS n FROM {_WAITING}")[0]["n"]
         self._engine.run(f"TRUNCATE TABLE {_WAITING}")
         self._tell(changed=self.progress.changed + changed)

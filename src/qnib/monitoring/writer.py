@@ -30,7 +30,7 @@ from qnib.monitoring.loads import LISTENER, Loaded, Loads
 from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
-from qnib.monitoring.storage import history
+from qnib.monitoring.storage import came, history
 from qnib.monitoring.storage.notes import noted
 from qnib.settings import Settings, Source
 
@@ -320,6 +320,8 @@ class Writer:
             self._note_changed(classify.numbers(), file)
         self._run_once(classify.patterns(), f"{file.name}:patterns")
         self._run_once(classify.store(), f"{file.name}:events")
+        if self._settings.aggregates:
+            self._run_once(came.noted(classify.EVENTS, _number(file)), f"{file.name}:came")
 
     def _newest_events(self, cluster: str) -> list[dict[str, Any]]:
         rows = self._engine.rows(
@@ -351,8 +353,7 @@ class Writer:
 
     def _note_changed(self, points: str, file: Path) -> None:
         """Late points change roll-ups. A note is known by its file, for it counts once, too."""
-        number = int(hashlib.sha256(file.name.encode()).hexdigest()[:15], 16)
-        self._run_once(noted(points, number), f"{file.name}:changed")
+        self._run_once(noted(points, _number(file)), f"{file.name}:changed")
 
     def _run_once(self, statement: str, token: str | None = None) -> None:
         self._engine.run(statement, settings={**_ONE_BLOCK, **({"insert_deduplication_token": token} if token else {})})
@@ -370,6 +371,11 @@ class Writer:
             for file in self._spool.done():
                 self._spool.again(file)
         note.write_text(now + "\n")
+
+
+def _number(file: Path) -> int:
+    """The same for the same file."""
+    return int(hashlib.sha256(file.name.encode()).hexdigest()[:15], 16)
 
 
 def _refused(record: Record, reason: str, raw: bytes) -> dict[str, Any]:

@@ -176,8 +176,9 @@ def _fetch(
     if not rows:
         return []
     kept = {row["series"]: rules.of(str(row["path"])) for row in rows}
-    free = [series for series, rule in kept.items() if not rule.archives]
-    steps = _steps(engine, cluster, free, window) if free else {}
+    steps = {row["series"]: step for row in rows if (step := rules.interval(str(row["path"])))}
+    free = [series for series, rule in kept.items() if not rule.archives and series not in steps]
+    steps |= _steps(engine, cluster, free, window) if free else {}
     plans: dict[_Plan, list[int]] = {}
     for series, rule in kept.items():
         if (plan := _plan(rule, steps.get(series, 0), window, now)) is not None:
