@@ -25,7 +25,7 @@ def test_lines_become_a_series_of_their_count(tmp_path: Path) -> None:
     with serving(tmp_path, "lab", QNIB_AGGREGATES=declared) as world:
         before = datetime.now(UTC) - timedelta(seconds=60)
         lines = "".join(
-            f"<38>1 {before:%Y-%m-%dT%H:%M:%SZ} c{n % 2} sshd - - - Failed password for root from 10.0.0.{n} port 1 ssh2\n"
+            f"<38>1 {before:%Y-%m-%dT%H:%M:%SZ} c{n % 2} sshd - - - Failed password for a from 10.0.0.{n} port 1 ssh2\n"
             for n in range(5)
         )
         with socket.create_connection(("127.0.0.1", int(world.env["QNIB_SYSLOG__PORT"])), timeout=5) as wire:
