@@ -45,6 +45,8 @@ def test_lines_become_a_series_of_their_count(tmp_path: Path) -> None:
         assert [(row["series"], row["known"], row["trouble"]) for row in rows] == [
             ("events.ssh", 2, ""), ("events.posted", 1, "")
         ]  # fmt: skip
+        health = world.get("/api/health")["aggregates"]
+        assert (health["count"], health["trouble"]) == (2, "")
         assert "events.ssh" in world.qnib("events", "aggregates").stdout
         told = world.qnib("events", "aggregates", "--backfill", "ssh", "--since", "-1h").stdout
         assert "intervals of ssh" in told

@@ -115,6 +115,14 @@ class Aggregates:
             for one in self._all.values() if one.what.concerns(cluster) for told in [one.what.told]
         ]  # fmt: skip
 
+    def health(self) -> dict[str, Any]:
+        """How many are declared, how many intervals wait or are under way, and what is wrong."""
+        trouble = {one.what.name: one.trouble for one in self._all.values() if one.trouble}
+        with self._lock:
+            waiting = sum(len(slots) for one in self._all.values() for slots in one.pending.values())
+        told = "; ".join(f"{name}: {why}" for name, why in trouble.items())
+        return {"count": len(self._all), "waiting": waiting, "trouble": told or self.trouble}
+
     def backfill(self, name: str, cluster: str, start: datetime, end: datetime) -> int:
         """Have a time of the past counted, again or for the first time. Returns how many intervals it has.
 
