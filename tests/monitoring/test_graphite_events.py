@@ -20,6 +20,7 @@ from qnib.api.errors import show_errors
 from qnib.context.search import Search
 from qnib.inventory.facts import Facts
 from qnib.monitoring import events as event_store
+from qnib.monitoring.patterns import patterns
 from qnib.monitoring.reclassify import Reclassify
 
 from .conftest import NOW, TOKEN, Plant
@@ -126,6 +127,8 @@ def test_they_are_events_like_any_other(plant: Plant, client: TestClient) -> Non
     assert found("host:c7") == ["new firmware"]
     assert plant.rejects() == []
     assert plant.rows("SELECT count() AS n FROM qnib.patterns")[0]["n"] == 0  # what people write is no pattern of lines
+    hour = datetime.fromtimestamp(T - 3600, UTC)
+    assert patterns(plant.engine, "demo", hour, NOW, new_since=hour)["lines"] == 0
     known = event_store.search(plant.engine, "demo", datetime.fromtimestamp(T - 3600, UTC), NOW, known=True)
     assert {row["lane"] for row in known["events"]} == {"other"}
     assert len(known["events"]) == len(EVENTS) + 1
