@@ -24,6 +24,7 @@ from qnib.errors import NotFound, TooMuch, WrongUse
 from qnib.inventory.facts import Facts
 from qnib.model import EventRule
 from qnib.monitoring import events as event_store
+from qnib.monitoring.counts import counts_of
 from qnib.monitoring.reclassify import Reclassify
 from qnib.monitoring.rulebook import Rulebook
 from qnib.settings import Aggregate, Settings
@@ -87,11 +88,13 @@ def test_matching_events_are_counted_by_host(plant: Plant, clock: FrozenClock) -
     clock.advance(60)
     counts.look()
     assert points(plant) == {"events.ssh;host=c0": {0: 2, 60: 1}, "events.ssh;host=c1": {60: 1}}
+    plant.writer(plant.spool())  # which names series anew by what it knows
     series = plant.rows("SELECT name, tags, unit, mtype, host FROM qnib.series FINAL ORDER BY host")
     assert series == [
         {"name": "events.ssh", "tags": {"host": host}, "unit": "event", "mtype": "count", "host": host}
         for host in ("c0", "c1")
     ]  # fmt: skip
+    assert plant.rows("SELECT host FROM qnib.heard") == []  # that we count says nothing of a host's own numbers
 
 
 def test_they_are_read_as_any_series(plant: Plant, clock: FrozenClock) -> None:
@@ -237,7 +240,7 @@ def test_what_is_said_anew_is_counted_anew(plant: Plant, clock: FrozenClock) -> 
     counts.look()
     assert points(plant) == {"events.ssh;host=c0": {-120: 1}, "events.ssh;host=c1": {-120: 1}}
     book = Rulebook(plant.clock, plant.engine, rules=[EventRule("door", "door", "door.shut", sample="door")])
-    job = Reclassify(plant.clock, plant.engine, book, counted=True)
+    job = Reclassify(plant.clock, plant.engine, book, plant.writer(plant.spool()).known, counts_of(plant.settings))
     job.run("demo", NOW - timedelta(hours=1), NOW)
     counts.look()
     assert points(plant) == {"events.ssh;host=c0": {-120: 0}, "events.ssh;host=c1": {-120: 0}}

@@ -146,7 +146,8 @@ def test_events_of_the_render_language_see_them(plant: Plant, client: TestClient
 def test_rules_said_anew_leave_them_what_they_are(plant: Plant, client: TestClient) -> None:
     post(plant, *EVENTS)
     before = client.get("/events/get_data").json()
-    Reclassify(plant.clock, plant.engine, plant.writer(plant.spool()).rulebook).run(
+    writer = plant.writer(plant.spool())
+    Reclassify(plant.clock, plant.engine, writer.rulebook, writer.known).run(
         "demo", datetime.fromtimestamp(T - 3600, UTC), NOW
     )
     assert client.get("/events/get_data").json() == before != []

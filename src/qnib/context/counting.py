@@ -17,8 +17,8 @@ from qnib.context.known import Sources
 from qnib.context.search import Search
 from qnib.engine import Engine
 from qnib.errors import WrongUse
-from qnib.model import Metric
-from qnib.monitoring import carbon
+from qnib.monitoring.counts import count
+from qnib.monitoring.naming import series_columns
 from qnib.monitoring.query import parse, terms
 from qnib.monitoring.storage.notes import noted
 from qnib.settings import Aggregate
@@ -46,8 +46,7 @@ class Counted:
     def __init__(self, sources: Sources, name: str, told: Aggregate) -> None:
         self._sources, self.name, self.told = sources, name, told
         self._paths: dict[str, set[str]] = {}
-        series = f"events.{name}"
-        self.metric = Metric(series, series, "event", f"Events that match {told.query}", "count", "the events stored")
+        self.metric = count(name, told)
         self._others = self._path("", [OTHER] * len(told.by))
         self._check()
 
@@ -101,7 +100,17 @@ class Counted:
             {"cluster": cluster, "path": path, "time": datetime.fromtimestamp(slot, UTC), "value": float(value)}
             for (path, slot), value in sorted(values.items())
         ])  # fmt: skip
-        engine.run(carbon.series([self.metric], _POINTS))
+        # Not by `monitoring.known`: what we count ourselves does not say that a host was heard
+        engine.run(f"""
+            INSERT INTO qnib.series (cluster, series, path, name, tags, unit, mtype, host, first_seen, last_seen)
+            SELECT cluster, series, path, name, tags, unit, mtype, host, first_seen, last_seen FROM (
+                SELECT *, {series_columns([self.metric])} FROM (
+                    SELECT series, any(cluster) AS cluster, any(path) AS path, min(time) AS first_seen,
+                        max(time) AS last_seen
+                    FROM {_POINTS} GROUP BY series
+                )
+            )
+        """)
         engine.run(f"INSERT INTO qnib.points (cluster, series, time, value) SELECT cluster, series, time, value"
                    f" FROM {_POINTS}")  # fmt: skip
         engine.run(noted(_POINTS, secrets.randbits(62)))

@@ -45,7 +45,8 @@ def document(told: Any, now: datetime) -> bytes:
         raise WrongUse(f"An event may have {MOST_DATA} characters.", where="what, data", try_next="tell it shorter.")
     fields = {
         "message": f"{what}: {data}" if data else what, "what": what, "data": data, "tags": " ".join(_tags(told)),
-        "time": _when(told.get("when"), now), "app": "graphite", "host": _text(told.get("host"), "host"),
+        "time": _when(told.get("when"), now), "app": "graphite", "level": "notice",
+        "host": _text(told.get("host"), "host"),
     }  # fmt: skip
     return orjson.dumps({name: value for name, value in fields.items() if value})
 
