@@ -9,6 +9,7 @@ import hmac
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 from qnib.errors import NotFound, WrongUse
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+RACK = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A rack's name is a segment of the paths under ``by_rack``."""
+MOST_IN_RACK = 10_000
 
 
 @dataclass(slots=True)
@@ -46,6 +50,28 @@ def check_name(name: str) -> str:
             try_next="use up to 31 of a-z, 0-9 and '-', starting with a letter.",
         )
     return name
+
+
+def check_racks(told: Mapping[str, str]) -> dict[str, list[str]]:
+    """Racks and the hosts in them, unfolded: ``{"r1": "compute[0-15]"}``. Raises ValueError naming what is wrong."""
+    from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+    racks: dict[str, list[str]] = {}
+    stands: dict[str, str] = {}
+    for rack, folded in told.items():
+        if not RACK.fullmatch(rack):
+            raise ValueError(f"{rack!r} is no name of a rack: use up to 64 letters, digits, '-' and '_'")
+        try:
+            hosts = NodeSet(folded)
+        except NodeSetException as error:
+            raise ValueError(f"{rack} = {folded!r}: {error}") from error
+        if not 0 < len(hosts) <= MOST_IN_RACK:
+            raise ValueError(f"{rack} = {folded!r}: a rack holds between 1 and {MOST_IN_RACK} hosts")
+        racks[rack] = [str(host) for host in hosts]
+        for host in racks[rack]:
+            if (other := stands.setdefault(host, rack)) != rack:
+                raise ValueError(f"{host} cannot stand in {other} and in {rack}")
+    return racks
 
 
 def save(folder: Path, cluster: Cluster) -> None:

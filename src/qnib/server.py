@@ -29,7 +29,7 @@ from qnib.cli.client import running, start_ticks
 from qnib.clock import Clock, SystemClock
 from qnib.context.latest import values_of_entities
 from qnib.discovery import apply_capture
-from qnib.discovery.own import tell_settings
+from qnib.discovery.own import tell_racks, tell_settings
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
 from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
@@ -73,7 +73,7 @@ class Parts:
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
     async def refresh(self) -> list[str]:
-        """Listen for exactly the clusters that are recorded now. Returns their names."""
+        """Listen for exactly the clusters that are recorded now, and record their racks. Returns their names."""
         wanted = {c.gateway: c.name for c in clusters.load_all(self.settings.clusters) if c.gateway}
         for address in set(self.edges) - set(wanted):
             self.edges.pop(address).should_exit = True
@@ -85,6 +85,7 @@ class Parts:
             self.edges[address] = edge
             self._keep(asyncio.create_task(_serve(edge, listening)))
             log.info("listening on %s for cluster %s", address, wanted[address])
+        await asyncio.to_thread(tell_racks, self.facts, self.graph, self.settings, self.clock.now())
         return sorted(wanted.values())
 
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)

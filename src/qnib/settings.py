@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from qnib import clusters
 from qnib.errors import WrongUse
 
 SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
@@ -195,6 +196,10 @@ class Settings(BaseSettings):
         description="Per address or network: node sets it may speak for, 'known' (the host at that address), '*';"
         " when any is set, others are refused",
     )
+    racks: dict[str, str | dict[str, str]] = Field(
+        default_factory=dict,
+        description="Per rack the hosts that stand in it, r1 = 'compute[0-15]'; a table [racks.NAME] is cluster NAME's",
+    )
     mirror: MirrorSettings = Field(default_factory=MirrorSettings)
     rules: Path | None = Field(
         None, description="Folder of a site's own event rules, *.toml; default: rules in the directory of all state"
@@ -214,6 +219,25 @@ class Settings(BaseSettings):
             except (ValueError, NodeSetException) as error:
                 raise ValueError(f"{where} = {hosts}: {error}") from error
         return senders
+
+    @field_validator("racks")
+    @classmethod
+    def _racks(cls, racks: dict[str, str | dict[str, str]]) -> dict[str, str | dict[str, str]]:
+        clusters.check_racks({rack: hosts for rack, hosts in racks.items() if isinstance(hosts, str)})
+        for cluster, own in racks.items():
+            if isinstance(own, dict):
+                if not clusters.NAME.fullmatch(cluster):
+                    raise ValueError(f"[racks.{cluster}]: {cluster!r} is no cluster name")
+                clusters.check_racks(own)
+        return racks
+
+    def racks_of(self, cluster: str) -> dict[str, str]:
+        """The racks a site told of this cluster: its own table, else (of the default cluster) those of no table."""
+        own = self.racks.get(cluster)
+        if isinstance(own, dict):
+            return own
+        named = {rack: hosts for rack, hosts in self.racks.items() if isinstance(hosts, str)}
+        return named if cluster == self.cluster else {}
 
     @classmethod
     def settings_customise_sources(
