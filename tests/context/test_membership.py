@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from qnib import clusters
+from qnib.api import browse as browse_api
 from qnib.api import graphite
 from qnib.api.errors import show_errors
 from qnib.clusters import Cluster
-from qnib.context import membership
+from qnib.context import browse, membership
 from qnib.discovery.own import tell_racks
 from qnib.domains.paths import segment
 from qnib.model import Entity, Ref, Relation
@@ -68,6 +70,7 @@ def grafana(site: Site) -> Iterator[TestClient]:
     app = FastAPI()
     app.state.qnib = parts
     app.include_router(graphite.router)
+    app.include_router(browse_api.router)
     show_errors(app)
     with TestClient(app, headers={"Authorization": "Bearer t"}) as client:
         site.clock.at = NOON + timedelta(minutes=10)
@@ -224,3 +227,86 @@ def test_completion_and_expansion_name_whole_paths(grafana: TestClient) -> None:
     assert answer["results"] == [f"by_partition.all.c{n}.cpu.used" for n in range(3)]
     answer = grafana.get("/metrics/find", params={"query": "by_p", "format": "completer"}).json()
     assert answer["metrics"] == [{"path": "by_partition.", "name": "by_partition", "is_leaf": "0"}]
+
+
+# ── listed and drawn ──────────────────────────────────────────────────────────────────────────
+
+
+def listed(client: TestClient, **asked: Any) -> dict[str, Any]:
+    answer = client.get("/api/metrics", params={"from": NOON.isoformat(), **asked})
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def test_a_list_has_what_was_measured_and_its_newest_value(grafana: TestClient) -> None:
+    told = listed(grafana, host="c0", name="cpu.used")
+    assert told["total"] == 1
+    row = told["series"][0]
+    assert (row["path"], row["unit"], row["mtype"]) == ("servers.c0.cpu.used", "%", "gauge")
+    assert row["tags"] == {"host": "c0"}
+    assert row["source"], "what measured it is told"
+    assert told["target"] == "by_host.c0.cpu.used"
+
+
+def test_choices_are_narrowed_by_each_other(grafana: TestClient) -> None:
+    def paths(**asked: Any) -> list[str]:
+        return [row["path"] for row in listed(grafana, **asked)["series"]]
+
+    assert paths(partition="debug") == ["disk.free;host=c0;path=/scratch", "servers.c0.cpu.used"]
+    assert paths(partition="all", host="c[1-2]") == ["servers.c1.cpu.used", "servers.c2_example_org.cpu.used"]
+    assert paths(partition="debug", host="c1") == []
+    assert paths(q="FREE") == ["disk.free;host=c0;path=/scratch"]
+    assert paths(name="infini*") == ["infiniband.SW1.3.xmit"]
+    assert listed(grafana, partition="all", name="cpu.used")["target"] == "by_partition.all.*.cpu.used"
+    assert listed(grafana, name="cpu.used")["target"] == "seriesByTag('name=cpu.used')"
+    assert grafana.get("/api/metrics", params={"host": "c[0-"}).json()["where"] == "host"
+
+
+def test_few_are_listed_and_the_rest_counted(grafana: TestClient) -> None:
+    told = listed(grafana, limit=2)
+    assert (len(told["series"]), told["total"], told["names_total"]) == (2, 6, 3)
+    assert {one["name"]: (one["unit"], one["series"]) for one in told["names"]} == {
+        "cpu.used": ("%", 4), "disk.free": ("%", 1), "infiniband.SW1.3.xmit": ("%", 1),
+    }  # fmt: skip
+    groups = grafana.get("/api/metrics/groups", params={"by": "host", "limit": 1, "from": NOON.isoformat()}).json()
+    assert (groups["groups"], groups["total"]) == ([{"name": "c0", "about": ""}], 4)
+    groups = grafana.get("/api/metrics/groups", params={"by": "partition", "q": "AL"}).json()
+    assert groups["groups"] == [{"name": "all", "about": "c[0-2]"}]
+
+
+def test_a_job_is_listed_with_its_own_samples_and_drawn_while_it_ran(grafana: TestClient, site: Site) -> None:
+    site.job(42, "ann", ["c0", "c1"], at("12:01:00"), at("12:02:59.5"))
+    for second in range(60, 180, 10):
+        sample(site, 42, "c0", NOON + timedelta(seconds=second), "0", 50.0)
+    told = listed(grafana, job="42", **{"from": ""})
+    assert [row["path"] for row in told["series"]] == [
+        "disk.free;host=c0;path=/scratch", "servers.c0.cpu.used", "servers.c1.cpu.used", "by_job.42.c0.job.cpu",
+    ]  # fmt: skip
+    groups = grafana.get("/api/metrics/groups", params={"by": "job"}).json()["groups"]
+    assert groups == [{"name": "42", "about": "job42 ann c0,c1"}]
+    window = {"from": NOON.isoformat(), "until": (NOON + timedelta(minutes=10)).isoformat()}
+    chart = grafana.get("/api/metrics/chart", params={"name": "cpu.used", "job": "42", **window}).json()
+    assert [one["name"] for one in chart["series"]] == ["c0", "c1"]
+    known = [t - NOON.timestamp() for t, v in zip(chart["t"], chart["series"][0]["mean"], strict=True) if v is not None]
+    assert 60 <= min(known) <= 90
+    assert 150 <= max(known) <= 180
+    own = grafana.get("/api/metrics/chart", params={"name": "job.cpu", "job": "42", **window}).json()
+    assert {value for one in own["series"] for value in one["mean"]} == {None, 50.0}
+
+
+def test_of_many_series_the_odd_ones_are_lines_and_all_are_in_the_band(
+    grafana: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "_LINES", 3)
+    for number in range(10, 20):
+        series(site, f"servers.n{number}.cpu.used", f"n{number}", "cpu.used")
+    window = {"from": NOON.isoformat(), "until": (NOON + timedelta(minutes=10)).isoformat()}
+    chart = grafana.get("/api/metrics/chart", params={"name": "cpu.used", **window}).json()
+    assert (len(chart["series"]), chart["total"]) == (3, 14)
+    assert len(chart["band"]["median"]) == len(chart["t"])
+    assert np.nanmax([value or np.nan for value in chart["band"]["max"]]) >= 580
+    monkeypatch.setattr(browse, "MOST_DRAWN", 5)
+    answer = grafana.get("/api/metrics/chart", params={"name": "cpu.used", **window})
+    assert answer.status_code == 422
+    assert "rack" in answer.json()["try_next"]

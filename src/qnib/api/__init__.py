@@ -14,6 +14,7 @@ def create_app(parts: Any) -> FastAPI:
     from qnib import web
     from qnib.api import (
         admin,
+        browse,
         collect,
         differs,
         events,
@@ -37,7 +38,7 @@ def create_app(parts: Any) -> FastAPI:
     )
     app.state.qnib = parts
     for part in (
-        read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, senders, admin, graphite,
+        read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, browse, senders, admin, graphite,
         graphite_tags, rules,
     ):  # fmt: skip
         app.include_router(part.router)

@@ -94,7 +94,7 @@ def by_view(
     root, group, host, metric = _split(query)
     if not metric:
         return []
-    members = tree.members(root, _whole(group), _whole(host), start, end)
+    members = tree.members(root, whole(group), whole(host), start, end)
     pattern = f"^{glob_pattern(metric)}$"
     found = []
     for row in _series(engine, cluster, members, "match(metric, {pattern:String})", {"pattern": pattern}, query):
@@ -122,9 +122,9 @@ def level(
     since = start or until - _DAY
     root, group, host, metric = _split(query)
     if ROOTS[root] == 2 and len(parts) == 2:
-        rows = [_row([root, name], False) for name in tree.groups(root, _whole(group), since, until)]
+        rows = [_row([root, name], False) for name in tree.groups(root, whole(group), since, until)]
     else:
-        members = tree.members(root, _whole(group), _whole(host), since, until)
+        members = tree.members(root, whole(group), whole(host), since, until)
         if metric:
             rows = _metrics(engine, cluster, root, members, metric, since, until, each, query)
         else:
@@ -148,7 +148,8 @@ def _split(query: str) -> tuple[str, str, str, str]:
     return root, group, host, ".".join(metric)
 
 
-def _whole(glob: str) -> str:
+def whole(glob: str) -> str:
+    """A regular expression for a whole segment that a glob means."""
     return f"^(?:{glob_pattern(glob)})$"
 
 

@@ -1,0 +1,121 @@
+"""Which series are meant by host, partition, rack, job, metric and text: as SQL, and with the time in which each is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+from qnib.context.known import Sources
+from qnib.context.membership import Membership
+from qnib.domains.paths import segment
+from qnib.errors import WrongUse
+from qnib.monitoring.graphite.views import SERIES, whole
+
+BY = {"partition": "by_partition", "rack": "by_rack", "job": "by_job"}
+"""Groups of hosts, and the virtual root of each."""
+MOST_HOSTS = 100_000
+"""Of a node set."""
+ANY = "^(?:[^.]*)$"
+"""Any name of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is asked for; what is empty is not asked for. `hosts` is a node set or a glob, partition, rack and job are
+    names or globs, `name` is a metric's name or a glob over the whole of it, `text` a part of a path or name."""
+
+    hosts: str = ""
+    partition: str = ""
+    rack: str = ""
+    job: str = ""
+    name: str = ""
+    text: str = ""
+
+
+Spans = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    names: tuple[str, ...]
+    spans: Spans
+    """Empty: always."""
+
+
+EVERY = Host((), ())
+"""Whoever is meant all the time."""
+
+
+def hosts_of(
+    sources: Sources, cluster: str, choice: Choice, start: datetime, end: datetime
+) -> dict[str, Host] | None:
+    """By the tag's value the hosts that are chosen; None: the choice says nothing of hosts."""
+    tree = Membership(sources, cluster)
+    found: dict[str, Host] | None = None
+    if choice.hosts:
+        wanted = _set(sources, cluster, choice.hosts)
+        members = tree.members("by_host", "", wanted or whole(choice.hosts), start, end)
+        found = {name: Host(member.names, ()) for member in members for name in member.names}
+    for field, root in BY.items():
+        if asked := getattr(choice, field):
+            told: dict[str, Host] = {}
+            for member in tree.members(root, whole(asked), ANY, start, end):
+                for name in member.names:
+                    told[name] = Host(member.names, (*told.get(name, EVERY).spans, *member.spans))
+            if found is not None:
+                both = told.keys() & found.keys()
+                told = {name: Host(told[name].names, _both(found[name].spans, told[name].spans)) for name in both}
+            found = told
+    return found
+
+
+def _set(sources: Sources, cluster: str, folded: str) -> str:
+    """A regular expression for the segments of a node set's hosts; empty for a glob."""
+    if "*" in folded or "?" in folded or "{" in folded:
+        return ""
+    try:
+        names = NodeSet(folded)
+        if len(names) > MOST_HOSTS:
+            raise NodeSetException(f"more than {MOST_HOSTS} hosts")
+    except NodeSetException as error:
+        raise WrongUse(
+            f"{folded!r} is no node set: {error}.", where="host", try_next="write compute[0-15] or compute1*."
+        ) from error
+    known = {segment(sources.facts.resolve(cluster, str(name)) or str(name)) for name in names}
+    return f"^(?:{'|'.join(re.escape(name) for name in sorted(known))})$"
+
+
+def _both(some: Spans, others: Spans) -> Spans:
+    """The time in which both hold."""
+    if not some or not others:
+        return some or others
+    shared = [(max(a, c), min(b, d)) for a, b in some for c, d in others if max(a, c) < min(b, d)]
+    return tuple(shared) or ((0.0, 0.0),)
+
+
+def chosen(
+    cluster: str, choice: Choice, hosts: Mapping[str, Host] | None, start: datetime, end: datetime
+) -> tuple[str, dict[str, Any]]:
+    """SQL of the chosen series, with their `metric`."""
+    params: dict[str, Any] = {"cluster": cluster, "start": start, "end": end}
+    where = ["last_seen >= {start:DateTime64(3, 'UTC')}", "first_seen <= {end:DateTime64(3, 'UTC')}"]
+    source = SERIES if hosts is not None else SERIES.replace("AND host IN {names:Array(String)}", "")
+    if hosts is not None:
+        params["names"] = sorted(hosts)
+    if choice.name:
+        where.append("match(name, {name:String})")
+        params["name"] = f"^{loosely(choice.name)}$"
+    if choice.text:
+        where.append("positionCaseInsensitiveUTF8(concat(path, ' ', name), {text:String}) > 0")
+        params["text"] = choice.text
+    return f"SELECT * FROM ({source}) WHERE {' AND '.join(where)}", params
+
+
+def loosely(glob: str) -> str:
+    """A regular expression in which ``*`` stands for anything, dots included."""
+    return re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".")
