@@ -293,6 +293,8 @@ def test_a_job_is_listed_with_its_own_samples_and_drawn_while_it_ran(grafana: Te
     assert 150 <= max(known) <= 180
     own = grafana.get("/api/metrics/chart", params={"name": "job.cpu", "job": "42", **window}).json()
     assert {value for one in own["series"] for value in one["mean"]} == {None, 50.0}
+    assert (chart["over"], own["over"]) == (True, True)
+    assert listed(grafana, job="42", name="job.cpu")["target"] == "by_job.42.*.job.cpu"
 
 
 def test_of_many_series_the_odd_ones_are_lines_and_all_are_in_the_band(

@@ -73,7 +73,7 @@ def listed(
     )
     rows = sources.engine.rows(
         "SELECT series, path, name, tags, unit, mtype, host, last_seen, first_seen, metric"
-        f" FROM ({where}) ORDER BY path LIMIT {{limit:UInt32}}",
+        f" FROM ({where}) ORDER BY name, length(path), path LIMIT {{limit:UInt32}}",
         {**params, "limit": limit},
     ) if limit else []  # fmt: skip
     values = _newest(sources, rows)
@@ -86,6 +86,7 @@ def listed(
         }
         for row in rows
     ]  # fmt: skip
+    chosen_hosts = {host.name for host in (hosts or {}).values()}
     total, names_total = (counted[0]["total"], counted[0]["names"]) if counted else (0, 0)
     own = _samples(sources, cluster, choice, hosts, start, end) if choice.job else []
     for row in own:
@@ -95,7 +96,8 @@ def listed(
     return {
         "series": [*found, *own[: max(0, limit - len(found))]], "total": total + len(own),
         "names": sorted(names, key=lambda one: natural(one["name"])), "names_total": names_total,
-        "hosts": len(hosts) if hosts is not None else None, "target": _target(sources, where, params, choice, counted),
+        "hosts": len(chosen_hosts) if hosts is not None else None, "nodes": fold(chosen_hosts),
+        "target": _target(sources, where, params, choice, names),
     }  # fmt: skip
 
 
@@ -109,7 +111,7 @@ def drawn(
     hosts = hosts_of(sources, cluster, choice, start, end)
     where, params = chosen(cluster, choice, hosts, start, end)
     rows = sources.engine.rows(
-        f"SELECT series, path, name, tags, unit, mtype, host, last_seen FROM ({where}) ORDER BY path"
+        f"SELECT series, path, name, tags, unit, mtype, host, last_seen FROM ({where}) ORDER BY length(path), path"
         f" LIMIT {MOST_DRAWN + 1}",
         params,
     )
@@ -133,7 +135,7 @@ def drawn(
         choice.name, told, f"{unit}/s" if counter else unit, start, end, grid, newest,
         series.labels(choice.name, [row["tags"] for row in rows]),
     )  # fmt: skip
-    return in_octets(_fewer(answer, grid))
+    return in_octets(_fewer({**answer, "over": _over(hosts, end)}, grid))
 
 
 # ── inside ────────────────────────────────────────────────────────────────────────────────────
@@ -180,19 +182,19 @@ def _jobs(sources: Sources, cluster: str, numbers: Sequence[str], end: datetime)
 
 
 def _target(
-    sources: Sources, where: str, params: Mapping[str, Any], choice: Choice, counted: Sequence[Mapping[str, Any]]
+    sources: Sources, where: str, params: Mapping[str, Any], choice: Choice, names: Sequence[Mapping[str, Any]]
 ) -> str:
     """What `/render` draws the same with; empty where one path cannot say it."""
     asked = [(root, getattr(choice, field)) for field, root in BY.items() if getattr(choice, field)]
-    if len(asked) > 1 or choice.text or len(counted) != 1 or "*" in choice.name:
+    if len(asked) > 1 or choice.text or len(names) != 1 or "*" in choice.name:
         return ""
-    name = str(counted[0]["name"])
+    name = str(names[0]["name"])
     if not asked and not choice.hosts:
         return f"seriesByTag('name={name}')"
-    metrics = [
+    metrics = [name] if choice.job and name.startswith(_JOB) else [
         str(row["metric"])
         for row in sources.engine.rows(f"SELECT DISTINCT metric FROM ({where}) ORDER BY metric LIMIT 100", params)
-    ]
+    ]  # fmt: skip
     parts = [segments(metric) for metric in metrics]
     if len({len(own) for own in parts}) != 1:
         return ""
@@ -268,8 +270,15 @@ def _drawn_samples(
             f"{len(numbers)} jobs are meant, a chart of a job's own numbers is of one.", where=choice.job,
             try_next="name one job.",
         )
-    hosts = sorted(hosts_of(sources, cluster, choice, start, end) or ())
-    return series.series_answer(
-        sources.engine, sources.clock, cluster, choice.name, host=",".join(hosts) or None, job=int(numbers.pop()),
-        start=start, end=end, points=points,
+    hosts = hosts_of(sources, cluster, choice, start, end)
+    answer = series.series_answer(
+        sources.engine, sources.clock, cluster, choice.name, host=",".join(sorted(hosts or ())) or None,
+        job=int(numbers.pop()), start=start, end=end, points=points,
     )  # fmt: skip
+    return {**answer, "over": _over(hosts, end)}
+
+
+def _over(hosts: Mapping[str, Host] | None, end: datetime) -> bool:
+    """Whether what is meant ended before the window does."""
+    spans = [span for host in (hosts or {}).values() for span in host.spans or ((0.0, float("inf")),)]
+    return bool(spans) and all(until < end.timestamp() for _, until in spans)

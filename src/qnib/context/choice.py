@@ -42,12 +42,14 @@ Spans = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    names: tuple[str, ...]
+    """A chosen host."""
+
+    name: str
     spans: Spans
     """Empty: always."""
 
 
-EVERY = Host((), ())
+EVERY = Host("", ())
 """Whoever is meant all the time."""
 
 
@@ -60,16 +62,16 @@ def hosts_of(
     if choice.hosts:
         wanted = _set(sources, cluster, choice.hosts)
         members = tree.members("by_host", "", wanted or whole(choice.hosts), start, end)
-        found = {name: Host(member.names, ()) for member in members for name in member.names}
+        found = {name: Host(member.host, ()) for member in members for name in member.names}
     for field, root in BY.items():
         if asked := getattr(choice, field):
             told: dict[str, Host] = {}
             for member in tree.members(root, whole(asked), ANY, start, end):
                 for name in member.names:
-                    told[name] = Host(member.names, (*told.get(name, EVERY).spans, *member.spans))
+                    told[name] = Host(member.host, (*told.get(name, EVERY).spans, *member.spans))
             if found is not None:
                 both = told.keys() & found.keys()
-                told = {name: Host(told[name].names, _both(found[name].spans, told[name].spans)) for name in both}
+                told = {name: Host(told[name].name, _both(found[name].spans, told[name].spans)) for name in both}
             found = told
     return found
 

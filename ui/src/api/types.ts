@@ -176,8 +176,22 @@ export interface SeriesAnswer {
   series: Series[]
   band: { min: (number | null)[]; median: (number | null)[]; max: (number | null)[] } | null // for more than 8 series
   t: number[]
+  total?: number // how many there are, where not all of them are lines
+  over?: boolean // it is of the past, and nothing is to come: a job that ended
 }
 export interface Series { name: string; tags: Record<string, string>; mean: (number | null)[]; min: (number | null)[]; max: (number | null)[] }
+
+/** GET /api/metrics/groups?by=host|partition|rack|job|name&q=&limit= : what series can be chosen by */
+export interface SeriesGroups { by: string; groups: { name: string; about: string }[]; total: number }
+/** GET /api/metrics?host=&partition=&rack=&job=&name=&q=&limit= : chosen series, and the metrics they are of */
+export interface SeriesList {
+  series: SeriesRow[]; total: number
+  names: MetricName[]; names_total: number // at most 200
+  hosts: number | null; nodes: string // of the choice, where it is one of hosts: how many, folded
+  target: string // what /render draws the same with; empty where no one target does
+}
+export interface SeriesRow { path: string; name: string; unit: string; mtype: string; tags: Record<string, string>; host: string; source: string; first_seen: string; last_seen: string; value: number | null }
+export interface MetricName { name: string; unit: string; mtype: string; series: number; description: string; source: string; last_seen: string }
 
 /** GET /api/events?cluster=&from=&until=&host=&job=&entity=&severity=&kind=&app=&q=&limit=&histogram=60
  *  -> { events: EventRow[], total: number, histogram?: {t: number[], count: number[]} } newest first */
