@@ -253,7 +253,7 @@ def test_choices_are_narrowed_by_each_other(grafana: TestClient) -> None:
     def paths(**asked: Any) -> list[str]:
         return [row["path"] for row in listed(grafana, **asked)["series"]]
 
-    assert paths(partition="debug") == ["disk.free;host=c0;path=/scratch", "servers.c0.cpu.used"]
+    assert paths(partition="debug") == ["servers.c0.cpu.used", "disk.free;host=c0;path=/scratch"]
     assert paths(partition="all", host="c[1-2]") == ["servers.c1.cpu.used", "servers.c2_example_org.cpu.used"]
     assert paths(partition="debug", host="c1") == []
     assert paths(q="FREE") == ["disk.free;host=c0;path=/scratch"]
@@ -281,7 +281,7 @@ def test_a_job_is_listed_with_its_own_samples_and_drawn_while_it_ran(grafana: Te
         sample(site, 42, "c0", NOON + timedelta(seconds=second), "0", 50.0)
     told = listed(grafana, job="42", **{"from": ""})
     assert [row["path"] for row in told["series"]] == [
-        "disk.free;host=c0;path=/scratch", "servers.c0.cpu.used", "servers.c1.cpu.used", "by_job.42.c0.job.cpu",
+        "servers.c0.cpu.used", "servers.c1.cpu.used", "disk.free;host=c0;path=/scratch", "by_job.42.c0.job.cpu",
     ]  # fmt: skip
     groups = grafana.get("/api/metrics/groups", params={"by": "job"}).json()["groups"]
     assert groups == [{"name": "42", "about": "job42 ann c0,c1"}]

@@ -106,7 +106,7 @@ def chosen(
     """SQL of the chosen series, with their `metric`."""
     params: dict[str, Any] = {"cluster": cluster, "start": start, "end": end}
     where = ["last_seen >= {start:DateTime64(3, 'UTC')}", "first_seen <= {end:DateTime64(3, 'UTC')}"]
-    source = SERIES if hosts is not None else SERIES.replace("AND host IN {names:Array(String)}", "")
+    source = SERIES if hosts is not None else SERIES.replace("PREWHERE host IN {names:Array(String)} ", "")
     if hosts is not None:
         params["names"] = sorted(hosts)
     if choice.name:

@@ -40,7 +40,7 @@ SERIES = f"""
         SELECT *, splitByChar('.', path) AS parts,
             if(has(parts, host), indexOf(parts, host),
                arrayFirstIndex(part -> startsWith(part, concat(host, '_')), parts)) AS place
-        FROM qnib.series FINAL WHERE cluster = {{cluster:String}} AND host IN {{names:Array(String)}}
+        FROM qnib.series FINAL PREWHERE host IN {{names:Array(String)}} WHERE cluster = {{cluster:String}}
     )
 """
 """SQL: the series of hosts, each with its `metric`: its path without the host."""
