@@ -29,11 +29,13 @@ SECONDS = range(0, 600, 10)
 """After noon: each host has a point at each, its value is the number of seconds."""
 
 
-def series(site: Site, path: str, host: str, name: str = "", tags: dict[str, str] | None = None) -> None:
+def series(
+    site: Site, path: str, host: str, name: str = "", tags: dict[str, str] | None = None, unit: str = "%"
+) -> None:
     number = abs(hash((path, "browse"))) % 2**63
     row = {
         "cluster": "demo", "series": number, "path": path, "name": name or path, "tags": {**(tags or {}), "host": host},
-        "unit": "%", "mtype": "gauge", "host": host, "first_seen": NOON, "last_seen": NOON + timedelta(minutes=10),
+        "unit": unit, "mtype": "gauge", "host": host, "first_seen": NOON, "last_seen": NOON + timedelta(minutes=10),
     }  # fmt: skip
     site.engine.insert("qnib.series", [row])
     site.engine.insert("qnib.points", [
@@ -261,6 +263,14 @@ def test_choices_are_narrowed_by_each_other(grafana: TestClient) -> None:
     assert listed(grafana, partition="all", name="cpu.used")["target"] == "by_partition.all.*.cpu.used"
     assert listed(grafana, name="cpu.used")["target"] == "seriesByTag('name=cpu.used')"
     assert grafana.get("/api/metrics", params={"host": "c[0-"}).json()["where"] == "host"
+
+
+def test_a_unit_that_came_as_a_tag_is_told(grafana: TestClient, site: Site) -> None:
+    series(site, "power;host=c0;unit=W", "c0", "power", {"unit": "W"}, unit="")
+    told = listed(grafana, name="power")
+    assert (told["names"][0]["unit"], told["series"][0]["unit"]) == ("W", "W")
+    window = {"from": NOON.isoformat(), "until": (NOON + timedelta(minutes=10)).isoformat()}
+    assert grafana.get("/api/metrics/chart", params={"name": "power", **window}).json()["unit"] == "W"
 
 
 def test_few_are_listed_and_the_rest_counted(grafana: TestClient) -> None:

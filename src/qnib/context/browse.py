@@ -129,7 +129,7 @@ def drawn(
         if within.bounded(spans, start.timestamp(), end.timestamp()):
             for values in (grid.mean, grid.low, grid.high):
                 values[place] = within.cut(values[place], grid.t[0], grid.step, spans)
-    unit = told.unit if told else rows[0]["unit"] if rows else ""
+    unit = told.unit if told else " / ".join(sorted({row["unit"] for row in rows if row["unit"]}))
     newest = max((row["last_seen"] for row in rows), default=None)
     answer = series.answer_of(
         choice.name, told, f"{unit}/s" if counter else unit, start, end, grid, newest,

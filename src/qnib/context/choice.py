@@ -115,7 +115,9 @@ def chosen(
     if choice.text:
         where.append("positionCaseInsensitiveUTF8(concat(path, ' ', name), {text:String}) > 0")
         params["text"] = choice.text
-    return f"SELECT * FROM ({source}) WHERE {' AND '.join(where)}", params
+    # OTLP and perfdata bring the unit as a tag
+    units = "SELECT * REPLACE (if(unit = '', tags['unit'], unit) AS unit)"
+    return f"{units} FROM ({source}) WHERE {' AND '.join(where)}", params
 
 
 def loosely(glob: str) -> str:
