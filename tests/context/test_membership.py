@@ -293,6 +293,8 @@ def test_a_job_is_listed_with_its_own_samples_and_drawn_while_it_ran(grafana: Te
     assert [row["path"] for row in told["series"]] == [
         "servers.c0.cpu.used", "servers.c1.cpu.used", "disk.free;host=c0;path=/scratch", "by_job.42.c0.job.cpu",
     ]  # fmt: skip
+    newest = {row["path"]: (row["value"], row["last_seen"]) for row in told["series"]}
+    assert newest["servers.c0.cpu.used"] == (170.0, at("12:02:50").isoformat()), "while it was the job's"
     groups = grafana.get("/api/metrics/groups", params={"by": "job"}).json()["groups"]
     assert groups == [{"name": "42", "about": "job42 ann c0,c1"}]
     window = {"from": NOON.isoformat(), "until": (NOON + timedelta(minutes=10)).isoformat()}

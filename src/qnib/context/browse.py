@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from qnib.context.charts import in_octets
-from qnib.context.choice import ANY, BY, EVERY, Choice, Host, chosen, hosts_of, loosely
-from qnib.context.known import Sources, fold, iso, unfold
+from qnib.context.choice import ANY, BY, EVERY, JOB, Choice, Host, chosen, hosts_of, loosely, target
+from qnib.context.known import Sources, fold, iso
 from qnib.context.membership import Membership
-from qnib.domains.paths import natural, segment
+from qnib.domains.paths import natural
 from qnib.errors import TooMuch, WrongUse
 from qnib.inventory import whereabouts
 from qnib.model import Metric
 from qnib.monitoring import series
 from qnib.monitoring.graphite import within
-from qnib.monitoring.graphite.views import segments, whole
+from qnib.monitoring.graphite.views import whole
 
 MOST_NAMES = 200
 """Names of metrics told at once."""
@@ -26,7 +27,6 @@ MOST_DRAWN = 2000
 """Series one chart may be made of …"""
 _LINES = 40
 """… and lines it has: of more, those that are least like the others; all are in its band."""
-_JOB = "job."
 
 
 def groups(
@@ -76,15 +76,16 @@ def listed(
         f" FROM ({where}) ORDER BY name, length(path), path LIMIT {{limit:UInt32}}",
         {**params, "limit": limit},
     ) if limit else []  # fmt: skip
-    values = _newest(sources, rows)
+    values = _newest(sources, rows) | _newest_meant(sources, cluster, rows, hosts or {}, start, end)
     names = [_named(row) for row in counted]
     found = [
         {
             "path": row["path"], "name": row["name"], "unit": row["unit"], "mtype": row["mtype"], "tags": row["tags"],
             "host": row["host"], "source": _source(row["name"]), "first_seen": iso(row["first_seen"]),
-            "last_seen": iso(row["last_seen"]), "value": values.get(row["series"]),
+            "last_seen": iso(at), "value": value,
         }
         for row in rows
+        for at, value in [values.get(row["series"], (row["last_seen"], None))]
     ]  # fmt: skip
     chosen_hosts = {host.name for host in (hosts or {}).values()}
     total, names_total = (counted[0]["total"], counted[0]["names"]) if counted else (0, 0)
@@ -97,7 +98,7 @@ def listed(
         "series": [*found, *own[: max(0, limit - len(found))]], "total": total + len(own),
         "names": sorted(names, key=lambda one: natural(one["name"])), "names_total": names_total,
         "hosts": len(chosen_hosts) if hosts is not None else None, "nodes": fold(chosen_hosts),
-        "target": _target(sources, where, params, choice, names),
+        "target": target(sources, where, params, choice, names),
     }  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def drawn(
 ) -> dict[str, Any]:
     """The UI's `SeriesAnswer` of the chosen series of one metric, each only for the time in which it is meant; `total`:
     how many there are, where not all are lines. Raises TooMuch."""
-    if choice.job and choice.name.startswith(_JOB):
+    if choice.job and choice.name.startswith(JOB):
         return _drawn_samples(sources, cluster, choice, start, end, points)
     hosts = hosts_of(sources, cluster, choice, start, end)
     where, params = chosen(cluster, choice, hosts, start, end)
@@ -140,15 +141,39 @@ def drawn(
 
 # ── inside ────────────────────────────────────────────────────────────────────────────────────
 
-def _newest(sources: Sources, rows: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+def _newest(sources: Sources, rows: Sequence[Mapping[str, Any]]) -> dict[int, tuple[datetime | None, float | None]]:
+    """By series when it was last heard, and what it said."""
     if not rows:
         return {}
     told = sources.engine.rows(
-        "SELECT series, argMax(value, time) AS value FROM qnib.points WHERE (series, time) IN"
+        "SELECT series, max(time) AS at, argMax(value, time) AS value FROM qnib.points WHERE (series, time) IN"
         " (SELECT arrayJoin(arrayZip({ids:Array(UInt64)}, {times:Array(DateTime64(3, 'UTC'))}))) GROUP BY series",
         {"ids": [row["series"] for row in rows], "times": [row["last_seen"] for row in rows]},
     )
-    return {row["series"]: row["value"] for row in told}
+    return {row["series"]: (row["at"], row["value"]) for row in told}
+
+
+def _newest_meant(
+    sources: Sources, cluster: str, rows: Sequence[Mapping[str, Any]], hosts: Mapping[str, Host], start: datetime,
+    end: datetime,
+) -> dict[int, tuple[datetime | None, float | None]]:  # fmt: skip
+    """The same of those that are meant only until some time before the window ends: the newest of that time."""
+    told = [
+        (int(row["series"]), spans) for row in rows
+        if (spans := hosts.get(row["host"], EVERY).spans) and max(until for _, until in spans) < end.timestamp()
+    ]  # fmt: skip
+    if not told:
+        return {}
+    first = math.floor(max(start.timestamp(), min(since for _, spans in told for since, _ in spans)))
+    long = math.ceil(end.timestamp()) - first
+    at, value = (
+        within.exactly(sources.engine, cluster, told, first, long, 1, how)
+        for how in ("toUnixTimestamp64Milli(max(time)) / 1000", "argMax(value, time)")
+    )
+    return {
+        series: (None, None) if np.isnan(t[0]) else (datetime.fromtimestamp(float(t[0]), UTC), float(v[0]))
+        for (series, _), t, v in zip(told, at, value, strict=True)
+    }
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,35 +204,6 @@ def _jobs(sources: Sources, cluster: str, numbers: Sequence[str], end: datetime)
         number: " ".join(str(one[part]) for part in ("name", "user", "nodes") if one.get(part))
         for number, one in told.items()
     }
-
-
-def _target(
-    sources: Sources, where: str, params: Mapping[str, Any], choice: Choice, names: Sequence[Mapping[str, Any]]
-) -> str:
-    """What `/render` draws the same with; empty where one path cannot say it."""
-    asked = [(root, getattr(choice, field)) for field, root in BY.items() if getattr(choice, field)]
-    if len(asked) > 1 or choice.text or len(names) != 1 or "*" in choice.name:
-        return ""
-    name = str(names[0]["name"])
-    if not asked and not choice.hosts:
-        return f"seriesByTag('name={name}')"
-    metrics = [name] if choice.job and name.startswith(_JOB) else [
-        str(row["metric"])
-        for row in sources.engine.rows(f"SELECT DISTINCT metric FROM ({where}) ORDER BY metric LIMIT 100", params)
-    ]  # fmt: skip
-    parts = [segments(metric) for metric in metrics]
-    if len({len(own) for own in parts}) != 1:
-        return ""
-    metric = ".".join(own[0] if len(set(own)) == 1 else "*" for own in zip(*parts, strict=True))
-    hosts = _braces(choice.hosts) if choice.hosts else "*"
-    return ".".join([*(asked[0] if asked else ("by_host",)), hosts, metric])
-
-
-def _braces(hosts: str) -> str:
-    if "*" in hosts or "?" in hosts or "{" in hosts:
-        return hosts
-    names = [segment(name) for name in unfold(hosts)]
-    return names[0] if len(names) == 1 else f"{{{','.join(names)}}}"
 
 
 def _fewer(answer: dict[str, Any], grid: series.Grid) -> dict[str, Any]:
@@ -242,7 +238,7 @@ def _samples(
         " argMax(value, time) AS newest FROM (SELECT job, host, metric, time, sum(value) AS value FROM qnib.job_samples"
         " WHERE cluster = {cluster:String} AND job IN {jobs:Array(UInt64)} AND host IN {hosts:Array(String)}"
         " AND time >= {start:DateTime64(3, 'UTC')} AND time <= {end:DateTime64(3, 'UTC')}"
-        f" AND match(concat('{_JOB}', metric), {{name:String}})"
+        f" AND match(concat('{JOB}', metric), {{name:String}})"
         " AND positionCaseInsensitiveUTF8(concat('job.', metric), {text:String})"
         " GROUP BY job, host, metric, time) GROUP BY number, host, metric ORDER BY number, host, metric LIMIT 5000",
         {"cluster": cluster, "jobs": sorted(int(one) for one in numbers if one.isdigit()), "hosts": sorted(hosts or ()),
@@ -251,13 +247,13 @@ def _samples(
     declared: Mapping[str, Metric] = series.declared_metrics()
     return [
         {
-            "path": f"by_job.{row['number']}.{row['host']}.{_JOB}{row['metric']}", "name": name,
+            "path": f"by_job.{row['number']}.{row['host']}.{JOB}{row['metric']}", "name": name,
             "unit": declared[name].unit if name in declared else "", "mtype": "gauge",
             "tags": {"host": row["host"], "job": row["number"]}, "host": row["host"], "source": _source(name),
             "first_seen": iso(row["first_seen"]), "last_seen": iso(row["last_seen"]), "value": row["newest"],
         }
         for row in rows
-        for name in [f"{_JOB}{row['metric']}"]
+        for name in [f"{JOB}{row['metric']}"]
     ]  # fmt: skip
 
 

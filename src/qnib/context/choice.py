@@ -1,25 +1,27 @@
-"""Which series are meant by host, partition, rack, job, metric and text: as SQL, and with the time in which each is."""
+"""Which series are meant by host, partition, rack, job, metric and text: as SQL, as a target of `/render`, and when."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ClusterShell.NodeSet import NodeSet, NodeSetException
 
-from qnib.context.known import Sources
+from qnib.context.known import Sources, unfold
 from qnib.context.membership import Membership
 from qnib.domains.paths import segment
 from qnib.errors import WrongUse
-from qnib.monitoring.graphite.views import SERIES, whole
+from qnib.monitoring.graphite.views import SERIES, segments, whole
 
 BY = {"partition": "by_partition", "rack": "by_rack", "job": "by_job"}
 """Groups of hosts, and the virtual root of each."""
 MOST_HOSTS = 100_000
 """Of a node set."""
+JOB = "job."
+"""What the names of samples of jobs begin with."""
 ANY = "^(?:[^.]*)$"
 """Any name of one."""
 
@@ -118,6 +120,35 @@ def chosen(
     # OTLP and perfdata bring the unit as a tag
     units = "SELECT * REPLACE (if(unit = '', tags['unit'], unit) AS unit)"
     return f"{units} FROM ({source}) WHERE {' AND '.join(where)}", params
+
+
+def target(
+    sources: Sources, where: str, params: Mapping[str, Any], choice: Choice, names: Sequence[Mapping[str, Any]]
+) -> str:
+    """What `/render` draws the same with; empty where one path cannot say it."""
+    asked = [(root, getattr(choice, field)) for field, root in BY.items() if getattr(choice, field)]
+    if len(asked) > 1 or choice.text or len(names) != 1 or "*" in choice.name:
+        return ""
+    name = str(names[0]["name"])
+    if not asked and not choice.hosts:
+        return f"seriesByTag('name={name}')"
+    metrics = [name] if choice.job and name.startswith(JOB) else [
+        str(row["metric"])
+        for row in sources.engine.rows(f"SELECT DISTINCT metric FROM ({where}) ORDER BY metric LIMIT 100", params)
+    ]  # fmt: skip
+    parts = [segments(metric) for metric in metrics]
+    if len({len(own) for own in parts}) != 1:
+        return ""
+    metric = ".".join(own[0] if len(set(own)) == 1 else "*" for own in zip(*parts, strict=True))
+    hosts = _braces(choice.hosts) if choice.hosts else "*"
+    return ".".join([*(asked[0] if asked else ("by_host",)), hosts, metric])
+
+
+def _braces(hosts: str) -> str:
+    if "*" in hosts or "?" in hosts or "{" in hosts:
+        return hosts
+    names = [segment(name) for name in unfold(hosts)]
+    return names[0] if len(names) == 1 else f"{{{','.join(names)}}}"
 
 
 def loosely(glob: str) -> str:

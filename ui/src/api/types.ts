@@ -190,7 +190,7 @@ export interface SeriesList {
   hosts: number | null; nodes: string // of the choice, where it is one of hosts: how many, folded
   target: string // what /render draws the same with; empty where no one target does
 }
-export interface SeriesRow { path: string; name: string; unit: string; mtype: string; tags: Record<string, string>; host: string; source: string; first_seen: string; last_seen: string; value: number | null }
+export interface SeriesRow { path: string; name: string; unit: string; mtype: string; tags: Record<string, string>; host: string; source: string; first_seen: string; last_seen: string | null; value: number | null }
 export interface MetricName { name: string; unit: string; mtype: string; series: number; description: string; source: string; last_seen: string }
 
 /** GET /api/events?cluster=&from=&until=&host=&job=&entity=&severity=&kind=&app=&q=&limit=&histogram=60
