@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +53,36 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_racks(told: Mapping[str, str]) -> dict[str, list[str]]:
-    """Racks and the hosts in them, unfolded: ``{"r1": "compute[0-15]"}``. Raises ValueError naming what is wrong."""
+def hosts_in(folded: str, most: int) -> list[str]:
+    """The hosts of a node set. Raises ValueError for what is none, or has more than `most`: that is found out before
+    it is unfolded, for a hundred million take minutes."""
     from ClusterShell.NodeSet import NodeSet, NodeSetException
 
+    size = 0
+    for one in re.split(r",(?![^\[]*\])", folded):
+        ranges = [re.findall(r"(\d+)-(\d+)", inside) for inside in re.findall(r"\[([^\]]*)\]", one)]
+        size += prod(max(1, sum(int(last) - int(first) + 1 for first, last in told)) for told in ranges)
+    try:
+        if size > most or len(hosts := NodeSet(folded)) > most:
+            raise ValueError(f"{folded!r} has more than {most} hosts")
+    except NodeSetException as error:
+        raise ValueError(f"{folded!r} is no node set: {error}") from error
+    return [str(host) for host in hosts]
+
+
+def check_racks(told: Mapping[str, str]) -> dict[str, list[str]]:
+    """Racks and the hosts in them, unfolded: ``{"r1": "compute[0-15]"}``. Raises ValueError naming what is wrong."""
     racks: dict[str, list[str]] = {}
     stands: dict[str, str] = {}
     for rack, folded in told.items():
         if not RACK.fullmatch(rack):
             raise ValueError(f"{rack!r} is no name of a rack: use up to 64 letters, digits, '-' and '_'")
         try:
-            hosts = NodeSet(folded)
-        except NodeSetException as error:
-            raise ValueError(f"{rack} = {folded!r}: {error}") from error
-        if not 0 < len(hosts) <= MOST_IN_RACK:
-            raise ValueError(f"{rack} = {folded!r}: a rack holds between 1 and {MOST_IN_RACK} hosts")
-        racks[rack] = [str(host) for host in hosts]
+            racks[rack] = hosts_in(folded, MOST_IN_RACK)
+        except ValueError as error:
+            raise ValueError(f"in {rack}, {error}") from error
+        if not racks[rack]:
+            raise ValueError(f"in {rack} stands no host")
         for host in racks[rack]:
             if (other := stands.setdefault(host, rack)) != rack:
                 raise ValueError(f"{host} cannot stand in {other} and in {rack}")

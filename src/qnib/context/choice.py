@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ClusterShell.NodeSet import NodeSet, NodeSetException
-
+from qnib.clusters import hosts_in
 from qnib.context.known import Sources, unfold
 from qnib.context.membership import Membership
 from qnib.domains.paths import segment
@@ -83,14 +82,10 @@ def _set(sources: Sources, cluster: str, folded: str) -> str:
     if "*" in folded or "?" in folded or "{" in folded:
         return ""
     try:
-        names = NodeSet(folded)
-        if len(names) > MOST_HOSTS:
-            raise NodeSetException(f"more than {MOST_HOSTS} hosts")
-    except NodeSetException as error:
-        raise WrongUse(
-            f"{folded!r} is no node set: {error}.", where="host", try_next="write compute[0-15] or compute1*."
-        ) from error
-    known = {segment(sources.facts.resolve(cluster, str(name)) or str(name)) for name in names}
+        names = hosts_in(folded, MOST_HOSTS)
+    except ValueError as error:
+        raise WrongUse(f"{error}.", where="host", try_next="write compute[0-15] or compute1*.") from error
+    known = {segment(sources.facts.resolve(cluster, name) or name) for name in names}
     return f"^(?:{'|'.join(re.escape(name) for name in sorted(known))})$"
 
 
