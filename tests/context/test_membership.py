@@ -30,14 +30,15 @@ SECONDS = range(0, 600, 10)
 
 
 def series(
-    site: Site, path: str, host: str, name: str = "", tags: dict[str, str] | None = None, unit: str = "%"
+    site: Site, path: str, host: str, name: str = "", tags: dict[str, str] | None = None
 ) -> None:
     number = abs(hash((path, "browse"))) % 2**63
     row = {
         "cluster": "demo", "series": number, "path": path, "name": name or path, "tags": {**(tags or {}), "host": host},
-        "unit": unit, "mtype": "gauge", "host": host, "first_seen": NOON, "last_seen": NOON + timedelta(minutes=10),
+        "unit": "%", "mtype": "gauge", "host": host, "first_seen": NOON, "last_seen": NOON + timedelta(minutes=10),
     }  # fmt: skip
     site.engine.insert("qnib.series", [row])
+    site.engine.insert("qnib.heard", [{"cluster": "demo", "host": host, "last": row["last_seen"]}])
     site.engine.insert("qnib.points", [
         {"cluster": "demo", "series": number, "time": NOON + timedelta(seconds=s), "value": float(s)} for s in SECONDS
     ])  # fmt: skip
@@ -52,7 +53,7 @@ def sample(site: Site, job: int, host: str, when: datetime, task: str, value: fl
 
 @pytest.fixture
 def grafana(site: Site) -> Iterator[TestClient]:
-    for table in ("points", "series", "job_samples"):
+    for table in ("points", "series", "heard", "job_samples"):
         site.engine.run(f"TRUNCATE TABLE qnib.{table}")
     site.clock.at = NOON - timedelta(hours=1)
     site.hosts(NOON - timedelta(hours=1), "c0", "c1", "c2", "login.example.org")
@@ -263,14 +264,6 @@ def test_choices_are_narrowed_by_each_other(grafana: TestClient) -> None:
     assert listed(grafana, partition="all", name="cpu.used")["target"] == "by_partition.all.*.cpu.used"
     assert listed(grafana, name="cpu.used")["target"] == "seriesByTag('name=cpu.used')"
     assert grafana.get("/api/metrics", params={"host": "c[0-"}).json()["where"] == "host"
-
-
-def test_a_unit_that_came_as_a_tag_is_told(grafana: TestClient, site: Site) -> None:
-    series(site, "power;host=c0;unit=W", "c0", "power", {"unit": "W"}, unit="")
-    told = listed(grafana, name="power")
-    assert (told["names"][0]["unit"], told["series"][0]["unit"]) == ("W", "W")
-    window = {"from": NOON.isoformat(), "until": (NOON + timedelta(minutes=10)).isoformat()}
-    assert grafana.get("/api/metrics/chart", params={"name": "power", **window}).json()["unit"] == "W"
 
 
 def test_few_are_listed_and_the_rest_counted(grafana: TestClient) -> None:

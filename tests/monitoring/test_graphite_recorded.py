@@ -101,7 +101,7 @@ def test_the_recorded_answer(client: TestClient, case: dict[str, Any]) -> None:
     assert answer.status_code == 200, answer.text
     if "json" in case:
         told = answer.json()
-        if case["path"] == "/metrics/find" and isinstance(told, list):  # the roots that are ours alone stand beside theirs
+        if case["path"] == "/metrics/find" and isinstance(told, list):  # our own roots stand beside theirs
             told = [node for node in told if node["id"] not in ROOTS]
         alike(told, case["json"])
     elif case["content_type"].startswith("text/csv"):

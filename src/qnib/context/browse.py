@@ -131,7 +131,7 @@ def drawn(
             for values in (grid.mean, grid.low, grid.high):
                 values[place] = within.cut(values[place], grid.t[0], grid.step, spans)
     unit = told.unit if told else " / ".join(sorted({row["unit"] for row in rows if row["unit"]}))
-    newest = max((row["last_seen"] for row in rows), default=None)
+    newest = series.last_heard(sources.engine, cluster, rows)
     answer = series.answer_of(
         choice.name, told, f"{unit}/s" if counter else unit, start, end, grid, newest,
         series.labels(choice.name, [row["tags"] for row in rows]),
@@ -146,9 +146,9 @@ def _newest(sources: Sources, rows: Sequence[Mapping[str, Any]]) -> dict[int, tu
     if not rows:
         return {}
     told = sources.engine.rows(
-        "SELECT series, max(time) AS at, argMax(value, time) AS value FROM qnib.points WHERE (series, time) IN"
-        " (SELECT arrayJoin(arrayZip({ids:Array(UInt64)}, {times:Array(DateTime64(3, 'UTC'))}))) GROUP BY series",
-        {"ids": [row["series"] for row in rows], "times": [row["last_seen"] for row in rows]},
+        "SELECT series, max(time) AS at, argMax(value, time) AS value FROM qnib.points"
+        " WHERE series IN {ids:Array(UInt64)} AND time >= {noted:DateTime64(3, 'UTC')} GROUP BY series",
+        {"ids": [row["series"] for row in rows], "noted": min(row["last_seen"] for row in rows)},
     )
     return {row["series"]: (row["at"], row["value"]) for row in told}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from qnib.clusters import hosts_in
@@ -14,6 +14,7 @@ from qnib.context.membership import Membership
 from qnib.domains.paths import segment
 from qnib.errors import WrongUse
 from qnib.monitoring.graphite.views import SERIES, segments, whole
+from qnib.monitoring.known import NOTED_SECONDS
 
 BY = {"partition": "by_partition", "rack": "by_rack", "job": "by_job"}
 """Groups of hosts, and the virtual root of each."""
@@ -101,7 +102,7 @@ def chosen(
     cluster: str, choice: Choice, hosts: Mapping[str, Host] | None, start: datetime, end: datetime
 ) -> tuple[str, dict[str, Any]]:
     """SQL of the chosen series, with their `metric`."""
-    params: dict[str, Any] = {"cluster": cluster, "start": start, "end": end}
+    params: dict[str, Any] = {"cluster": cluster, "start": start - timedelta(seconds=NOTED_SECONDS), "end": end}
     where = ["last_seen >= {start:DateTime64(3, 'UTC')}", "first_seen <= {end:DateTime64(3, 'UTC')}"]
     source = SERIES if hosts is not None else SERIES.replace("PREWHERE host IN {names:Array(String)} ", "")
     if hosts is not None:
@@ -112,9 +113,7 @@ def chosen(
     if choice.text:
         where.append("positionCaseInsensitiveUTF8(concat(path, ' ', name), {text:String}) > 0")
         params["text"] = choice.text
-    # OTLP and perfdata bring the unit as a tag
-    units = "SELECT * REPLACE (if(unit = '', tags['unit'], unit) AS unit)"
-    return f"{units} FROM ({source}) WHERE {' AND '.join(where)}", params
+    return f"SELECT * FROM ({source}) WHERE {' AND '.join(where)}", params
 
 
 def target(

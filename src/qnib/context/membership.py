@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from qnib.clock import micros
+from qnib.clock import EPOCH, micros
 from qnib.context.known import Sources
 from qnib.domains.paths import natural, segment
 from qnib.errors import TooMuch
@@ -44,7 +44,7 @@ class Membership:
     def members(self, root: str, group: str, host: str, start: datetime, end: datetime) -> list[Member]:
         first, last = micros(start), micros(end)
         wanted = re.compile(host)
-        tags = self._tags(last)
+        tags = self._tags(last, start if root == "by_host" else None)
         if root == "by_host":
             all_of_them = [Member("", segment(name), tuple(own)) for name, own in tags.items()]
             return sorted((one for one in all_of_them if wanted.fullmatch(one.host)), key=lambda one: natural(one.host))
@@ -92,13 +92,14 @@ class Membership:
             where=f"match({asked}, {{group:String}})", params={"group": group},
         )  # fmt: skip
 
-    def _tags(self, at: int) -> dict[str, list[str]]:
-        """By host the values of the tag `host` that mean it."""
+    def _tags(self, at: int, since: datetime | None) -> dict[str, list[str]]:
+        """By host the values of the tag `host` that mean it; only of those heard `since`."""
         names = whereabouts.names(self._sources.engine, self._sources.facts, self._cluster)
         found: dict[str, list[str]] = {}
         for row in self._sources.engine.rows(
-            "SELECT DISTINCT host FROM qnib.series WHERE cluster = {cluster:String} AND host != ''",
-            {"cluster": self._cluster},
+            "SELECT host FROM qnib.heard WHERE cluster = {cluster:String} AND host != ''"
+            " GROUP BY host HAVING max(last) >= {since:DateTime64(3, 'UTC')}",
+            {"cluster": self._cluster, "since": since or EPOCH},
         ):
             told = row["host"]
             host = names.meaning(told, at)

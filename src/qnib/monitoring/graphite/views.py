@@ -22,6 +22,7 @@ from qnib.engine import Engine
 from qnib.engine.values import literal
 from qnib.errors import TooMuch
 from qnib.monitoring.graphite.find import MOST_SERIES, glob_pattern
+from qnib.monitoring.known import NOTED_SECONDS
 
 ROOTS = {"by_host": 1, "by_job": 2, "by_partition": 2, "by_rack": 2}
 """Each with the number of segments between it and the metric."""
@@ -231,7 +232,8 @@ def _metrics(
         "  WHERE match(metric, {pattern:String}) AND last_seen >= {start:DateTime64(3, 'UTC')}"
         "  AND first_seen <= {end:DateTime64(3, 'UTC')})"
         f" GROUP BY {own}id LIMIT {MOST_SERIES + 1}",
-        {"cluster": cluster, "names": names, "depth": depth, "pattern": pattern, "start": start, "end": end},
+        {"cluster": cluster, "names": names, "depth": depth, "pattern": pattern, "end": end,
+         "start": start - timedelta(seconds=NOTED_SECONDS)},
     ) if names else []  # fmt: skip
     if len(rows) > MOST_SERIES:
         raise _too_many(asked)
