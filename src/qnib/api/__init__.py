@@ -14,6 +14,7 @@ def create_app(parts: Any) -> FastAPI:
     from qnib import web
     from qnib.api import (
         admin,
+        aggregates,
         browse,
         collect,
         differs,
@@ -21,6 +22,7 @@ def create_app(parts: Any) -> FastAPI:
         fabric,
         graph,
         graphite,
+        graphite_events,
         graphite_tags,
         ingest,
         live,
@@ -38,8 +40,8 @@ def create_app(parts: Any) -> FastAPI:
     )
     app.state.qnib = parts
     for part in (
-        read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, browse, senders, admin, graphite,
-        graphite_tags, rules,
+        read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, browse, senders, admin,
+        graphite, graphite_tags, graphite_events, rules, aggregates,
     ):  # fmt: skip
         app.include_router(part.router)
     ingest.include(app, root=False)

@@ -21,7 +21,7 @@ from qnib.domains.paths import UNSAFE
 from qnib.engine import Engine
 from qnib.engine.values import literal
 from qnib.errors import TooMuch
-from qnib.monitoring.graphite.find import MOST_SERIES, glob_pattern
+from qnib.monitoring.graphite.find import MOST_NODES, MOST_SERIES, glob_pattern
 from qnib.monitoring.known import NOTED_SECONDS
 
 ROOTS = {"by_host": 1, "by_job": 2, "by_partition": 2, "by_rack": 2}
@@ -132,8 +132,8 @@ def level(
             rows = [_row(_above(root, member), False) for member in members]
     if not each:
         rows = list({row["text"]: row for row in rows}.values())
-    if len(rows) > MOST_SERIES:
-        raise _too_many(query)
+    if len(rows) > MOST_NODES:
+        raise _too_many(query, MOST_NODES, "nodes")
     return sorted(rows, key=lambda row: (-row["branch"], row["id"]))
 
 
@@ -231,12 +231,12 @@ def _metrics(
         f" FROM (SELECT host, splitByChar('.', metric) AS told FROM ({SERIES})"
         "  WHERE match(metric, {pattern:String}) AND last_seen >= {start:DateTime64(3, 'UTC')}"
         "  AND first_seen <= {end:DateTime64(3, 'UTC')})"
-        f" GROUP BY {own}id LIMIT {MOST_SERIES + 1}",
+        f" GROUP BY {own}id LIMIT {MOST_NODES + 1}",
         {"cluster": cluster, "names": names, "depth": depth, "pattern": pattern, "end": end,
          "start": start - timedelta(seconds=NOTED_SECONDS)},
     ) if names else []  # fmt: skip
-    if len(rows) > MOST_SERIES:
-        raise _too_many(asked)
+    if len(rows) > MOST_NODES:
+        raise _too_many(asked, MOST_NODES, "nodes")
     if root == "by_job":
         for sample in _samples(engine, cluster, members, pattern, start, end, asked):
             told = str(sample["metric"]).split(".")
@@ -250,12 +250,13 @@ def _metrics(
             new = {"id": ".".join(parts), "text": parts[-1], "leaf": int(row["leaf"]), "branch": int(row["branch"])}
             old = found.setdefault(".".join(parts), new)
             old["leaf"], old["branch"] = old["leaf"] | new["leaf"], old["branch"] | new["branch"]
-        if len(found) > MOST_SERIES:
-            raise _too_many(asked)
+        if len(found) > MOST_NODES:
+            raise _too_many(asked, MOST_NODES, "nodes")
     return list(found.values())
 
 
-def _too_many(asked: str) -> TooMuch:
+def _too_many(asked: str, most: int | None = None, what: str = "series") -> TooMuch:
     return TooMuch(
-        f"More than {MOST_SERIES} series match.", where=asked, try_next="name fewer hosts, a metric, or a shorter time."
-    )
+        f"More than {most or MOST_SERIES} {what} match.", where=asked,
+        try_next="name fewer hosts, a metric, or a shorter time.",
+    )  # fmt: skip
