@@ -1,4 +1,4 @@
-"""``qnib metrics``: what is done to series as a whole."""
+"""``qnib metrics``: what is done to series as a whole, and where points are sent on to."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
+from qnib.cli.senders import show_mirror
 from qnib.cli.server import server
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Series of metrics: take some away.")
+    group = typer.Typer(no_args_is_help=True, help="Series of metrics: take some away; where points are sent on to.")
     app.add_typer(group, name="metrics")
 
     @group.command("delete")
@@ -33,3 +34,8 @@ def register(app: typer.Typer) -> None:
             print(f"  and {told['series'] - len(told['paths'])} more")
         what = f"{told['series']} series with {told['points']} points in cluster {told['cluster']}"
         print(f"{what} deleted." if yes else f"{what}; nothing was deleted: --yes does it.")
+
+    @group.command("mirror")
+    def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
+        """Where points are sent on to: how many, how far behind, and what is wrong."""
+        show_mirror("metrics", as_json=as_json, as_csv=as_csv)

@@ -224,6 +224,8 @@ class Writer:
                 self.counts[name] += row[name]
             self.counts["rejects"] += row["texts"]
             if row["points"] or row["samples"]:
+                if self._mirror is not None:
+                    self._mirror.points(self._engine, row["cluster"], samples=row["samples"] > 0)
                 self._on_change("points", row["cluster"], row["newest"])
             if row["loaded"]:
                 self.loads.tell(file.name, Loaded(row["points"] + row["samples"], rejects=row["rejects"]))
