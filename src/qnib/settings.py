@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from qnib.errors import WrongUse
+from qnib.errors import NO_REGEX, WrongUse
 
 SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 """Ways to a Neo4j: routed or to one server; encrypted (+s), or so without looking at the certificate (+ssc)."""
@@ -162,7 +162,7 @@ class MetricsTarget(BaseModel):
     def _compiles(cls, match: str) -> str:
         try:
             re.compile(match)
-        except re.error as error:
+        except NO_REGEX as error:
             raise ValueError(f"{match!r} is no regular expression: {error}") from error
         return match
 

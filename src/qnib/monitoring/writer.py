@@ -181,8 +181,22 @@ class Writer:
                 self.counts["files"] += 1
                 self._spool.finished(file)
                 return
+        self._tell_failed(file)
         self._spool.failed(file)
         self.loads.tell(file.name, Loaded(refused=self.trouble))
+
+    def _tell_failed(self, file: Path) -> None:
+        """What is set aside is not lost in silence: each of its senders is told among the rejects."""
+        reason = f"the spool file {file.name} could not be taken in and lies in spool/failed: {self.trouble}"
+        try:
+            rows = [
+                _refused(Record(self._clock.now(), origin.cluster, origin.sender, origin.listener, b""), reason, b"")
+                for origin in dict.fromkeys(read_origins(file))
+            ]
+            self._engine.insert("qnib.rejects", rows, token=f"{file.name}:failed")
+            self.counts["rejects"] += len(rows)
+        except Exception as error:  # noqa: BLE001  the engine may be why it failed
+            log.warning("spool file %s is not told among the rejects: %s", file.name, str(error)[:300])
 
     def _insert(self, file: Path) -> None:
         match file.suffix:
@@ -246,12 +260,12 @@ class Writer:
 
     def _insert_load(self, file: Path) -> None:
         """Captured files: their zone stands for their sender, and what was loaded before is left out."""
-        listener, sender = next(read_origins(file))
-        sources = {sender: Source(zone=sender)} if sender != "UTC" else {}
+        origin = next(read_origins(file))
+        sources = {origin.sender: Source(zone=origin.sender)} if origin.sender != "UTC" else {}
         told: dict[str, Any] = {}
 
         def parse() -> None:
-            if listener.startswith(f"{LISTENER}json"):
+            if origin.listener.startswith(f"{LISTENER}json"):
                 longest = self._settings.json_lines.max_line
                 self._run_once(documents.parse(str(file), file.name, longest, sources, loaded=True))
             else:
