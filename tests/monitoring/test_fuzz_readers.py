@@ -189,9 +189,10 @@ def _otlp_logs() -> Any:
 
 
 OTLP_JSON = (
-    b'{"resourceLogs": [{"resource": {"attributes": [{"key": "host.name", "value": {"stringValue": "c1"}}]}, '
-    b'"scopeLogs": [{"scope": {"name": "s"}, "logRecords": [{"timeUnixNano": "1795176000000000000", "severityNumber": 9,'
-    b' "body": {"kvlistValue": {"values": [{"key": "a", "value": {"arrayValue": {"values": [{"intValue": "7"}]}}}]}}}]}]}]}'
+    b'{"resourceLogs": [{"resource": {"attributes": [{"key": "host.name", "value": {"stringValue": "c1"}}]},'
+    b' "scopeLogs": [{"scope": {"name": "s"}, "logRecords": [{"timeUnixNano": "1795176000000000000",'
+    b' "severityNumber": 9, "body": {"kvlistValue": {"values": [{"key": "a", "value":'
+    b' {"arrayValue": {"values": [{"intValue": "7"}]}}}]}}}]}]}]}'
 )
 
 
