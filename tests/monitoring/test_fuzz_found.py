@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from qnib.domains.slurm.values import expand
 from qnib.engine import Limits
 from qnib.errors import WrongUse
 from qnib.monitoring.frames import Origin, row
@@ -15,6 +18,7 @@ from qnib.monitoring.graphite import find
 from qnib.monitoring.graphite.targets import parse
 from qnib.monitoring.graphite.times import moment
 from qnib.monitoring.statsd import Tally, samples
+from qnib.nodes import MOST_NODES, count_names, unfold
 
 from .conftest import NOW, Plant
 
@@ -110,3 +114,50 @@ def test_every_member_of_a_gzip_is_read(plant: Plant) -> None:
     assert (many.status_code, "members" in many.json()["what"]) == (400, True)
     plant.settings.http.max_body = 10_000
     assert plant.post("/ingest/json", gzip.compress(b"\n" * 6000) * 2, headers=packed).status_code == 413
+
+
+MANY = ["c[0-99999999]", "c[0-999]x[0-999]", "c[1-9" + "9" * 30 + "]", "a,b[0-9],c[0-300000]"]
+
+
+@pytest.mark.parametrize("folded", MANY)
+def test_a_set_of_too_many_nodes_is_told_before_it_fills_memory(folded: str) -> None:
+    assert count_names(folded) > MOST_NODES
+    with pytest.raises(WrongUse, match="too many nodes"):
+        unfold(folded)
+    with pytest.raises(ValueError, match="stands for more"):
+        expand(folded)
+
+
+def test_sets_are_counted_and_unfolded() -> None:
+    assert [count_names(one) for one in ("c1", "c[0-7,9]", "a[1-2]b[1-3],d", "c[0-10/2]", "c[1")] == [1, 9, 7, 11, 1]
+    assert unfold("c[2-3],a") == ["a", "c2", "c3"]
+    assert unfold("") == []
+    assert unfold("@all") == ["@all"], "no file of groups is asked"
+    with pytest.raises(WrongUse, match="no set of nodes"):
+        unfold("c[")
+
+
+@engine
+def test_the_writer_outlives_a_folder_it_cannot_list(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant.spool_only("carbon/tcp", b"after 1 -1\n")
+    spool, failed = plant.spool(), threading.Event()
+    ready = spool.ready
+
+    def none_left() -> list[Path]:
+        if not failed.is_set():
+            failed.set()
+            raise OSError(24, "Too many open files")
+        return ready()
+
+    monkeypatch.setattr(spool, "ready", none_left)
+    writer = plant.writer(spool)
+    writer.start()
+    assert failed.wait(10)
+    end = time.monotonic() + 20
+    while not plant.rows("SELECT path FROM qnib.series WHERE path = 'after'"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    while not writer.healthy:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    writer.stop()

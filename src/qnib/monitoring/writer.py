@@ -156,13 +156,22 @@ class Writer:
         return len(files)
 
     def _run(self) -> None:
+        unread = ""
         while True:
             stopping = self._stopping.is_set()
             self._work.clear()
-            while self._some():
-                if self._stopping.is_set() and (self.trouble or time.monotonic() > self._last_call):
-                    return
-            self._spool.forget_old()
+            try:
+                while self._some():
+                    if self._stopping.is_set() and (self.trouble or time.monotonic() > self._last_call):
+                        return
+                self._spool.forget_old()
+                self.trouble, unread = "" if self.trouble == unread else self.trouble, ""
+            except OSError as error:  # as when no descriptor is left to list the folder with
+                # It passes, and there is no other thread that would go on
+                self.trouble = unread = f"the spool cannot be read: {error}"
+                log.warning("%s", unread)
+                self._stopping.wait(_RETRY_SECONDS)
+                self._work.set()
             if stopping:
                 return
             self._work.wait(_IDLE_SECONDS)
