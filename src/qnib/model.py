@@ -149,6 +149,32 @@ class EventMetric:
 
 
 @dataclass(frozen=True, slots=True)
+class PathRule:
+    """One rule of a domain's paths.toml, or of a site's own: what the segments of a dotted path mean.
+
+    `path` names in braces what a segment or a part of one holds: ``collectd.{host}.cpu-{cpu}.cpu-{state}``. What
+    `name` uses is part of the series' name, the rest are its tags.
+    """
+
+    path: str
+    """``{tag}`` is one segment or part of one, ``{tag*}`` one or more segments, ``{tag:[0-9]+}`` what an RE2 expression
+    matches, ``{}`` a segment that is dropped, ``{*}`` whatever follows. A tag that stands more than once is joined by
+    dots."""
+    name: str
+    """A template: ``cpu.{state}``."""
+    sample: str
+    """A path it matches."""
+    unit: str = ""
+    mtype: Literal["gauge", "counter", "rate"] = "gauge"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags that all these series have besides."""
+    expect: Mapping[str, str] = field(default_factory=dict)
+    """Name and tags of the sample."""
+    where: str = ""
+    """File and line it stands in."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventRule:
     """One rule of a domain's events.toml, or of a site's own: what a log line means."""
 

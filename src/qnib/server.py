@@ -215,7 +215,7 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:  # noqa: P
             settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve, mirror=mirror
         )
         receiver = Receiver(settings, clock, spool)
-        reclassify = Reclassify(clock, engine, writer.rulebook)
+        reclassify = Reclassify(clock, engine, writer.rulebook, writer.known)
         upkeep = Upkeep(clock, engine, rules_of(settings))
         parts = Parts(
             settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror, reclassify, upkeep

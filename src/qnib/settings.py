@@ -78,6 +78,15 @@ class FloodLimit(BaseModel):
     exempt: list[str] = Field(default_factory=list, description="Addresses that may send any amount, as relays")
 
 
+class SeriesLimits(BaseModel):
+    """How many series there may be: each costs memory and time for as long as it is kept."""
+
+    most: int = Field(1_000_000, gt=0, description="Series a cluster may have; new ones beyond are refused, counted")
+    new_per_hour: int = Field(
+        200_000, gt=0, description="New series one sender may bring at once, and in an hour, if not in flood.exempt"
+    )
+
+
 class Spool(BaseModel):
     rotate_seconds: float = Field(0.5, description="A spool file is fsynced and handed over after this long")
     rotate_bytes: int = Field(8 << 20, description="… or when it holds this many octets")
@@ -224,6 +233,7 @@ class Settings(BaseSettings):
     gelf: Edge = Field(default_factory=lambda: Edge(port=12_201, max_line=262_144))
     statsd: Statsd = Field(default_factory=Statsd)
     flood: FloodLimit = Field(default_factory=FloodLimit)
+    series: SeriesLimits = Field(default_factory=SeriesLimits)
     spool: Spool = Field(default_factory=Spool)
     engine: EngineLimits = Field(default_factory=EngineLimits)
     storage: Storage = Field(default_factory=Storage)

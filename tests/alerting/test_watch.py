@@ -102,10 +102,7 @@ def test_no_host_is_silent_before_it_could_be_heard(sources: Sources) -> None:
     """A cluster of the same name that starts again, and a server that starts again, find only old numbers."""
     node = Entity("Node", "compute0", {"state": "IDLE", "cpus": 1, "memory": 1 << 30})
     sources.facts.apply("demo", "slurm", NOON, Snapshot([node]))
-    sources.engine.insert("qnib.series", [{
-        "cluster": "demo", "series": 1, "path": "servers.compute0.cpu", "host": "compute0", "name": "cpu.used",
-        "last_seen": NOON,
-    }])  # fmt: skip
+    sources.engine.insert("qnib.heard", [{"cluster": "demo", "host": "compute0", "last": NOON}])
     sources.clock.advance(600)
     watch = Watch(sources)  # the server starts
     watch.look("demo")

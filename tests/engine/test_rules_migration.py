@@ -11,6 +11,7 @@ from qnib.clock import FrozenClock
 from qnib.engine.chdb import open_engine
 from qnib.engine.migrate import shipped
 from qnib.model import EventRule
+from qnib.monitoring.known import Known
 from qnib.monitoring.reclassify import Reclassify
 from qnib.monitoring.rulebook import Rulebook
 from qnib.settings import Settings
@@ -36,7 +37,7 @@ def test_events_of_an_older_version_can_be_reclassified(tmp_path: Path) -> None:
     engine.close()
     engine = open_engine(settings, clock)
     try:
-        job = Reclassify(clock, engine, Rulebook(clock, engine, rules=[SECOND]))
+        job = Reclassify(clock, engine, Rulebook(clock, engine, rules=[SECOND]), Known(clock, engine, settings.series))
         assert job.run("demo", NOW - DAY, NOW + DAY).changed == 1
         told = engine.rows(f"SELECT said, {SAID} FROM qnib.events")[0]
         assert (told["said"], told["severity"], told["kind"]) == ("warning", "err", "host.fan_slow")

@@ -170,7 +170,10 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture
 def plant(settings: Settings, shared_engine: Engine) -> Plant:
-    tables = ("points", "series", "job_samples", "events", "patterns", "rejects", "rollups", "changed", "rollup_marks")
+    tables = (
+        "points", "series", "heard", "job_samples", "events", "patterns", "rejects",
+        "rollups", "changed", "rollup_marks",
+    )  # fmt: skip
     for table in tables:
         shared_engine.run(f"TRUNCATE TABLE qnib.{table}")
     return Plant(settings, FrozenClock(NOW), shared_engine)

@@ -276,6 +276,19 @@ def test_what_waits_is_bounded_and_the_dropped_are_counted_for_those_who_wanted_
     assert count["n"] == 20, "what is stored is not touched"
 
 
+def test_points_refused_for_too_many_series_are_not_sent_on(plant: Plant) -> None:
+    to = Collected()
+    mirror = sends_on(plant, "carbon://x", sender=lambda _: to)
+    plant.settings.series.most = 3
+    plant.carbon("".join(f"n{n} {n} {T}\n" for n in range(10)))
+    mirror.start()
+    settled(mirror)
+    mirror.stop()
+    stored = {row["path"] for row in plant.rows("SELECT path FROM qnib.series FINAL")}
+    assert {line.split()[0] for line in to.got} == stored
+    assert len(to.got) == 3
+
+
 def test_a_file_that_somebody_removed_stops_nothing(plant: Plant) -> None:
     to = Collected()
     mirror = sends_on(plant, "carbon://x", sender=lambda _: to)

@@ -10,6 +10,7 @@ import pytest
 from qnib.errors import Conflict
 from qnib.model import EventMetric, EventRule
 from qnib.monitoring import reclassify as module
+from qnib.monitoring.known import Known
 from qnib.monitoring.reclassify import Reclassify
 from qnib.monitoring.rulebook import Rulebook
 
@@ -23,6 +24,12 @@ SECOND = EventRule(
     metrics=(EventMetric("host.fan_speed", "rpm", "{rpm}", tags={"fan": "{place}"}),),
 )  # fmt: skip
 DAY = timedelta(days=1)
+
+
+def known(plant: Plant) -> Known:
+    return Known(plant.clock, plant.engine, plant.settings.series)
+
+
 SAID = "kind, severity, hint, rules, CAST(fields, 'Map(String, String)') AS fields, entities, tags"
 
 
@@ -33,7 +40,8 @@ def line(n: int, text: str, host: str = "c0", day: int = 20) -> str:
 
 def again(plant: Plant, rules: list[EventRule], start: Any = None, end: Any = None) -> module.Progress:
     book = Rulebook(plant.clock, plant.engine, rules=rules)
-    return Reclassify(plant.clock, plant.engine, book).run("demo", start or NOW - 7 * DAY, end or NOW + DAY)
+    job = Reclassify(plant.clock, plant.engine, book, known(plant))
+    return job.run("demo", start or NOW - 7 * DAY, end or NOW + DAY)
 
 
 def said(plant: Plant, where: str = "1") -> list[dict[str, Any]]:
@@ -106,7 +114,7 @@ def test_next_to_lines_that_come_in(plant: Plant, monkeypatch: pytest.MonkeyPatc
     plant.syslog(*(line(n, f"fan {n} slow: {n} rpm") for n in range(400)))
     plant.rules = [SECOND]
     book = Rulebook(plant.clock, plant.engine, rules=[SECOND])
-    job = Reclassify(plant.clock, plant.engine, book)
+    job = Reclassify(plant.clock, plant.engine, book, known(plant))
     job.begin("demo", NOW - DAY, NOW + DAY)
     with pytest.raises(Conflict):
         job.begin("demo", NOW - DAY, NOW + DAY)
@@ -136,7 +144,7 @@ def test_a_file_replayed_after_it_counts_once(plant: Plant) -> None:
 def test_what_a_killed_process_left_is_ended(plant: Plant) -> None:
     plant.syslog(line(1, "fan 3 slow: 200 rpm"))
     book = Rulebook(plant.clock, plant.engine, rules=[SECOND])
-    killed = Reclassify(plant.clock, plant.engine, book)
+    killed = Reclassify(plant.clock, plant.engine, book, known(plant))
     killed._prepare(book.current())
     again(plant, [SECOND])
     assert plant.rows("SELECT kind FROM qnib.events") == [{"kind": "host.fan_slow"}]

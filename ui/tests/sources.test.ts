@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Health, MirrorTarget, SenderRow } from '../src/api/types'
-import { eventsOf, listenerWords, mirrorWords, ordered, skewWords, sources, spoolWords, summary } from '../src/pure/sources'
+import { eventsOf, listenerWords, mirrorWords, ordered, seriesWords, skewWords, sources, spoolWords, summary } from '../src/pure/sources'
 
 const row = (host: string, more: Partial<SenderRow> = {}): SenderRow => ({ sender: '10.0.0.1', host, listener: 'syslog/udp', events: 10, last: '2026-11-20T12:00:00Z', skew: 0, wrong_clock: 0, sent_by: 0, rejects: 0, dropped: 0, ...more })
 const target = (more: Partial<MirrorTarget> = {}): MirrorTarget => ({ what: 'events', to: 'syslog://siem:514', sent: 0, refused: 0, dropped: 0, waiting: 0, lag: 0, not_written: 0, trouble: '', ...more })
@@ -58,5 +58,11 @@ describe('onward', () => {
     expect(spoolWords(health({ spool: { files: 1, bytes: 2048, oldest_age: 0.2 } })).text).toBe('1 file (2 KiB) waits to be stored, for 1 s.')
     expect(spoolWords(health({ spool: { files: 3, bytes: 2048, oldest_age: 90, dropped: 2 } }))).toEqual({ status: 'warn', text: '3 files (2 KiB) wait to be stored, the oldest for 90 s. 2 datagrams were dropped since the server started, as the spool was full.' })
     expect(spoolWords(health({ status: 'degraded' })).status).toBe('critical')
+    const told = (count: number, refused = 0) => seriesWords(health({ series: [{ cluster: 'lab', count, most: 10_000, refused }] }), 'lab')
+    expect(told(1200)).toEqual({ status: 'fine', text: '1,200 series of at most 10,000.' })
+    expect(told(9000)?.status).toBe('warn')
+    expect(told(10_000)?.status).toBe('critical')
+    expect(told(12, 1)).toEqual({ status: 'warn', text: '12 series of at most 10,000. 1 point of new series was refused since the server started: the rejects say whose.' })
+    expect(seriesWords(health(), 'lab')).toBeNull()
   })
 })

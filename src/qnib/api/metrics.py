@@ -54,4 +54,7 @@ async def load_metrics(
 def delete(request: Request, viewer: Seeing, body: Delete) -> dict[str, Any]:
     """Series whose path matches a glob, with all their points; without `really` only told."""
     parts, name = scope_to_fill(request, viewer, body.cluster)
-    return {"cluster": name, **delete_series(parts.engine, name, body.pattern, really=body.really)}
+    told = delete_series(parts.engine, name, body.pattern, really=body.really)
+    if told["deleted"]:
+        parts.writer.known.forget()
+    return {"cluster": name, **told}

@@ -73,7 +73,7 @@ def health(request: Request) -> dict[str, Any]:
     rules = book.current()
     return {
         **well, "clusters": known, "spool": parts.spool.state(), "rejects": row["n"], "graph": parts.graph.name,
-        "mirror": parts.mirror.state(), "rollups": parts.upkeep.state(),
+        "mirror": parts.mirror.state(), "rollups": parts.upkeep.state(), "series": parts.writer.known.state(),
         "rules": {"count": len(rules.rules), "site": rules.site, "since": iso(rules.since), "trouble": book.trouble},
     }  # fmt: skip
 
@@ -81,7 +81,7 @@ def health(request: Request) -> dict[str, Any]:
 def known_clusters(parts: Any) -> list[dict[str, Any]]:
     """Recorded clusters and those data or captures came in for, each with the age of its newest datum in seconds."""
     recorded = [c.name for c in clusters.load_all(parts.settings.clusters)]
-    heard = [row["cluster"] for row in parts.engine.rows("SELECT DISTINCT cluster FROM qnib.series")]
+    heard = [row["cluster"] for row in parts.engine.rows("SELECT DISTINCT cluster FROM qnib.heard")]
     rows = []
     for name in dict.fromkeys([*recorded, *sorted({*heard, *(name for name, _ in parts.facts.heard())})]):
         last = newest(parts, name)

@@ -44,7 +44,7 @@ def latest(sources: Sources, cluster: str, metrics: Sequence[str], tag: str = "h
 def last_heard(sources: Sources, cluster: str) -> dict[str, datetime]:
     """When each host last sent a number."""
     rows = sources.engine.rows(
-        "SELECT host AS name, max(last_seen) AS heard FROM qnib.series WHERE cluster = {cluster:String} GROUP BY name",
+        "SELECT host AS name, max(last) AS heard FROM qnib.heard WHERE cluster = {cluster:String} GROUP BY name",
         {"cluster": cluster},
     )
     return {row["name"]: row["heard"] for row in rows}
@@ -90,7 +90,7 @@ def newest(sources: Sources, cluster: str) -> datetime | None:
     row = sources.engine.rows(
         """
         SELECT greatest(
-            (SELECT max(last_seen) FROM qnib.series WHERE cluster = {cluster:String}),
+            (SELECT max(last) FROM qnib.heard WHERE cluster = {cluster:String}),
             (SELECT max(received) FROM qnib.events
              WHERE cluster = {cluster:String} AND received >= {since:DateTime64(3)})
         ) AS newest

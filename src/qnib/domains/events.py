@@ -15,7 +15,6 @@ _TEXT = ("name", "match", "kind", "severity", "hint", "sample")
 _LISTS = ("entities", "tags")
 _METRIC = ("name", "unit", "value", "description", "mtype")
 _KNOWN = {*_TEXT, *_LISTS, "app", "expect", "metric"}
-_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
 _TOML_PLACE = re.compile(r" ?\(at line (\d+), column \d+\)")
 
 
@@ -26,28 +25,39 @@ def load_rules(domain: Domain) -> list[EventRule]:
 
 
 def read_rules(file: Path) -> list[EventRule]:
-    """The rules of one file, in its order.
+    """The event rules of one file, in its order.
 
     Raises WrongUse naming file, line and rule when it is not TOML or a rule lacks name, match or kind.
     """
+    return [_rule(entry, number, where) for number, entry, where in entries(file, "rule")]
+
+
+def entries(file: Path, kind: str) -> list[tuple[int, dict[str, Any], str]]:
+    """The entries under ``[[kind]]`` of a file of rules: number from 1, entry, file and line. Raises WrongUse."""
+    told, text = _toml(file)
+    found = told.get(kind, [])
+    header = re.compile(rf"^[ \t]*\[\[[ \t]*{kind}[ \t]*\]\]", re.MULTILINE)
+    lines = [text.count("\n", 0, one.start()) + 1 for one in header.finditer(text)]
+    places = [f"{file}:{line}" for line in lines] if len(lines) == len(found) else [str(file)] * len(found)
+    return [(number, *one) for number, one in enumerate(zip(found, places, strict=True), 1)]
+
+
+def _toml(file: Path) -> tuple[dict[str, Any], str]:
     text = file.read_text()
     try:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         place = _TOML_PLACE.search(str(error))
         raise WrongUse(
-            f"The event rules are not TOML: {_TOML_PLACE.sub('', str(error))}.",
+            f"The rules are not TOML: {_TOML_PLACE.sub('', str(error))}.",
             where=f"{file}:{place[1]}" if place else str(file), try_next="correct that line.",
         ) from error
-    if wrong := sorted(told.keys() - {"rule"}):
+    if wrong := sorted(told.keys() - {"rule", "path"}):
         raise WrongUse(
-            f"Event rules stand under [[rule]]; unknown: {', '.join(wrong)}.", where=str(file),
-            try_next="write [[rule]] before each rule.",
+            f"Rules stand under [[rule]] and [[path]]; unknown: {', '.join(wrong)}.", where=str(file),
+            try_next="write [[rule]] before each rule about events, [[path]] before each about paths.",
         )
-    lines = [text.count("\n", 0, found.start()) + 1 for found in _HEADER.finditer(text)]
-    rules = told.get("rule", [])
-    places = [f"{file}:{line}" for line in lines] if len(lines) == len(rules) else [str(file)] * len(rules)
-    return [_rule(entry, number, where) for number, (entry, where) in enumerate(zip(rules, places, strict=True), 1)]
+    return told, text
 
 
 def _rule(entry: dict[str, Any], number: int, where: str) -> EventRule:

@@ -6,12 +6,9 @@ goes to the rejects with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from qnib.engine.values import literal
-from qnib.model import Metric
 from qnib.monitoring.frames import COLUMNS
-from qnib.monitoring.naming import JOB_PREFIX, series_columns
+from qnib.monitoring.naming import JOB_PREFIX
 
 STAGE = """CREATE OR REPLACE TABLE qnib_staging.carbon (
     cluster LowCardinality(String), sender LowCardinality(String), listener LowCardinality(String),
@@ -67,10 +64,14 @@ def canonical(path: str) -> str:
     )
 
 
-POINTS = """
-    INSERT INTO qnib.points (cluster, series, time, value)
-    SELECT cluster, series, time, value FROM qnib_staging.carbon WHERE reason = '' AND NOT job
-"""
+def points(which: str) -> str:
+    """The staged points into the record; `which`: a condition on their series."""
+    return f"""
+        INSERT INTO qnib.points (cluster, series, time, value)
+        SELECT cluster, series, time, value FROM qnib_staging.carbon WHERE reason = '' AND NOT job AND {which}
+    """
+
+
 
 JOB_SAMPLES = """
     INSERT INTO qnib.job_samples (cluster, job, step, task, host, metric, time, value)
@@ -100,18 +101,8 @@ SUMMARY = f"""
 """
 
 
-STAGED = "(SELECT cluster, series, path, time FROM qnib_staging.carbon WHERE reason = '' AND NOT job)"
-
-
-def series(metrics: Sequence[Metric], points: str = STAGED) -> str:
-    """Note the series of these points; names, tags and units come from what domains and rules declare."""
-    return f"""
-        INSERT INTO qnib.series (cluster, series, path, name, tags, unit, mtype, host, first_seen, last_seen)
-        SELECT cluster, series, path, name, tags, unit, mtype, host, first_seen, last_seen FROM (
-            SELECT *, {series_columns(metrics)} FROM (
-                SELECT series, any(cluster) AS cluster, any(path) AS path, min(time) AS first_seen,
-                    max(time) AS last_seen
-                FROM {points} GROUP BY series
-            )
-        )
-    """
+STAGED = (
+    "(SELECT cluster, series, path, time, sender, listener, received FROM qnib_staging.carbon"
+    " WHERE reason = '' AND NOT job)"
+)
+"""The staged points and where they came from."""

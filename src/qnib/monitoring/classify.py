@@ -117,19 +117,19 @@ def patterns(events: str = EVENTS) -> str:
 
 
 def numbers(events: str = EVENTS) -> str:
-    """The numbers in the stage's events as rows ``cluster, series, path, time, value``: a subquery."""
+    """The numbers in the stage's events as rows ``cluster, series, path, time, value`` and where from: a subquery."""
     return f"""(
         SELECT cluster, cityHash64(cluster, number.1) AS series, number.1 AS path, toDateTime64(time, 3, 'UTC') AS time,
-            number.2 AS value
+            number.2 AS value, sender, listener, received
         FROM {events} ARRAY JOIN numbers AS number
     )"""
 
 
-def points(events: str = EVENTS) -> str:
-    """The numbers in the stage's events into the record of points."""
+def points(which: str, events: str = EVENTS) -> str:
+    """The numbers in the stage's events into the record of points; `which`: a condition on their series."""
     return f"""
         INSERT INTO qnib.points (cluster, series, time, value)
-        SELECT cluster, series, time, value FROM {numbers(events)}
+        SELECT cluster, series, time, value FROM {numbers(events)} WHERE {which}
     """
 
 

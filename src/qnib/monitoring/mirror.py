@@ -60,12 +60,15 @@ class Mirror:
         query = f"SELECT {_COLUMNS} FROM qnib_staging.syslog WHERE NOT startsWith(listener, 'load')"
         self._events.add("jsonl", partial(_write, engine, "JSONEachRow", query))
 
-    def points(self, engine: Engine, cluster: str, *, samples: bool) -> None:
-        """Hand on the points that are staged of a cluster, and samples of its jobs if there are any. Never raises."""
-        for job, name in ((False, "points"), (True, "samples"))[: 1 + samples]:
+    def points(self, engine: Engine, cluster: str, which: str, *, samples: bool) -> None:
+        """Hand on the points that are staged of a cluster, and samples of its jobs if there are any. Never raises.
+
+        `which`: a condition on the series of points.
+        """
+        for job, name, of in ((False, "points", which), (True, "samples", "1"))[: 1 + samples]:
             query = (
                 f"SELECT {_LINE} FROM qnib_staging.carbon WHERE reason = '' AND cluster = {literal(cluster)}"
-                f" AND job = {int(job)} AND NOT startsWith(listener, 'load')"
+                f" AND job = {int(job)} AND {of} AND NOT startsWith(listener, 'load')"
             )
             self._points.add(f"{name}.{quote(cluster, safe='')}", partial(_write, engine, "TSVRaw", query))
 

@@ -19,7 +19,9 @@ from qnib.clock import TICK, Clock
 from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.errors import Conflict
-from qnib.monitoring import carbon, classify
+from qnib.monitoring import classify
+from qnib.monitoring.known import Known
+from qnib.monitoring.naming import series_columns
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.storage.notes import noted
 
@@ -51,8 +53,9 @@ class Progress:
 class Reclassify:
     """One at a time: `begin` starts it in a thread of its own, `run` does it here; `progress` is always true."""
 
-    def __init__(self, clock: Clock, engine: Engine, rulebook: Rulebook) -> None:
+    def __init__(self, clock: Clock, engine: Engine, rulebook: Rulebook, known: Known) -> None:
         self._clock = clock
+        self._known = known
         self._engine = engine
         self._rulebook = rulebook
         self._busy = threading.Lock()
@@ -178,8 +181,11 @@ class Reclassify:
         if any(rules.rules[number - 1].metrics for row in found for number in row["hits"]):
             # A point that is there already is the same slot
             declared = [metric for domain in all_domains() for metric in domain.metrics]
-            run(carbon.series([*declared, *rules.metrics], classify.numbers(_EVENTS)))
-            run(classify.points(_EVENTS))
+            self._known.name(series_columns([*declared, *rules.metrics], rules.paths, rules.site_paths))
+            self._known.take(
+                classify.numbers(_EVENTS), secrets.token_hex(8), lambda which: run(classify.points(which, _EVENTS)),
+                _SETTINGS,
+            )
             run(noted(classify.numbers(_EVENTS), secrets.randbits(62)))
         run(classify.patterns(_EVENTS))
         looked_at = self._engine.rows(f"SELECT count() AS n FROM {_EVENTS}")[0]["n"]

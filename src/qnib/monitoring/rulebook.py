@@ -1,4 +1,4 @@
-"""The event rules in force: every domain's and a site's own, read again when a file of theirs has changed.
+"""The rules in force, of events and of paths: every domain's and a site's own, read again when a file has changed.
 
 A site's folder comes first: its rules are tried before the domains', and one of the same name stands in a domain's
 rule's place. A changed file with a mistake in it changes nothing: the rules before it stay, and `trouble` says where
@@ -17,10 +17,12 @@ from pathlib import Path
 from qnib.clock import Clock
 from qnib.domains import all_domains
 from qnib.domains.events import read_rules
+from qnib.domains.path_rules import read_paths
 from qnib.engine import Engine
 from qnib.engine.values import literal
 from qnib.errors import QnibError, WrongUse
-from qnib.model import EventRule, Metric
+from qnib.model import EventRule, Metric, PathRule
+from qnib.monitoring.naming import series_columns
 from qnib.monitoring.rules import check, hits, pattern
 
 log = logging.getLogger("qnib.rules")
@@ -36,6 +38,10 @@ class RuleSet:
     since: datetime
     rules: tuple[EventRule, ...]
     site: int = 0
+    """How many of them, the first ones, are the site's own."""
+    paths: tuple[PathRule, ...] = ()
+    """What dotted paths mean; tried in this order."""
+    site_paths: int = 0
     """How many of them, the first ones, are the site's own."""
 
     @property
@@ -78,7 +84,7 @@ class Rulebook:
 
     def _files(self) -> list[Path]:
         own = sorted(self._folder.glob("*.toml")) if self._folder is not None and self._folder.is_dir() else []
-        shipped = [domain.folder / "events.toml" for domain in all_domains()]
+        shipped = [domain.folder / name for domain in all_domains() for name in ("events.toml", "paths.toml")]
         return [*own, *(file for file in shipped if file.is_file())]
 
     def _first(self) -> RuleSet:
@@ -88,23 +94,33 @@ class Rulebook:
         for file in [one for one in files if one.parent == self._folder]:
             try:
                 self._check(read_rules(file))
+                self._check_paths(read_paths(file))
             except (QnibError, OSError, UnicodeDecodeError) as error:
                 wrong.append(str(error))
                 files.remove(file)
-        rules, site = self._joined(files)
         self._say(" ".join(wrong))
-        return RuleSet(1, self._clock.now(), rules, site)
+        return self._of(1, files)
 
     def _next(self, before: RuleSet) -> RuleSet:
         try:
-            rules, site = self._joined(self._files())
-            self._check(rules)
+            after = self._of(before.number + 1, self._files())
+            self._check(after.rules)
+            self._check_paths(after.paths)
         except (QnibError, OSError, UnicodeDecodeError) as error:
             self._say(str(error))
             return before
         self._say("")
-        log.info("%d event rules are in force, %d of them the site's own", len(rules), site)
-        return RuleSet(before.number + 1, self._clock.now(), rules, site)
+        log.info(
+            "%d event rules are in force, %d of them the site's own, and %d of paths, %d the site's own",
+            len(after.rules), after.site, len(after.paths), after.site_paths,
+        )
+        return after
+
+    def _of(self, number: int, files: Sequence[Path]) -> RuleSet:
+        rules, site = self._joined(files)
+        own = [path for file in files if file.parent == self._folder for path in read_paths(file)]
+        shipped = [path for file in files if file.parent != self._folder for path in read_paths(file)]
+        return RuleSet(number, self._clock.now(), rules, site, (*own, *shipped), len(own))
 
     def _say(self, trouble: str) -> None:
         self.trouble = trouble
@@ -146,6 +162,24 @@ class Rulebook:
                 raise WrongUse(
                     f"Event rule {rule.name!r}: the engine does not find it in its sample.", where=rule.where,
                     try_next="write the pattern as RE2 reads it.",
+                )
+
+    def _check_paths(self, paths: Sequence[PathRule]) -> None:
+        """Each by itself: one that stands before another may well match its sample."""
+        for rule in paths:
+            sample = f"(SELECT {literal(rule.sample)} AS path)"
+            try:
+                told = self._engine.rows(f"SELECT name, tags, {series_columns((), [rule])} FROM {sample}")[0]
+            except Exception as error:
+                raise WrongUse(
+                    f"The engine does not read the rule of paths {rule.path!r}: {str(error)[:300]}", where=rule.where,
+                    try_next="write the expressions in its braces as RE2 reads them.",
+                ) from error
+            meant = {"name": told["name"], **told["tags"]}
+            if rule.expect and meant != rule.expect:
+                raise WrongUse(
+                    f"The rule of paths {rule.path!r} makes of its sample {meant}, not {dict(rule.expect)}.",
+                    where=rule.where, try_next="correct the rule, or what is expected.",
                 )
 
     def _try(self, rule: EventRule) -> None:

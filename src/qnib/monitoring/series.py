@@ -269,9 +269,22 @@ def series_answer(
     counter = (told.mtype if told else found[0]["mtype"] if found else "gauge") == "counter"
     grid = read(engine, cluster, [row["series"] for row in found], start, end, points, counter=counter)
     named = _names(metric, [row["tags"] for row in found])
-    newest = max((row["last_seen"] for row in found), default=None)
+    newest = _newest(engine, cluster, found)
     unit = told.unit if told else found[0]["unit"] if found else ""
     return _answer(metric, told, f"{unit}/s" if counter else unit, start, end, grid, newest, named)
+
+
+def _newest(engine: Engine, cluster: str, found: Sequence[Mapping[str, Any]]) -> datetime | None:
+    """When one of these series was last heard: `last_seen` may be some minutes behind."""
+    if not found:
+        return None
+    noted: datetime = max(row["last_seen"] for row in found)
+    heard = engine.rows(
+        "SELECT maxOrNull(time) AS newest FROM qnib.points WHERE cluster = {cluster:String}"
+        " AND series IN {ids:Array(UInt64)} AND time >= {noted:DateTime64(3, 'UTC')}",
+        {"cluster": cluster, "ids": [row["series"] for row in found], "noted": noted},
+    )[0]["newest"]
+    return max(noted, heard) if heard else noted
 
 
 def _job_answer(

@@ -26,8 +26,10 @@ from qnib.monitoring import carbon, classify, documents, influx, syslog
 from qnib.monitoring.claims import Claims, Resolve
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.frames import Record, read_origins, read_records
+from qnib.monitoring.known import Known
 from qnib.monitoring.loads import LISTENER, Loaded, Loads
 from qnib.monitoring.mirror import Mirror
+from qnib.monitoring.naming import series_columns
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
 from qnib.monitoring.storage import history
@@ -102,7 +104,7 @@ class Writer:
         self._metrics = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
         self.rulebook = Rulebook(clock, engine, settings.rules_folder, rules)
         self._rules: RuleSet | None = None
-        self._series = carbon.series(self._metrics)
+        self.known = Known(clock, engine, settings.series, settings.flood.exempt)
         self._mirror = mirror
         self._claims = Claims(settings.senders, resolve)
         self._work = threading.Event()
@@ -232,10 +234,9 @@ class Writer:
         self._engine.run("TRUNCATE TABLE qnib_staging.carbon")
         self._run_once(stage)
         summary = self._engine.rows(carbon.SUMMARY)
+        which = "1"
         if any(row["points"] for row in summary):
-            self._run_once(self._series, f"{file.name}:series")
-            self._run_once(carbon.POINTS, f"{file.name}:points")
-            self._note_changed(carbon.STAGED, file)
+            which = self._take_points(file, carbon.STAGED, carbon.points, "points")
         if any(row["samples"] for row in summary):
             self._run_once(carbon.JOB_SAMPLES, f"{file.name}:samples")
         if any(row["rejects"] for row in summary):
@@ -248,15 +249,36 @@ class Writer:
             self.counts["rejects"] += row["texts"]
             if row["points"] or row["samples"]:
                 if self._mirror is not None:
-                    self._mirror.points(self._engine, row["cluster"], samples=row["samples"] > 0)
+                    self._mirror.points(self._engine, row["cluster"], which, samples=row["samples"] > 0)
                 self._on_change("points", row["cluster"], row["newest"])
             if row["loaded"]:
                 self.loads.tell(file.name, Loaded(row["points"] + row["samples"], rejects=row["rejects"]))
 
+    def _take_points(self, file: Path, points: str, store: Callable[[str], str], token: str) -> str:
+        """`points` and their series but for those refused; `store`: the statement that stores those of a condition.
+
+        Returns that condition; it holds until the next points are taken.
+        """
+        self._rules_now()
+        token = f"{file.name}:{token}"
+        taken = ["1"]
+
+        def stored(which: str) -> None:
+            taken.append(which)
+            self._run_once(store(which), token)
+
+        refused = self.known.take(points, token, stored, _ONE_BLOCK)
+        self.counts["points"] -= refused.points
+        self.counts["rejects"] += refused.rejects
+        self._note_changed(points, file)
+        return taken[-1]
+
     def _insert_rollups(self, file: Path) -> None:
         rows = history.rows(str(file))
-        self._run_once(carbon.series(self._metrics, rows), f"{file.name}:series")
-        self._run_once(history.rollups(rows), f"{file.name}:rollups")
+        self._rules_now()
+        self.known.take(
+            rows, file.name, lambda _: self._run_once(history.rollups(rows), f"{file.name}:rollups"), _ONE_BLOCK
+        )
         self.loads.tell(file.name, Loaded(**self._engine.rows(history.counts(str(file), rows))[0]))
 
     def _insert_syslog(self, file: Path) -> None:
@@ -330,7 +352,7 @@ class Writer:
         rules = self.rulebook.current()
         if self._rules is not rules:
             self._engine.run(classify.lines_table(rules.rules))
-            self._series = carbon.series([*self._metrics, *rules.metrics])
+            self.known.name(series_columns([*self._metrics, *rules.metrics], rules.paths, rules.site_paths))
             self._rules = rules
         return rules
 
@@ -339,10 +361,7 @@ class Writer:
         for statement in classify.classify(rules.rules, found):
             self._run_once(statement)
         if any(rules.rules[number - 1].metrics for row in found for number in row["hits"]):
-            series = carbon.series([*self._metrics, *rules.metrics], classify.numbers())
-            self._run_once(series, f"{file.name}:numbers:series")
-            self._run_once(classify.points(), f"{file.name}:numbers")
-            self._note_changed(classify.numbers(), file)
+            self._take_points(file, classify.numbers(), classify.points, "numbers")
         self._run_once(classify.patterns(), f"{file.name}:patterns")
         self._run_once(classify.store(), f"{file.name}:events")
 

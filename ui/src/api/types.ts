@@ -15,6 +15,7 @@ export interface Health {
   rejects?: number
   mirror?: MirrorTarget[]
   rollups?: { settled: string | null; waiting: number; trouble: string } // hours waiting to be rolled up again
+  series?: { cluster: string; count: number; most: number; refused: number }[] // refused: points of new ones, since the start
   rules?: { count: number; site: number; since: string; trouble: string } // trouble: a file with a mistake, not in force
 }
 

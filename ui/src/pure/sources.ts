@@ -8,6 +8,7 @@ export interface Source extends SenderRow { key: string; status: Status; trouble
 const AHEAD = 1
 const BEHIND = 10 // shippers gather lines for some seconds before they send them
 const LATE = 60 // seconds
+const NEARLY = 0.8 // of the series a cluster may have
 
 const count = (n: number): string => n.toLocaleString('en')
 const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`
@@ -94,6 +95,15 @@ export function mirrorWords(target: MirrorTarget): { status: Status; text: strin
       target.not_written && `${plural(target.not_written, 'file')} could not be kept for it`,
     ].filter(Boolean).join(' · '),
   }
+}
+
+/** How many series the cluster has of those it may have, and what was refused; null where it has none. */
+export function seriesWords(health: Health, cluster: string): { status: Status; text: string } | null {
+  const told = health.series?.find((s) => s.cluster === cluster)
+  if (!told) return null
+  const part = told.count / told.most
+  const refused = told.refused ? ` ${plural(told.refused, 'point')} of new series ${told.refused === 1 ? 'was' : 'were'} refused since the server started: the rejects say whose.` : ''
+  return { status: part >= 1 ? 'critical' : part > NEARLY || refused ? 'warn' : 'fine', text: `${told.count.toLocaleString('en')} series of at most ${told.most.toLocaleString('en')}.${refused}` }
 }
 
 /** What waits between arrival and storage. */

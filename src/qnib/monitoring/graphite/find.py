@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from qnib.engine import Engine
 from qnib.errors import NO_REGEX, TooMuch, WrongUse
+from qnib.monitoring.known import NOTED_SECONDS
 
 MOST_SERIES = 5000
 _EXPRESSION = re.compile(r"\s*([^\s=!~]+)\s*(!=~|=~|!=|=)(.*)", re.DOTALL)
@@ -98,7 +99,7 @@ def level(
     params: dict[str, Any] = {"cluster": cluster, "depth": depth, "pattern": f"^{glob_pattern(query)}([.]|$)"}
     if start:
         where += " AND last_seen >= {start:DateTime64(3, 'UTC')}"
-        params["start"] = start
+        params["start"] = start - timedelta(seconds=NOTED_SECONDS)
     if end:
         where += " AND first_seen <= {end:DateTime64(3, 'UTC')}"
         params["end"] = end

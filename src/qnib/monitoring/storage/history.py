@@ -14,7 +14,8 @@ from qnib.monitoring.storage.levels import FOR_GOOD
 
 def _lines(file: str) -> str:
     return f"""
-        SELECT cluster, splitByWhitespace(arrayJoin(splitByChar('\\n', records[1]))) AS words,
+        SELECT cluster, sender, listener, fromUnixTimestamp64Micro(received, 'UTC') AS received,
+            splitByWhitespace(arrayJoin(splitByChar('\\n', records[1]))) AS words,
             {canonical("words[1]")} AS path, toUInt32OrNull(words[2]) AS step, toUInt32OrNull(words[3]) AS at,
             toFloat64OrNull(words[4]) AS number,
             length(words) IN (4, 5) AND step > 0 AND at > 0 AND isFinite(number) AND isValidUTF8(path) AS good
@@ -23,11 +24,12 @@ def _lines(file: str) -> str:
 
 
 def rows(file: str) -> str:
-    """A subquery of ``cluster, series, path, time, step, value, version``."""
+    """A subquery of ``cluster, series, path, time, step, value, version`` and where from."""
     return f"""(
         SELECT cluster, cityHash64(cluster, path) AS series, path,
             toDateTime64(assumeNotNull(at), 3, 'UTC') AS time, assumeNotNull(step) AS step,
-            assumeNotNull(number) AS value, if(length(words) = 5, {FOR_GOOD}, 0) AS version
+            assumeNotNull(number) AS value, if(length(words) = 5, {FOR_GOOD}, 0) AS version,
+            sender, listener, received
         FROM ({_lines(file)}) WHERE good
     )"""
 
