@@ -109,14 +109,15 @@ class Metric:
 
     `path` is the dotted carbon path with tags in braces: ``servers.{host}.cpu.user``. The tags named there
     are the series' tags; `name` is the metric's own tag ``name``.
-    `mtype` as in Metrics 2.0: a gauge is read as it is, a counter only ever grows and is read as a rate.
+    `mtype` as in Metrics 2.0: a gauge is read as it is, a counter only ever grows and is read as a rate, a count is
+    of its interval alone.
     """
 
     name: str
     path: str
     unit: str
     description: str
-    mtype: Literal["gauge", "counter", "rate"] = "gauge"
+    mtype: Literal["gauge", "counter", "rate", "count"] = "gauge"
     source: str = ""
     """Where the number comes from, as people would say it: "cgroup of the node"."""
     on: str = ""

@@ -29,6 +29,7 @@ from qnib.api.live import Live
 from qnib.api.patience import PatientProtocol
 from qnib.cli.client import running, start_ticks
 from qnib.clock import Clock, SystemClock
+from qnib.context.aggregates import Aggregates
 from qnib.context.latest import values_of_entities
 from qnib.discovery import apply_capture
 from qnib.discovery.own import tell_settings
@@ -38,6 +39,7 @@ from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
 from qnib.inventory.facts import Facts
 from qnib.inventory.graph import open_graph
 from qnib.monitoring import events as event_store
+from qnib.monitoring.counts import counts_of
 from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.reclassify import Reclassify
@@ -74,6 +76,7 @@ class Parts:
     mirror: Mirror
     reclassify: Reclassify
     upkeep: Upkeep
+    aggregates: Aggregates = field(init=False)
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
     async def refresh(self) -> list[str]:
@@ -215,11 +218,16 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:  # noqa: P
             settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve, mirror=mirror
         )
         receiver = Receiver(settings, clock, spool)
-        reclassify = Reclassify(clock, engine, writer.rulebook, writer.known)
+        reclassify = Reclassify(clock, engine, writer.rulebook, writer.known, counts_of(settings))
         upkeep = Upkeep(clock, engine, rules_of(settings))
         parts = Parts(
             settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror, reclassify, upkeep
         )
+        parts.aggregates = Aggregates(parts, live.publish)
+        event_store.observers.append(parts.aggregates.own)
+        cleanup.callback(event_store.observers.remove, parts.aggregates.own)
+        parts.aggregates.start()
+        cleanup.callback(parts.aggregates.stop)
         upkeep.start()
         cleanup.callback(upkeep.stop)
         reclassify.tidy()

@@ -102,6 +102,31 @@ class Storage(BaseModel):
     drop_raw: bool = Field(False, description="Points leave once the finest archive no longer covers them")
 
 
+AGGREGATE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+BY = re.compile(r"host|app|kind|severity|field\.(?!name$)[A-Za-z][A-Za-z0-9_.-]{0,63}")
+"""What events are counted by; `name` is a tag that every series has already."""
+
+
+class Aggregate(BaseModel):
+    """Events counted: how many matched in each interval becomes the series ``events.NAME``."""
+
+    query: str = Field(description="In the language of the event search")
+    interval: int = Field(60, ge=10, le=3600, multiple_of=10, description="Seconds that are counted together")
+    by: list[str] = Field(default_factory=list, max_length=4, description="Tags: host, app, kind, severity, field.NAME")
+    clusters: list[str] = Field(default_factory=list, description="Only in these clusters; none: in all")
+    most_series: int = Field(500, gt=0, le=5000, description="Of a cluster; what is more is counted together")
+    backfill: int = Field(86_400, ge=0, description="Seconds of the past that are counted when it is declared")
+
+    @field_validator("by")
+    @classmethod
+    def _known(cls, by: list[str]) -> list[str]:
+        if wrong := [one for one in by if not BY.fullmatch(one)]:
+            raise ValueError(f"{wrong[0]!r} is none of host, app, kind, severity and field.NAME")
+        if len({one.removeprefix("field.") for one in by}) < len(by):
+            raise ValueError("two of them would be the same tag")
+        return by
+
+
 class EngineLimits(BaseModel):
     memory: int = Field(768 << 20, description="Memory the embedded ClickHouse may use, in octets")
     mark_cache: int = Field(64 << 20, description="ClickHouse mark cache, in octets")
@@ -245,10 +270,20 @@ class Settings(BaseSettings):
         " when any is set, others are refused",
     )
     mirror: MirrorSettings = Field(default_factory=MirrorSettings)
+    aggregates: dict[str, Aggregate] = Field(
+        default_factory=dict, max_length=100, description="Per name: events that are counted, as series events.NAME"
+    )
     rules: Path | None = Field(
         None, description="Folder of a site's own event rules, *.toml; default: rules in the directory of all state"
     )
     terminal: Terminal = Field(default_factory=Terminal)
+
+    @field_validator("aggregates")
+    @classmethod
+    def _names(cls, aggregates: dict[str, Aggregate]) -> dict[str, Aggregate]:
+        if wrong := [name for name in aggregates if not AGGREGATE.fullmatch(name)]:
+            raise ValueError(f"{wrong[0]!r} can be no part of a series' name: letters, digits, '_' and '-'")
+        return aggregates
 
     @field_validator("senders")
     @classmethod

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from qnib.api import graphite as api
-from qnib.api import graphite_tags
+from qnib.api import graphite_events, graphite_tags
 from qnib.api.errors import show_errors
 from qnib.errors import WrongUse
 from qnib.inventory.facts import Facts
@@ -251,6 +251,7 @@ def client(plant: Plant) -> Iterator[TestClient]:
     app = FastAPI()
     app.include_router(api.router)
     app.include_router(graphite_tags.router)
+    app.include_router(graphite_events.router)
     app.state.qnib = SimpleNamespace(
         engine=plant.engine, clock=plant.clock, settings=plant.settings, token="secret",
         facts=Facts(plant.engine, plant.clock),

@@ -14,12 +14,14 @@ def create_app(parts: Any) -> FastAPI:
     from qnib import web
     from qnib.api import (
         admin,
+        aggregates,
         collect,
         differs,
         events,
         fabric,
         graph,
         graphite,
+        graphite_events,
         graphite_tags,
         ingest,
         live,
@@ -38,7 +40,7 @@ def create_app(parts: Any) -> FastAPI:
     app.state.qnib = parts
     for part in (
         read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, senders, admin, graphite,
-        graphite_tags, rules,
+        graphite_tags, graphite_events, rules, aggregates,
     ):  # fmt: skip
         app.include_router(part.router)
     ingest.include(app, root=False)

@@ -1,4 +1,5 @@
-"""Graphite's HTTP API, as Grafana's data source calls it: render, find, tags, functions, events, version.
+"""Graphite's HTTP API, as Grafana's data source calls it: render, find, functions, version. Tags and events have files
+of their own.
 
 The cluster is `?cluster=` (a query parameter of the data source), the header X-Qnib-Cluster, or the server's own.
 """
@@ -8,21 +9,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from qnib.api.viewer import Seeing, must_see
-from qnib.context.search import Search
-from qnib.errors import TooMuch, WrongUse
+from qnib.errors import NotFound, TooMuch, WrongUse
 from qnib.monitoring.graphite import find
 from qnib.monitoring.graphite.functions import FUNCTIONS
 from qnib.monitoring.graphite.functions.described import described
+from qnib.monitoring.graphite.picture import Look
 from qnib.monitoring.graphite.render import render
 from qnib.monitoring.graphite.times import moment
 from qnib.monitoring.storage.rules import rules_of
@@ -30,7 +32,7 @@ from qnib.monitoring.storage.rules import rules_of
 VERSION = "1.1.10"
 """The Graphite whose answers these are; Grafana reads from it what it may ask."""
 _LARGEST = 4 << 20  # octets of a form
-_MOST_EVENTS = 1000
+_NODE_FORMS = ("treejson", "completer", "nodelist", "json")
 
 _TEMPLATE = re.compile(r"template\[(\w+)\]")
 _WORD = re.compile(r"[A-Za-z_$][\w$.]{0,60}")
@@ -108,7 +110,7 @@ def _of_json(body: bytes) -> list[tuple[str, str]]:
 @router.api_route("/render", methods=["GET", "POST"])
 @router.api_route("/render/", methods=["GET", "POST"], include_in_schema=False)
 async def render_targets(question: Question) -> Response:
-    """Series of one or more targets as json (default), csv or raw."""
+    """Series of one or more targets as json (default), csv, raw, dygraph or rickshaw, or drawn as svg."""
     targets = question.all("target", "target[]")
     if not targets:
         raise WrongUse("No target is named.", where="target", try_next="send target=… .")
@@ -117,34 +119,39 @@ async def render_targets(question: Question) -> Response:
     template = {found[1]: value for name, value in question.pairs if (found := _TEMPLATE.fullmatch(name))}
     work = partial(
         render, now=question.now, template=template, zone=question.one("tz", "UTC"), known=question.yes("noNullPoints"),
-        rules=rules_of(question.parts.settings),
+        rules=rules_of(question.parts.settings), look=Look.told(dict(reversed(question.pairs))),
     )
     text, media = await run_in_threadpool(
         work, question.parts.engine, question.cluster, targets, start, end, most, question.one("format", "json")
     )
-    if (wrapped := question.one("jsonp")) and media == "application/json":
-        if not _WORD.fullmatch(wrapped):
-            raise WrongUse(f"{wrapped!r} is no name of a function.", where="jsonp", try_next="leave it out.")
-        return Response(f"{wrapped}({text})", media_type="text/javascript")
-    return Response(text, media_type=media)
+    return wrapped(question, text, media)
 
 
 @router.api_route("/metrics/find", methods=["GET", "POST"])
 @router.api_route("/metrics/find/", methods=["GET", "POST"], include_in_schema=False)
 @router.api_route("/metrics", methods=["GET", "POST"], include_in_schema=False)
 async def find_metrics(question: Question) -> Any:
-    """One level of the tree of paths, as treejson or, with ``format=completer``, as completer."""
+    """One level of the tree of paths, as treejson; with ``format=`` as completer, nodelist or json."""
     query = question.one("query")
     if not query:
         raise WrongUse("No query is given.", where="query", try_next="send query=servers.* .")
     start = moment(question.one("from"), question.now) if question.one("from") else None
     end = moment(question.one("until"), question.now) if question.one("until") else None
-    completing = question.one("format") == "completer"
-    if completing and not query.endswith("*"):
-        query += "*"
+    form = question.one("format", "treejson")
+    if form not in _NODE_FORMS:
+        raise WrongUse(f"There is no format {form!r}.", where="format", try_next=f"use {', '.join(_NODE_FORMS)}.")
+    if form == "completer":
+        query = query.replace("..", "*.")
+        query += "" if query.endswith("*") else "*"
     rows = await run_in_threadpool(find.level, question.parts.engine, question.cluster, query, start, end)
-    if completing:
-        return {"metrics": [_completion(row) for row in sorted(rows, key=lambda row: str(row["id"]))]}
+    if question.yes("leavesOnly"):
+        rows = [{**row, "branch": 0} for row in rows if row["leaf"]]
+    if form == "completer":
+        return {"metrics": [_completion(*told) for told in sorted(_both(rows))]}
+    if form == "json":
+        return [{"path": path, "is_leaf": bool(leaf)} for path, leaf, _ in sorted(_both(rows))]
+    if form == "nodelist":
+        return {"nodes": _at(rows, question.one("position", "-1"))}
     # As Graphite does: of an asked segment each name once, below the path as it was asked.
     above = query[: len(query) - len(find.last_segment(query))]
     nodes: dict[tuple[str, int], dict[str, Any]] = {}
@@ -160,9 +167,25 @@ def _node(path: str, text: str, branch: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _completion(row: dict[str, Any]) -> dict[str, str]:
-    leaf = bool(row["leaf"])
-    return {"path": row["id"] if leaf else f"{row['id']}.", "name": row["text"], "is_leaf": str(int(leaf))}
+def _both(rows: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
+    """Path, whether it is a leaf, and name; twice what is a series and a branch, too."""
+    return [
+        (row["id"], leaf, row["text"]) for row in rows for leaf in [0] * int(row["branch"]) + [1] * int(row["leaf"])
+    ]
+
+
+def _completion(path: str, leaf: int, name: str) -> dict[str, str]:
+    return {"path": path if leaf else f"{path}.", "name": name, "is_leaf": str(leaf)}
+
+
+def _at(rows: list[dict[str, Any]], position: str) -> list[str]:
+    """The segments at one place of all paths."""
+    try:
+        return sorted({row["id"].split(".")[int(position)] for row in rows})
+    except (ValueError, IndexError) as error:
+        raise WrongUse(
+            f"{position!r} is no place in these paths.", where="position", try_next="write 0 for the first segment."
+        ) from error
 
 
 @router.api_route("/metrics/expand", methods=["GET", "POST"])
@@ -179,9 +202,17 @@ async def expand(question: Question) -> dict[str, Any]:
 
 
 @router.get("/metrics/index.json")
-async def index(question: Question) -> list[str]:
-    """Every path there is."""
-    return await run_in_threadpool(find.all_paths, question.parts.engine, question.cluster)
+def index(question: Question) -> StreamingResponse:
+    """Every path there is. Made as it is sent, so that any number of series takes no more memory than some."""
+    return StreamingResponse(_index(question), media_type="application/json")
+
+
+def _index(question: Asked) -> Iterator[str]:
+    before = "["
+    for paths in find.all_paths(question.parts.engine, question.cluster):
+        yield before + json.dumps(paths)[1:-1]
+        before = ", "
+    yield "]" if before != "[" else "[]"
 
 
 @router.get("/version", response_class=PlainTextResponse)
@@ -192,9 +223,12 @@ async def version(viewer: Seeing) -> str:
 
 @router.get("/functions")
 @router.get("/functions/", include_in_schema=False)
-async def functions(viewer: Seeing, grouped: bool = False) -> dict[str, Any]:
-    """The functions there are, with their parameters, for Grafana's editor; `grouped`: by what they do."""
-    told = {name: described(function) for name, function in sorted(FUNCTIONS.items())}
+async def functions(viewer: Seeing, grouped: bool = False, group: str = "") -> dict[str, Any]:
+    """The functions there are, with their parameters, for Grafana's editor; `grouped`: by what they do; `group`: only
+    those."""
+    told = {
+        name: described(function) for name, function in sorted(FUNCTIONS.items()) if group in ("", function.group)
+    }
     if not grouped:
         return told
     groups: dict[str, dict[str, Any]] = {}
@@ -206,37 +240,14 @@ async def functions(viewer: Seeing, grouped: bool = False) -> dict[str, Any]:
 @router.get("/functions/{name}")
 async def one_function(name: str, viewer: Seeing) -> dict[str, Any]:
     if name not in FUNCTIONS:
-        raise WrongUse(f"There is no function {name!r} here.", where=name, try_next="`/functions` lists them.")
+        raise NotFound(f"There is no function {name!r} here.", where=name, try_next="`/functions` lists them.")
     return described(FUNCTIONS[name])
 
 
-@router.get("/events/get_data")
-@router.get("/events/get_data/", include_in_schema=False)
-async def events(question: Question) -> list[dict[str, Any]]:
-    """What happened, for annotations: the events of a query of the event search (`query`), and, as Graphite has it,
-    those whose tags (kind, lane, host, app) include all that are asked for; set=union: any of them.
-
-    Without a query only what a rule knows the meaning of.
-    """
-    start = moment(question.one("from") or "-24h", question.now)
-    end = moment(question.one("until") or "now", question.now) + timedelta(microseconds=1)
-    wanted = sorted(set(" ".join(question.all("tags")).split()))
-    found = await run_in_threadpool(_annotations, question, wanted, start, end)
-    return [
-        {
-            "id": int(row["id"]), "what": row["kind"] or row["app"] or "event", "data": row["message"],
-            "when": int(datetime.fromisoformat(row["time"]).timestamp()),
-            "tags": list(filter(None, (row["kind"], row["lane"], row["host"], row["app"], *row["tags"]))),
-        }
-        for row in found
-    ]  # fmt: skip
-
-
-def _annotations(question: Asked, tags: list[str], start: datetime, end: datetime) -> list[dict[str, Any]]:
-    has = "hasAny" if question.one("set") == "union" else "hasAll"
-    more = f"{has}([kind, lane, host, app], {{tags:Array(String)}})" if tags else "1"
-    found = Search(
-        question.parts, question.cluster, question.one("query") or "kind:*", start, end,
-        lambda text: moment(text, question.now),
-    )  # fmt: skip
-    return found.events(_MOST_EVENTS, more=more, **({"tags": tags} if tags else {}))
+def wrapped(question: Asked, text: str, media: str, headers: dict[str, str] | None = None) -> Response:
+    """The answer, in a call of the function that `jsonp` names if it is JSON."""
+    if (name := question.one("jsonp")) and media == "application/json":
+        if not _WORD.fullmatch(name):
+            raise WrongUse(f"{name!r} is no name of a function.", where="jsonp", try_next="leave it out.")
+        return Response(f"{name}({text})", media_type="text/javascript", headers=headers)
+    return Response(text, media_type=media, headers=headers)

@@ -74,6 +74,7 @@ def health(request: Request) -> dict[str, Any]:
     return {
         **well, "clusters": known, "spool": parts.spool.state(), "rejects": row["n"], "graph": parts.graph.name,
         "mirror": parts.mirror.state(), "rollups": parts.upkeep.state(), "series": parts.writer.known.state(),
+        "aggregates": parts.aggregates.health(),
         "rules": {"count": len(rules.rules), "site": rules.site, "since": iso(rules.since), "trouble": book.trouble},
     }  # fmt: skip
 

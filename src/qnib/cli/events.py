@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qnib.cli import rules, senders
+from qnib.cli import aggregates, rules, senders
 from qnib.cli.output import ClusterName, Csv, Json, plain, show_rows
 from qnib.cli.server import server
 
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="events")
     rules.add_to(group)
     senders.add_to(group)
+    aggregates.add_to(group)
 
     @group.command("search")
     def search(

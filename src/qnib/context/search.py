@@ -75,6 +75,23 @@ class Search:
             told["fine"][place] = row["n"] - row["critical"] - row["warn"]
         return {"t": [self.start.timestamp() + width * n for n in range(buckets)], "width": width, **told}
 
+    def slots(self, width: int, by: Sequence[str], most: int) -> list[dict[str, Any]]:
+        """Counts by slots of `width` seconds since 1970 and by what is in these columns or fields (``field.NAME``):
+        ``slot`` (its start), ``told`` (values), ``n`` and ``total``, of the slot. Of each slot the `most` frequent."""
+        params = {f"by{place}": one.removeprefix("field.") for place, one in enumerate(by)}
+        told = [
+            f"toString(fields[{{by{place}:String}}])" if one.startswith("field.") else f"toString({one})"
+            for place, one in enumerate(by)
+        ]
+        start = f"toInt64(intDiv(toUnixTimestamp64Micro(time), {width * 1_000_000}) * {width})"
+        return self._ask(
+            "SELECT slot, told, n, sum(n) OVER (PARTITION BY slot) AS total FROM ("
+            f"SELECT {start} AS slot, CAST([{', '.join(told)}], 'Array(String)') AS told, count() AS n"
+            " FROM {source} WHERE {where} GROUP BY slot, told)"
+            f" ORDER BY slot, n DESC, told LIMIT {most} BY slot",
+            params,
+        )
+
     def facets(self, wanted: Sequence[str]) -> dict[str, Any]:
         """By facet the values and how many events have them: ``[{value, count}]``; hosts also as ``folded``.
 

@@ -10,11 +10,14 @@ from typing import Any
 
 from qnib.engine.values import literal
 from qnib.model import EventRule
+from qnib.monitoring.documents import POSTED
 from qnib.monitoring.rules import event_columns, hits, matched
 from qnib.monitoring.syslog import LINE_COLUMNS
 from qnib.monitoring.template import template
 
 LINES, EVENTS = "qnib_staging.lines", "qnib_staging.syslog"
+KIND = "graphite.event"
+"""Of what was posted as an event and no rule knows better."""
 MANY = 2000
 """So many lines cost more among others, with other rules, than a statement of their own costs to plan."""
 COLUMNS = (
@@ -83,15 +86,19 @@ def _numbers(hits: Sequence[int]) -> str:
 def _classify(numbered: Mapping[int, EventRule], which: str, lines: str, events: str) -> str:
     first_of_each = "arrayFilter((pair, n) -> indexOf(pairs.1, pair.1) = n, pairs, arrayEnumerate(pairs))"
     shape = f"if(empty(sure), {template('message')}, '')" if numbered else template("message")
+    posted = f"listener = {literal(POSTED)}"
+    own = "splitByWhitespace(arrayFirst(pair -> pair.1 = 'tags', sent_fields).2)"
     return f"""
         INSERT INTO {events} ({", ".join((*COLUMNS, "numbers", "template"))})
         SELECT cluster, id, time, received, sender, listener, host, app, pid, facility,
-            if(rule_severity != '', rule_severity, severity) AS severity, message, kind, rules,
+            if(rule_severity != '', rule_severity, severity) AS severity, message,
+            if(kind = '' AND {posted}, {literal(KIND)}, kind) AS kind, rules,
             CAST({first_of_each if numbered else "pairs"}, 'Map(LowCardinality(String), String)') AS fields,
-            entities, hint, lane, tags, said, CAST(sent_fields, 'Map(LowCardinality(String), String)') AS sent,
+            entities, hint, lane, if({posted}, arrayDistinct(arrayConcat(tags, {own})), tags) AS tags, said,
+            CAST(sent_fields, 'Map(LowCardinality(String), String)') AS sent,
             if(template = '', 0, cityHash64(app, template)) AS pattern, numbers, template
         FROM (
-            SELECT *, severity AS said, {event_columns(numbered)}, {shape} AS template,
+            SELECT *, severity AS said, {event_columns(numbered)}, if({posted}, '', {shape}) AS template,
                 arrayConcat(sent_fields, rule_fields, if(startsWith(app, 'slurm_') AND match(app, '^slurm_[0-9]+$'),
                                                          [('job', substring(app, 7))], [])) AS pairs
             FROM (SELECT *, {matched(numbered)} FROM (

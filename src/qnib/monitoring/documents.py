@@ -38,6 +38,8 @@ FACILITY = (
     "facility", "syslogfacility-text", "syslogfacility", "log.syslog.facility.name", "SYSLOG_FACILITY",
     "facility_label",
 )
+POSTED = "graphite/http"
+"""The listener of events posted as to graphite-web; their tags are tags of the event."""
 _LEVELS = {
     "emerg": "emerg panic emergency", "alert": "alert", "crit": "crit critical fatal", "err": "err error eror severe",
     "warning": "warning warn", "notice": "notice", "info": "info information informational inf i",

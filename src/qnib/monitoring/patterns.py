@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from qnib.engine import Engine
+from qnib.monitoring.documents import POSTED
 from qnib.monitoring.events import iso
 
 BUCKETS = 40
@@ -39,7 +40,7 @@ def patterns(
     `known`: lines that rules know, too, by their first rule.
     """
     where = [
-        "cluster = {cluster:String}", "listener != 'qnib'",
+        "cluster = {cluster:String}", f"listener NOT IN ('qnib', '{POSTED}')",  # neither writes lines
         "time >= {start:DateTime64(6, 'UTC')}", "time < {end:DateTime64(6, 'UTC')}",
     ]  # fmt: skip
     params: dict[str, Any] = {"cluster": cluster, "start": start, "end": end, "limit": limit, "new": new_since}

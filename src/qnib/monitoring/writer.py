@@ -24,6 +24,7 @@ from qnib.errors import QnibError
 from qnib.model import EventRule, Metric
 from qnib.monitoring import carbon, classify, documents, influx, syslog
 from qnib.monitoring.claims import Claims, Resolve
+from qnib.monitoring.counts import counts_of
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.frames import Record, read_origins, read_records
 from qnib.monitoring.known import Known
@@ -32,7 +33,7 @@ from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.naming import series_columns
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
-from qnib.monitoring.storage import history
+from qnib.monitoring.storage import came, history
 from qnib.monitoring.storage.notes import noted
 from qnib.settings import Settings, Source
 
@@ -101,7 +102,8 @@ class Writer:
         self._spool = spool
         self._capture = capture
         self._on_change = on_change
-        self._metrics = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
+        declared = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
+        self._metrics = [*declared, *counts_of(settings)]
         self.rulebook = Rulebook(clock, engine, settings.rules_folder, rules)
         self._rules: RuleSet | None = None
         self.known = Known(clock, engine, settings.series, settings.flood.exempt)
@@ -364,6 +366,8 @@ class Writer:
             self._take_points(file, classify.numbers(), classify.points, "numbers")
         self._run_once(classify.patterns(), f"{file.name}:patterns")
         self._run_once(classify.store(), f"{file.name}:events")
+        if self._settings.aggregates:
+            self._run_once(came.noted(classify.EVENTS, _number(file)), f"{file.name}:came")
 
     def _newest_events(self, cluster: str) -> list[dict[str, Any]]:
         rows = self._engine.rows(
@@ -395,8 +399,7 @@ class Writer:
 
     def _note_changed(self, points: str, file: Path) -> None:
         """Late points change roll-ups. A note is known by its file, for it counts once, too."""
-        number = int(hashlib.sha256(file.name.encode()).hexdigest()[:15], 16)
-        self._run_once(noted(points, number), f"{file.name}:changed")
+        self._run_once(noted(points, _number(file)), f"{file.name}:changed")
 
     def _run_once(self, statement: str, token: str | None = None) -> None:
         self._engine.run(statement, settings={**_ONE_BLOCK, **({"insert_deduplication_token": token} if token else {})})
@@ -414,6 +417,11 @@ class Writer:
             for file in self._spool.done():
                 self._spool.again(file)
         note.write_text(now + "\n")
+
+
+def _number(file: Path) -> int:
+    """The same for the same file."""
+    return int(hashlib.sha256(file.name.encode()).hexdigest()[:15], 16)
 
 
 def _refused(record: Record, reason: str, raw: bytes) -> dict[str, Any]:

@@ -11,10 +11,20 @@ from fastapi import FastAPI
 
 def include(app: FastAPI, *, root: bool) -> None:
     """Serve all dialects. `root`: Elasticsearch's below / as well, where nothing else is served."""
-    from qnib.api.ingest import elasticsearch, influx, lines, loki, nagios, otlp, otlp_metrics, prometheus
+    from qnib.api.ingest import (
+        elasticsearch,
+        graphite_events,
+        influx,
+        lines,
+        loki,
+        nagios,
+        otlp,
+        otlp_metrics,
+        prometheus,
+    )
 
     for prefix in ("", "/token/{path_token}"):
-        for part in (lines, loki, otlp, influx, prometheus, otlp_metrics, nagios):
+        for part in (lines, loki, otlp, influx, prometheus, otlp_metrics, nagios, graphite_events):
             app.include_router(part.router, prefix=prefix)
         app.include_router(elasticsearch.router, prefix=f"{prefix}/elasticsearch")
         if root:

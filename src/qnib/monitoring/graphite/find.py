@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,9 @@ from qnib.errors import NO_REGEX, TooMuch, WrongUse
 from qnib.monitoring.known import NOTED_SECONDS
 
 MOST_SERIES = 5000
+MOST_NODES = 50_000
+"""Of one level of the tree."""
+_PAGE = 20_000
 _EXPRESSION = re.compile(r"\s*([^\s=!~]+)\s*(!=~|=~|!=|=)(.*)", re.DOTALL)
 _COLUMNS = "series, path, name, tags"
 
@@ -103,15 +106,18 @@ def level(
     if end:
         where += " AND first_seen <= {end:DateTime64(3, 'UTC')}"
         params["end"] = end
-    return engine.rows(
+    rows = engine.rows(
         f"""
         SELECT arrayStringConcat(arraySlice(parts, 1, {{depth:UInt32}}), '.') AS id, parts[{{depth:UInt32}}] AS text,
             max(length(parts) = {{depth:UInt32}}) AS leaf, max(length(parts) > {{depth:UInt32}}) AS branch
         FROM (SELECT splitByChar('.', path) AS parts FROM qnib.series FINAL WHERE {where})
-        WHERE length(parts) >= {{depth:UInt32}} GROUP BY id, text ORDER BY branch DESC, id LIMIT {MOST_SERIES}
+        WHERE length(parts) >= {{depth:UInt32}} GROUP BY id, text ORDER BY branch DESC, id LIMIT {MOST_NODES + 1}
         """,
         params,
     )
+    if len(rows) > MOST_NODES:
+        raise TooMuch(f"More than {MOST_NODES} nodes match.", where=query, try_next="narrow the query.")
+    return rows
 
 
 def last_segment(query: str) -> str:
@@ -159,11 +165,19 @@ def _column(tag: str, parameter: str) -> str:
     return "name" if tag == "name" else f"tags[{{{parameter}:String}}]"
 
 
-def all_paths(engine: Engine, cluster: str) -> list[str]:
-    rows = engine.rows(
-        "SELECT DISTINCT path FROM qnib.series WHERE cluster = {cluster:String} ORDER BY path", {"cluster": cluster}
-    )
-    return [row["path"] for row in rows]
+def all_paths(engine: Engine, cluster: str) -> Iterator[list[str]]:
+    """Every path there is, in order, some thousands at a time: a million series take no more memory than these."""
+    last = ""
+    while True:
+        rows = engine.rows(
+            "SELECT path FROM qnib.series WHERE cluster = {cluster:String} AND path > {last:String} ORDER BY path"
+            f" LIMIT {_PAGE}",
+            {"cluster": cluster, "last": last},
+        )
+        if not rows:
+            return
+        last = rows[-1]["path"]
+        yield list(dict.fromkeys(row["path"] for row in rows))  # what is not merged yet is there more than once
 
 
 def complete_tags(engine: Engine, cluster: str, expressions: Sequence[str], prefix: str, limit: int) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dataclasses import replace as altered
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from qnib.monitoring import events as event_store
 from qnib.monitoring.graphite.find import by_glob, by_tags, tagged_path
 from qnib.monitoring.graphite.functions import Line, Lines, Window, call, consolidated
 from qnib.monitoring.graphite.functions.line import Values
-from qnib.monitoring.graphite.picture import as_svg
+from qnib.monitoring.graphite.picture import Look, as_svg
 from qnib.monitoring.graphite.targets import Call, Node, Path, parse
 from qnib.monitoring.graphite.times import moment
 from qnib.monitoring.storage import levels
@@ -175,8 +176,9 @@ def _fetch(
     if not rows:
         return []
     kept = {row["series"]: rules.of(str(row["path"])) for row in rows}
-    free = [series for series, rule in kept.items() if not rule.archives]
-    steps = _steps(engine, cluster, free, window) if free else {}
+    steps = {row["series"]: step for row in rows if (step := rules.interval(str(row["path"])))}
+    free = [series for series, rule in kept.items() if not rule.archives and series not in steps]
+    steps |= _steps(engine, cluster, free, window) if free else {}
     plans: dict[_Plan, list[int]] = {}
     for series, rule in kept.items():
         if (plan := _plan(rule, steps.get(series, 0), window, now)) is not None:
@@ -352,12 +354,13 @@ class _Points:
         return [[None if math.isnan(value) else value, at] for value, at in zip(values, times, strict=True)]
 
 
-def as_csv(lines: Lines) -> str:
+def as_csv(lines: Lines, zone: str = "UTC") -> str:
     out = io.StringIO()
+    clock = UTC if zone == "UTC" else ZoneInfo(zone)
     writer = csv.writer(out)
     for line in lines:
         for value, at in _Points(line).pairs():
-            stamp = datetime.fromtimestamp(at or 0, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            stamp = datetime.fromtimestamp(at or 0, clock).strftime("%Y-%m-%d %H:%M:%S")
             writer.writerow([line.name, stamp, "" if value is None else value])
     return out.getvalue()
 
@@ -371,16 +374,15 @@ def as_raw(lines: Lines) -> str:
 
 
 FORMATS = {
-    "json": (as_json, "application/json"), "csv": (as_csv, "text/csv"), "raw": (as_raw, "text/plain"),
-    "dygraph": (as_dygraph, "application/json"), "rickshaw": (as_rickshaw, "application/json"),
-    "svg": (as_svg, "image/svg+xml"),
+    "json": "application/json", "csv": "text/csv", "raw": "text/plain", "dygraph": "application/json",
+    "rickshaw": "application/json", "svg": "image/svg+xml",
 }  # fmt: skip
 
 
 def render(
     engine: Engine, cluster: str, targets: Sequence[str], start: datetime, end: datetime, most: int | None, form: str,
     *, now: datetime | None = None, template: Mapping[str, str] | None = None, zone: str = "UTC", known: bool = False,
-    rules: Rules = WITHOUT,
+    rules: Rules = WITHOUT, look: Look | None = None,
 ) -> tuple[str, str]:  # fmt: skip
     """The answer's text and media type. `known`: without points of which nothing is known, in JSON."""
     if form not in FORMATS:
@@ -393,6 +395,20 @@ def render(
                 f"The targets have more than {_MOST_VALUES} points together.", where=target[:200],
                 try_next="ask for fewer targets at once or a shorter time.",
             )
-    write, media = FORMATS[form]
-    lines = fewer(lines, most) if most and form in {"json", "svg"} else lines
-    return (as_json(lines, known=True) if known and form == "json" else write(lines)), media
+    return _written(lines, form, most, zone, known, look or Look(zone=zone)), FORMATS[form]
+
+
+def _written(lines: Lines, form: str, most: int | None, zone: str, known: bool, look: Look) -> str:
+    match form:
+        case "json":
+            return as_json(fewer(lines, most) if most else lines, known)
+        case "csv":
+            return as_csv(lines, zone)
+        case "raw":
+            return as_raw(lines)
+        case "dygraph":
+            return as_dygraph(lines)
+        case "rickshaw":
+            return as_rickshaw(lines)
+        case _:  # a point or two for each pixel is all that can be seen
+            return as_svg(fewer(lines, min(most or look.width, 2 * look.width)), look)

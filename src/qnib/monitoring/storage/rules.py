@@ -8,7 +8,7 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,13 @@ class Rules:
     aggregations: tuple[tuple[re.Pattern[str] | None, float, str], ...] = ()
     drop_raw: bool = False
     """Points leave once the finest archive no longer covers them."""
+    intervals: tuple[tuple[str, int], ...] = ()
+    """Names of series whose interval is known, with its seconds; of others it is told by their points."""
+
+    def interval(self, path: str) -> int:
+        """Seconds between a series' points; 0: not known."""
+        name = path.partition(";")[0]
+        return next((seconds for known, seconds in self.intervals if known == name), 0)
 
     def of(self, path: str) -> Rule:
         """The rule of a series; `path` with its tags, as carbon sees it."""
@@ -85,7 +92,8 @@ def _fits(pattern: re.Pattern[str] | None, path: str) -> bool:
 def rules_of(settings: Settings) -> Rules:
     """The rules in force; the files are read once, at the start. Raises NotFound, WrongUse."""
     told = settings.storage
-    return _read(told.schemas, told.aggregation, told.drop_raw)
+    intervals = tuple((f"events.{name}", one.interval) for name, one in settings.aggregates.items())
+    return replace(_read(told.schemas, told.aggregation, told.drop_raw), intervals=intervals)
 
 
 @lru_cache(8)
