@@ -322,7 +322,7 @@ def test_storage_rules(tmp_path: Path) -> None:
             aggregation.write_bytes(one_of(chance, AGGREGATIONS))
             rules._read.cache_clear()
             storage = SimpleNamespace(schemas=schemas, aggregation=aggregation, drop_raw=False)
-            found = tried((WrongUse,), rules.rules_of, SimpleNamespace(storage=storage))
+            found = tried((WrongUse,), rules.rules_of, SimpleNamespace(storage=storage, aggregates={}))
             if found:
                 found.of("a.b.min")
                 assert found.fingerprint

@@ -75,10 +75,11 @@ def test_every_line_is_a_point_or_a_reject_with_its_reason(plant: Plant) -> None
         say(port, *(line + b"\n" for line in (*REFUSED, *TAKEN)), sender="127.0.0.66")
         say(port, b"good 1 -1\n", sender="127.0.0.7")
         live.until(lambda: plant.rows("SELECT path FROM qnib.series FINAL WHERE path = 'good'"))
+        live.until(lambda: len(plant.rejects()) == len(REFUSED))  # they follow the points of their file
         told = {raw: why for why, raw in plant.rejects()}
         told[b"\xff\xfe 1 -1".decode("latin-1")] = told.pop("\N{REPLACEMENT CHARACTER} 1 -1")
         assert {line[:2048].decode("latin-1"): why for line, why in REFUSED.items()} == told
-        assert live.writer is not None and live.writer.counts["points"] == len(TAKEN) + 1
+        live.until(lambda: live.writer is not None and live.writer.counts["points"] == len(TAKEN) + 1)
         origin = {(one["sender"], one["listener"]) for one in plant.rows("SELECT sender, listener FROM qnib.rejects")}
         assert origin == {("127.0.0.66", "carbon/tcp")}
     (same,) = plant.rows("SELECT value FROM qnib.points FINAL WHERE series = cityHash64('demo', 'same')")
