@@ -11,11 +11,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from qnib.errors import NotFound, WrongUse
+from qnib.nodes import unfold
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 RACK = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -36,7 +36,6 @@ class Cluster:
     details: dict[str, Any] = field(default_factory=dict)
     """The terminal's own notes: network, nodes, chosen rung of limits …"""
 
-
     @property
     def jobs_token(self) -> str:
         """Good for handing in finished jobs only: it stands in slurm.conf, which every user can read."""
@@ -53,23 +52,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def hosts_in(folded: str, most: int) -> list[str]:
-    """The hosts of a node set. Raises ValueError for what is none, or has more than `most`: that is found out before
-    it is unfolded, for a hundred million take minutes."""
-    from ClusterShell.NodeSet import NodeSet, NodeSetException
-
-    size = 0
-    for one in re.split(r",(?![^\[]*\])", folded):
-        ranges = [re.findall(r"(\d+)-(\d+)", inside) for inside in re.findall(r"\[([^\]]*)\]", one)]
-        size += prod(max(1, sum(int(last) - int(first) + 1 for first, last in told)) for told in ranges)
-    try:
-        if size > most or len(hosts := NodeSet(folded)) > most:
-            raise ValueError(f"{folded!r} has more than {most} hosts")
-    except NodeSetException as error:
-        raise ValueError(f"{folded!r} is no node set: {error}") from error
-    return [str(host) for host in hosts]
-
-
 def check_racks(told: Mapping[str, str]) -> dict[str, list[str]]:
     """Racks and the hosts in them, unfolded: ``{"r1": "compute[0-15]"}``. Raises ValueError naming what is wrong."""
     racks: dict[str, list[str]] = {}
@@ -78,9 +60,9 @@ def check_racks(told: Mapping[str, str]) -> dict[str, list[str]]:
         if not RACK.fullmatch(rack):
             raise ValueError(f"{rack!r} is no name of a rack: use up to 64 letters, digits, '-' and '_'")
         try:
-            racks[rack] = hosts_in(folded, MOST_IN_RACK)
-        except ValueError as error:
-            raise ValueError(f"in {rack}, {error}") from error
+            racks[rack] = unfold(folded, MOST_IN_RACK)
+        except WrongUse as error:
+            raise ValueError(f"in {rack}: {error}") from error
         if not racks[rack]:
             raise ValueError(f"in {rack} stands no host")
         for host in racks[rack]:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -25,6 +26,7 @@ from qnib.alerting import Disagreements, Watch
 from qnib.api import create_app
 from qnib.api.collect import edge_app
 from qnib.api.live import Live
+from qnib.api.patience import PatientProtocol
 from qnib.cli.client import running, start_ticks
 from qnib.clock import Clock, SystemClock
 from qnib.context.aggregates import Aggregates
@@ -51,6 +53,8 @@ from qnib.settings import Settings
 log = logging.getLogger("qnib")
 
 LOOPBACK = "127.0.0.1"
+OPEN_FILES = 65_536
+"""Wanted; services are often started with 1024."""
 IP_FREEBIND = 15
 """Linux: bind an address the host does not have yet; a bridge gets its own with its first container."""
 
@@ -120,7 +124,10 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 def _config(app: Any) -> uvicorn.Config:
-    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    return uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2, http=PatientProtocol,
+        backlog=64,  # accepted at once, before they are counted
+    )
 
 
 async def _serve(server: uvicorn.Server, *listening: socket.socket) -> None:
@@ -166,7 +173,18 @@ def run(settings: Settings, clock: Clock | None = None) -> None:
             where=str(settings.home),
             try_next="free space there, or choose another directory with QNIB_HOME.",
         ) from error
+    allow_open_files()
     asyncio.run(_run(settings, clock or SystemClock(), token))
+
+
+def allow_open_files() -> int:
+    """As many as this process may allow itself: half of them for senders' connections, a quarter for HTTP's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return soft
 
 
 async def _run(settings: Settings, clock: Clock, token: str) -> None:  # noqa: PLR0915 - one part after the other

@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +20,13 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from qnib import clusters
-from qnib.errors import WrongUse
+from qnib.errors import NO_REGEX, WrongUse
 
 SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 """Ways to a Neo4j: routed or to one server; encrypted (+s), or so without looking at the certificate (+ssc)."""
+
+CARBONS = {"carbon": 2003, "carbon+pickle": 2004}
+"""Ways to a carbon that gets points, too, and its usual ports."""
 
 
 def default_home() -> Path:
@@ -171,9 +175,43 @@ class MirrorTarget(BaseModel):
         raise ValueError("a target is syslog://HOST:PORT, https://HOST:PORT/_bulk or kafka://HOST:PORT/TOPIC")
 
 
+class MetricsTarget(BaseModel):
+    """One carbon that gets all points, too."""
+
+    to: str = Field(description="carbon://HOST:2003 (lines) or carbon+pickle://HOST:2004")
+    clusters: list[str] = Field(default_factory=list, description="Only these clusters' points; none: all")
+    match: str = Field("", description="Regular expression, found in the paths that are sent on; none: all")
+    samples: bool = Field(False, description="Samples of jobs, too: a carbon makes files of each job")
+
+    @field_validator("to")
+    @classmethod
+    def _known(cls, to: str) -> str:
+        parts = urlsplit(to)
+        if parts.scheme not in CARBONS or not parts.hostname or parts.username is not None or parts.path.strip("/"):
+            raise ValueError("a target is carbon://HOST:PORT or carbon+pickle://HOST:PORT")
+        _ = parts.port  # raises for what is no port
+        return to
+
+    @field_validator("match")
+    @classmethod
+    def _compiles(cls, match: str) -> str:
+        try:
+            re.compile(match)
+        except NO_REGEX as error:
+            raise ValueError(f"{match!r} is no regular expression: {error}") from error
+        return match
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(self.match)
+
+
 class MirrorSettings(BaseModel):
     events: list[MirrorTarget] = Field(default_factory=list, description="Where events are sent on to, each on its own")
-    max_bytes: int = Field(1 << 30, description="Octets of events kept for targets that are behind")
+    metrics: list[MetricsTarget] = Field(default_factory=list, description="Carbons that points are sent on to")
+    max_bytes: int = Field(
+        1 << 30, description="Octets kept for targets that are behind, of events and of points each"
+    )
 
 
 class Terminal(BaseModel):

@@ -144,7 +144,7 @@ def test_a_set_of_hosts_and_a_hostile_address(visit: Open) -> None:
     expect(page.get_by_role("region", name="Chosen series")).to_contain_text("No such series was heard in this window.")
     assert page.locator("main img").count() == 0
     page = visit("/series?of=c[0-")
-    expect(page.get_by_role("alert").first).to_contain_text("is no node set")
+    expect(page.get_by_role("alert").first).to_contain_text("This is no set of nodes")
 
 
 def test_keys_and_the_jump_box_lead_there(visit: Open) -> None:

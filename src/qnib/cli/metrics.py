@@ -1,4 +1,4 @@
-"""``qnib metrics``: series listed by what they belong to, and taken away."""
+"""``qnib metrics``: series listed by what they belong to, and taken away; where points are sent on to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
+from qnib.cli.senders import show_mirror
 from qnib.cli.server import server
 
 Host = Annotated[str, typer.Option(help="Of these hosts: a node set, or a glob.")]
@@ -16,7 +17,9 @@ Job = Annotated[str, typer.Option(help="Of the hosts of this job while it ran th
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Series of metrics: list them, take some away.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Series of metrics: list them, take some away; where points are sent on to."
+    )
     app.add_typer(group, name="metrics")
 
     @group.command("list")
@@ -114,6 +117,11 @@ def register(app: typer.Typer) -> None:
             print(f"  and {told['series'] - len(told['paths'])} more")
         what = f"{told['series']} series with {told['points']} points in cluster {told['cluster']}"
         print(f"{what} deleted." if yes else f"{what}; nothing was deleted: --yes does it.")
+
+    @group.command("mirror")
+    def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
+        """Where points are sent on to: how many, how far behind, and what is wrong."""
+        show_mirror("metrics", as_json=as_json, as_csv=as_csv)
 
 
 def _buckets(told: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from qnib.clusters import hosts_in
-from qnib.context.known import Sources, unfold
+from qnib.context.known import Sources
 from qnib.context.membership import Membership
 from qnib.domains.paths import segment
-from qnib.errors import WrongUse
 from qnib.monitoring.graphite.views import SERIES, segments, whole
 from qnib.monitoring.known import NOTED_SECONDS
+from qnib.nodes import unfold
 
 BY = {"partition": "by_partition", "rack": "by_rack", "job": "by_job"}
 """Groups of hosts, and the virtual root of each."""
@@ -82,11 +81,7 @@ def _set(sources: Sources, cluster: str, folded: str) -> str:
     """A regular expression for the segments of a node set's hosts; empty for a glob."""
     if "*" in folded or "?" in folded or "{" in folded:
         return ""
-    try:
-        names = hosts_in(folded, MOST_HOSTS)
-    except ValueError as error:
-        raise WrongUse(f"{error}.", where="host", try_next="write compute[0-15] or compute1*.") from error
-    known = {segment(sources.facts.resolve(cluster, name) or name) for name in names}
+    known = {segment(sources.facts.resolve(cluster, name) or name) for name in unfold(folded, MOST_HOSTS)}
     return f"^(?:{'|'.join(re.escape(name) for name in sorted(known))})$"
 
 

@@ -27,6 +27,7 @@ from qnib.monitoring.naming import JOB_PREFIX
 from qnib.monitoring.storage.levels import LADDER, Level
 from qnib.monitoring.storage.read import figures
 from qnib.monitoring.storage.rules import Rule
+from qnib.nodes import unfold
 
 MOST_SERIES = 2000
 MOST_BUCKETS = 2_000_000
@@ -255,7 +256,7 @@ def series_answer(
     A metric that nobody declared is read as gauges; one of jobs (``job.cpu``) needs `job`.
     """
     told = declared_metrics().get(metric)
-    hosts = _unfold(host) if host else None
+    hosts = unfold(host) if host else None
     if told and told.path.startswith(JOB_PREFIX):
         return _job_answer(engine, cluster, told, hosts, job, start, end, points)
     tags: dict[str, Sequence[str]] = {}
@@ -340,12 +341,6 @@ def labels(metric: str, tags: Sequence[Mapping[str, str]]) -> list[tuple[str, Ma
         differing = [value for tag, value in each.items() if tag not in common]
         told.append((" ".join(differing) or each.get("host", metric), each))
     return told
-
-
-def _unfold(folded: str) -> list[str]:
-    from ClusterShell.NodeSet import NodeSet
-
-    return [str(name) for name in NodeSet(folded)]
 
 
 def _list(values: NDArray[np.float64]) -> list[float | None]:

@@ -20,7 +20,7 @@ export interface Health {
 }
 
 /** Where events are sent on to: events sent, refused by it and dropped since the start; files waiting, lag in seconds. */
-export interface MirrorTarget { to: string; sent: number; refused: number; dropped: number; waiting: number; lag: number; not_written: number; trouble: string }
+export interface MirrorTarget { what: 'events' | 'metrics'; to: string; sent: number; refused: number; dropped: number; waiting: number; lag: number; not_written: number; trouble: string }
 
 /** GET /api/senders?cluster=&from=&until= : who sends events, and what was refused last */
 export interface Senders { senders: SenderRow[]; rejected: Rejected[] }

@@ -151,7 +151,7 @@ def _replaced(node: Node, values: Mapping[str, str]) -> Node:
     if not isinstance(node, Path):
         return node
     whole = values.get(node.text[1:]) if node.text.startswith("$") else None
-    if whole is not None and re.fullmatch(r"-?\d+(\.\d+)?", whole):
+    if whole is not None and re.fullmatch(r"-?\d{1,300}(\.\d+)?", whole):
         return float(whole) if "." in whole else int(whole)
     if whole is not None and not re.fullmatch(r"[\w.*?{}\[\],;=-]+", whole):
         return whole
