@@ -53,8 +53,8 @@ def test_racks_are_the_clusters_they_are_told_of(toml: Path) -> None:
         ('[racks]\nr1 = "c[0-1"\n', "r1"),
         ('[racks]\n"row 1" = "c0"\n', "row 1"),
         ('[racks]\nr1 = "c[0-1]"\nr2 = "c1"\n', "c1 cannot stand in r1 and in r2"),
-        ('[racks]\nr1 = "c[0-99999999]"\n', "more than 10000"),
-        ('[racks]\nr1 = "c[0-9999]n[0-9999]"\n', "more than 10000"),
+        ('[racks]\nr1 = "c[0-99999999]"\n', "name at most 10000"),
+        ('[racks]\nr1 = "c[0-9999]n[0-9999]"\n', "name at most 10000"),
         ('[racks.Blue]\nr1 = "c1"\n', "Blue"),
     ],
 )

@@ -62,7 +62,7 @@ def check_racks(told: Mapping[str, str]) -> dict[str, list[str]]:
         try:
             racks[rack] = unfold(folded, MOST_IN_RACK)
         except WrongUse as error:
-            raise ValueError(f"in {rack}: {error}") from error
+            raise ValueError(f"in {rack}, of {folded[:100]!r}: {error.what} {error.try_next}") from error
         if not racks[rack]:
             raise ValueError(f"in {rack} stands no host")
         for host in racks[rack]:
