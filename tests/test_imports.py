@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src/qnib"
 
-FOUNDATION = {"errors", "clock", "model", "settings", "clusters", "__init__"}
+FOUNDATION = {"errors", "clock", "model", "settings", "clusters", "nodes", "__init__"}
 LEVELS = [
     FOUNDATION,
     {"engine", "domains"},

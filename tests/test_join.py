@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qnib.context.known import unfold
+from qnib.nodes import unfold
 from tests.conftest import World
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]

@@ -35,6 +35,14 @@ def test_a_source_has_its_own_zone(toml: Path) -> None:
     assert settings.load().sources["switch7"].zone == "Europe/Berlin"
 
 
+def test_racks_are_the_clusters_they_are_told_of(toml: Path) -> None:
+    toml.write_text('[racks]\nr1 = "compute[0-15]"\n[racks.blue]\na = "node[0-3]"\n')
+    known = settings.load()
+    assert known.racks_of("demo") == {"r1": "compute[0-15]"}
+    assert known.racks_of("blue") == {"a": "node[0-3]"}
+    assert known.racks_of("green") == {}
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -42,6 +50,12 @@ def test_a_source_has_its_own_zone(toml: Path) -> None:
         ("speed = 3\n", "speed"),
         ("[http\n", "TOML"),
         ('[sources."switch7"]\nzone = "Europe/Atlantis"\n', "Atlantis"),
+        ('[racks]\nr1 = "c[0-1"\n', "r1"),
+        ('[racks]\n"row 1" = "c0"\n', "row 1"),
+        ('[racks]\nr1 = "c[0-1]"\nr2 = "c1"\n', "c1 cannot stand in r1 and in r2"),
+        ('[racks]\nr1 = "c[0-99999999]"\n', "name at most 10000"),
+        ('[racks]\nr1 = "c[0-9999]n[0-9999]"\n', "name at most 10000"),
+        ('[racks.Blue]\nr1 = "c1"\n', "Blue"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_sentence(toml: Path, text: str, named: str) -> None:

@@ -9,13 +9,18 @@ import hmac
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from qnib.errors import NotFound, WrongUse
+from qnib.nodes import unfold
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+RACK = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A rack's name is a segment of the paths under ``by_rack``."""
+MOST_IN_RACK = 10_000
 
 
 @dataclass(slots=True)
@@ -31,7 +36,6 @@ class Cluster:
     details: dict[str, Any] = field(default_factory=dict)
     """The terminal's own notes: network, nodes, chosen rung of limits …"""
 
-
     @property
     def jobs_token(self) -> str:
         """Good for handing in finished jobs only: it stands in slurm.conf, which every user can read."""
@@ -46,6 +50,25 @@ def check_name(name: str) -> str:
             try_next="use up to 31 of a-z, 0-9 and '-', starting with a letter.",
         )
     return name
+
+
+def check_racks(told: Mapping[str, str]) -> dict[str, list[str]]:
+    """Racks and the hosts in them, unfolded: ``{"r1": "compute[0-15]"}``. Raises ValueError naming what is wrong."""
+    racks: dict[str, list[str]] = {}
+    stands: dict[str, str] = {}
+    for rack, folded in told.items():
+        if not RACK.fullmatch(rack):
+            raise ValueError(f"{rack!r} is no name of a rack: use up to 64 letters, digits, '-' and '_'")
+        try:
+            racks[rack] = unfold(folded, MOST_IN_RACK)
+        except WrongUse as error:
+            raise ValueError(f"in {rack}, of {folded[:100]!r}: {error.what} {error.try_next}") from error
+        if not racks[rack]:
+            raise ValueError(f"in {rack} stands no host")
+        for host in racks[rack]:
+            if (other := stands.setdefault(host, rack)) != rack:
+                raise ValueError(f"{host} cannot stand in {other} and in {rack}")
+    return racks
 
 
 def save(folder: Path, cluster: Cluster) -> None:

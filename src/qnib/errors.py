@@ -14,6 +14,11 @@ Anything else that escapes is a defect and may show its traceback.
 
 from __future__ import annotations
 
+import re
+
+NO_REGEX = (re.error, ValueError, OverflowError, RecursionError)
+"""What `re.compile` raises for a pattern that a person wrote: repetitions too large, groups too deep, among others."""
+
 
 class QnibError(Exception):
     """A foreseen failure, told in three short parts.

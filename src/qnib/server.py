@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -25,12 +26,13 @@ from qnib.alerting import Disagreements, Watch
 from qnib.api import create_app
 from qnib.api.collect import edge_app
 from qnib.api.live import Live
+from qnib.api.patience import PatientProtocol
 from qnib.cli.client import running, start_ticks
 from qnib.clock import Clock, SystemClock
 from qnib.context.aggregates import Aggregates
 from qnib.context.latest import values_of_entities
 from qnib.discovery import apply_capture
-from qnib.discovery.own import tell_settings
+from qnib.discovery.own import tell_racks, tell_settings
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
 from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
@@ -51,6 +53,8 @@ from qnib.settings import Settings
 log = logging.getLogger("qnib")
 
 LOOPBACK = "127.0.0.1"
+OPEN_FILES = 65_536
+"""Wanted; services are often started with 1024."""
 IP_FREEBIND = 15
 """Linux: bind an address the host does not have yet; a bridge gets its own with its first container."""
 
@@ -76,7 +80,7 @@ class Parts:
     edges: dict[str, uvicorn.Server] = field(default_factory=dict)
 
     async def refresh(self) -> list[str]:
-        """Listen for exactly the clusters that are recorded now. Returns their names."""
+        """Listen for exactly the clusters that are recorded now, and record their racks. Returns their names."""
         wanted = {c.gateway: c.name for c in clusters.load_all(self.settings.clusters) if c.gateway}
         for address in set(self.edges) - set(wanted):
             self.edges.pop(address).should_exit = True
@@ -88,6 +92,7 @@ class Parts:
             self.edges[address] = edge
             self._keep(asyncio.create_task(_serve(edge, listening)))
             log.info("listening on %s for cluster %s", address, wanted[address])
+        await asyncio.to_thread(tell_racks, self.facts, self.graph, self.settings, self.clock.now())
         return sorted(wanted.values())
 
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -121,7 +126,10 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 def _config(app: Any) -> uvicorn.Config:
-    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    return uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2, http=PatientProtocol,
+        backlog=64,  # accepted at once, before they are counted
+    )
 
 
 async def _serve(server: uvicorn.Server, *listening: socket.socket) -> None:
@@ -167,7 +175,18 @@ def run(settings: Settings, clock: Clock | None = None) -> None:
             where=str(settings.home),
             try_next="free space there, or choose another directory with QNIB_HOME.",
         ) from error
+    allow_open_files()
     asyncio.run(_run(settings, clock or SystemClock(), token))
+
+
+def allow_open_files() -> int:
+    """As many as this process may allow itself: half of them for senders' connections, a quarter for HTTP's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return soft
 
 
 async def _run(settings: Settings, clock: Clock, token: str) -> None:  # noqa: PLR0915 - one part after the other

@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +19,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from qnib.errors import WrongUse
+from qnib import clusters
+from qnib.errors import NO_REGEX, WrongUse
 
 SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 """Ways to a Neo4j: routed or to one server; encrypted (+s), or so without looking at the certificate (+ssc)."""
+
+CARBONS = {"carbon": 2003, "carbon+pickle": 2004}
+"""Ways to a carbon that gets points, too, and its usual ports."""
 
 
 def default_home() -> Path:
@@ -170,9 +175,43 @@ class MirrorTarget(BaseModel):
         raise ValueError("a target is syslog://HOST:PORT, https://HOST:PORT/_bulk or kafka://HOST:PORT/TOPIC")
 
 
+class MetricsTarget(BaseModel):
+    """One carbon that gets all points, too."""
+
+    to: str = Field(description="carbon://HOST:2003 (lines) or carbon+pickle://HOST:2004")
+    clusters: list[str] = Field(default_factory=list, description="Only these clusters' points; none: all")
+    match: str = Field("", description="Regular expression, found in the paths that are sent on; none: all")
+    samples: bool = Field(False, description="Samples of jobs, too: a carbon makes files of each job")
+
+    @field_validator("to")
+    @classmethod
+    def _known(cls, to: str) -> str:
+        parts = urlsplit(to)
+        if parts.scheme not in CARBONS or not parts.hostname or parts.username is not None or parts.path.strip("/"):
+            raise ValueError("a target is carbon://HOST:PORT or carbon+pickle://HOST:PORT")
+        _ = parts.port  # raises for what is no port
+        return to
+
+    @field_validator("match")
+    @classmethod
+    def _compiles(cls, match: str) -> str:
+        try:
+            re.compile(match)
+        except NO_REGEX as error:
+            raise ValueError(f"{match!r} is no regular expression: {error}") from error
+        return match
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(self.match)
+
+
 class MirrorSettings(BaseModel):
     events: list[MirrorTarget] = Field(default_factory=list, description="Where events are sent on to, each on its own")
-    max_bytes: int = Field(1 << 30, description="Octets of events kept for targets that are behind")
+    metrics: list[MetricsTarget] = Field(default_factory=list, description="Carbons that points are sent on to")
+    max_bytes: int = Field(
+        1 << 30, description="Octets kept for targets that are behind, of events and of points each"
+    )
 
 
 class Terminal(BaseModel):
@@ -231,6 +270,10 @@ class Settings(BaseSettings):
         description="Per address or network: node sets it may speak for, 'known' (the host at that address), '*';"
         " when any is set, others are refused",
     )
+    racks: dict[str, str | dict[str, str]] = Field(
+        default_factory=dict,
+        description="Per rack the hosts that stand in it, r1 = 'compute[0-15]'; a table [racks.NAME] is cluster NAME's",
+    )
     mirror: MirrorSettings = Field(default_factory=MirrorSettings)
     aggregates: dict[str, Aggregate] = Field(
         default_factory=dict, max_length=100, description="Per name: events that are counted, as series events.NAME"
@@ -260,6 +303,25 @@ class Settings(BaseSettings):
             except (ValueError, NodeSetException) as error:
                 raise ValueError(f"{where} = {hosts}: {error}") from error
         return senders
+
+    @field_validator("racks")
+    @classmethod
+    def _racks(cls, racks: dict[str, str | dict[str, str]]) -> dict[str, str | dict[str, str]]:
+        clusters.check_racks({rack: hosts for rack, hosts in racks.items() if isinstance(hosts, str)})
+        for cluster, own in racks.items():
+            if isinstance(own, dict):
+                if not clusters.NAME.fullmatch(cluster):
+                    raise ValueError(f"[racks.{cluster}]: {cluster!r} is no cluster name")
+                clusters.check_racks(own)
+        return racks
+
+    def racks_of(self, cluster: str) -> dict[str, str]:
+        """The racks a site told of this cluster: its own table, else (of the default cluster) those of no table."""
+        own = self.racks.get(cluster)
+        if isinstance(own, dict):
+            return own
+        named = {rack: hosts for rack, hosts in self.racks.items() if isinstance(hosts, str)}
+        return named if cluster == self.cluster else {}
 
     @classmethod
     def settings_customise_sources(

@@ -19,8 +19,8 @@ HOSTILE = "session <img src=x onerror=\"document.title='broken'\"> <script>docum
 
 
 @contextmanager
-def lab(home: Path) -> Iterator[World]:
-    with serving(home, "lab") as world:
+def lab(home: Path, **settings: str) -> Iterator[World]:
+    with serving(home, "lab", **settings) as world:
         now = datetime.now(UTC)
         _tell(world, now)
         yield world

@@ -342,7 +342,8 @@ class TestOverHttp:
             nodes = client.post("/metrics/find", data={"query": query}).json()
             return [(n["id"], n["text"], n["leaf"], n["expandable"]) for n in nodes]
 
-        assert found("*") == [("servers", "servers", 0, 1)]
+        roots = [(name, name, 0, 1) for name in ("by_host", "by_job", "by_partition", "by_rack")]
+        assert found("*") == [*roots, ("servers", "servers", 0, 1)]
         assert found("servers.c?") == [(f"servers.c{n}", f"c{n}", 0, 1) for n in range(3)]
         assert found("servers.c0.*") == [("servers.c0.cpu", "cpu", 0, 1), ("servers.c0.network", "network", 0, 1)]
         assert found("servers.c0.cpu.*") == [("servers.c0.cpu.used", "used", 1, 0)]

@@ -29,6 +29,7 @@ from qnib.monitoring.graphite.functions import FUNCTIONS
 from qnib.monitoring.graphite.render import evaluate
 from qnib.monitoring.graphite.targets import Call, Node, parse
 from qnib.monitoring.graphite.targets import Path as Series
+from qnib.monitoring.graphite.views import ROOTS
 from qnib.monitoring.storage.rules import rules_of
 from qnib.monitoring.storage.upkeep import Upkeep
 from qnib.settings import Edge, Settings, Storage
@@ -101,7 +102,10 @@ def test_the_recorded_answer(client: TestClient, case: dict[str, Any]) -> None:
         return
     assert answer.status_code == 200, answer.text
     if "json" in case:
-        alike(answer.json(), case["json"])
+        told = answer.json()
+        if case["path"] == "/metrics/find" and isinstance(told, list):  # our own roots stand beside theirs
+            told = [node for node in told if node["id"] not in ROOTS]
+        alike(told, case["json"])
     elif case["content_type"].startswith("text/csv"):
         alike(list(csv.reader(io.StringIO(answer.text))), list(csv.reader(io.StringIO(case["text"]))))
     else:

@@ -222,11 +222,11 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_counted(plant: Plant) -> N
     def nowhere(_target: MirrorTarget) -> Any:
         raise ConnectionRefusedError("nobody there")
 
-    mirror = sends_on(plant, "syslog://away:1", sender=nowhere, max_bytes=3000)
+    mirror = sends_on(plant, "syslog://away:1", sender=nowhere, max_bytes=6 * 4096)
     for n in range(20):
         plant.syslog(f"<13>Nov 20 11:00:00 h a: {n:04d} {'x' * 300}")
     folder = plant.settings.home / "mirror"
-    assert sum(file.stat().st_size for file in folder.glob("*.jsonl")) <= 3000
+    assert sum(file.stat().st_size for file in folder.glob("*.jsonl")) <= 6 * 4096
     (state,) = mirror.state()
     assert state["dropped"] + state["waiting"] == 20
     assert state["dropped"] >= 10

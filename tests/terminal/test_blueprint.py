@@ -62,6 +62,7 @@ WRONG = [
     ('software = ["vim", "--evil"]\n', "lab.toml:1:1", "no Debian package name", ""),
     ('[[images]]\nname = "a"\npackages = ["vim"]\n', "lab.toml:3:1", "needs the `system`", ""),
     ('[[images]]\nname = "a"\n[[images]]\nname = "a"\n', "lab.toml:4:1", "'a' already", ""),
+    ('[racks]\nr1 = "compute[0-1]"\nr2 = "compute1"\n', "lab.toml:1:1", "compute1 cannot stand in r1 and in r2", ""),
     ('mpi = ["lam"]\n', "lab.toml:1:1", "'openmpi' or 'mpich'", ""),
     ('[fabric]\nshape = "torus"\nsize = [1, 4]\n', "lab.toml:3:1", "at least 2", ""),
     ('[fabric]\nradix = 7\n', "lab.toml:2:1", "even", ""),

@@ -4,7 +4,7 @@ import { address, href } from './state/address.svelte'
 import { time } from './state/time.svelte'
 import { view } from './state/view.svelte'
 
-const GO: Record<string, string> = { n: '/', j: '/jobs', o: '/nodes', f: '/fabric', e: '/events', s: '/sources', q: '/graph' }
+const GO: Record<string, string> = { n: '/', j: '/jobs', o: '/nodes', f: '/fabric', e: '/events', s: '/sources', m: '/series', q: '/graph' }
 let going = -Infinity
 
 /** Move the focus to the next or previous row of the page's list. */

@@ -17,6 +17,7 @@ const ROUTES: [RegExp, string, Screen['load']][] = [
   [/^\/fabric\/?$/, 'fabric', () => import('./screens/Fabric.svelte')],
   [/^\/events\/?$/, 'events', () => import('./screens/Events.svelte')],
   [/^\/sources\/?$/, 'sources', () => import('./screens/Sources.svelte')],
+  [/^\/series\/?$/, 'series', () => import('./screens/Series.svelte')],
   [/^\/graph\/?$/, 'graph', () => import('./screens/Graph.svelte')],
   [/^\/changes\/?$/, 'changes', () => import('./screens/Changes.svelte')],
   [/^\/style\/?$/, 'style', () => import('./screens/Style.svelte')],

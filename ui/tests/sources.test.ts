@@ -3,7 +3,7 @@ import type { Health, MirrorTarget, SenderRow } from '../src/api/types'
 import { eventsOf, listenerWords, mirrorWords, ordered, seriesWords, skewWords, sources, spoolWords, summary } from '../src/pure/sources'
 
 const row = (host: string, more: Partial<SenderRow> = {}): SenderRow => ({ sender: '10.0.0.1', host, listener: 'syslog/udp', events: 10, last: '2026-11-20T12:00:00Z', skew: 0, wrong_clock: 0, sent_by: 0, rejects: 0, dropped: 0, ...more })
-const target = (more: Partial<MirrorTarget> = {}): MirrorTarget => ({ to: 'syslog://siem:514', sent: 0, refused: 0, dropped: 0, waiting: 0, lag: 0, not_written: 0, trouble: '', ...more })
+const target = (more: Partial<MirrorTarget> = {}): MirrorTarget => ({ what: 'events', to: 'syslog://siem:514', sent: 0, refused: 0, dropped: 0, waiting: 0, lag: 0, not_written: 0, trouble: '', ...more })
 const health = (more: Partial<Health> = {}): Health => ({ status: 'ok', version: '', time: '', spool: { files: 0, bytes: 0, oldest_age: 0, dropped: 0 }, ...more })
 
 describe('senders', () => {

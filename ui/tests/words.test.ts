@@ -8,7 +8,7 @@ import { counted, laneOf, nodeWord, notable, outcome, phase, reasonWords, visibl
 describe('numbers for people', () => {
   test.each([[0, '0'], [187.34, '187'], [45.123, '45.1'], [4.5, '4.5'], [0.0451, '0.045'], [NaN, '–']])('%f', (n, text) => expect(digits(n)).toBe(text))
   test.each([[1.34e9, 'bytes', '1.25 GiB'], [118e6, 'bytes/s', '118 MB/s'], [118e6, 'B/s', '118 MB/s'], [187.2, '%', '187 %'], [1.9, 'it/s', '1.9 it/s'], [null, '%', '–'], [52_000, 'ticks/s', '52 k ticks/s']] as const)('%s %s', (n, unit, text) => expect(quantity(n, unit)).toBe(text))
-  test('ticks', () => { expect(tick(536_870_912, 'bytes')).toBe('512M'); expect(tick(5e7, 'B/s')).toBe('50M'); expect(tick(150, 'percent')).toBe('150%') })
+  test('ticks', () => { expect(tick(536_870_912, 'bytes')).toBe('512 MiB'); expect(tick(5e7, 'B/s')).toBe('50 MB/s'); expect(tick(150, 'percent')).toBe('150%'); expect(tick(12_000, 'it/s')).toBe('12k it/s'); expect(tick(3, 'packets/s and more')).toBe('3'); expect(tick(0, 'B/s')).toBe('0') })
   test('units that go on in words', () => { expect(unitWords('B/s on the busiest port')).toEqual(['B/s', 'on the busiest port']); expect(unitWords('nodes above 95 %')).toEqual(['', 'nodes above 95 %']); expect(unitWords('MB/s')).toEqual(['MB/s', '']) })
   test.each([[41, '41 s'], [760, '12:40'], [10_930, '3:02:10'], [200_000, '2 d 7 h']])('%d s', (s, text) => expect(duration(s)).toBe(text))
   test.each([[0.2, 'now'], [4, '4 s'], [720, '12 min'], [10_800, '3 h'], [200_000, '2 d']])('%d s ago', (s, text) => expect(age(s)).toBe(text))

@@ -15,6 +15,7 @@ def create_app(parts: Any) -> FastAPI:
     from qnib.api import (
         admin,
         aggregates,
+        browse,
         collect,
         differs,
         events,
@@ -39,8 +40,8 @@ def create_app(parts: Any) -> FastAPI:
     )
     app.state.qnib = parts
     for part in (
-        read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, senders, admin, graphite,
-        graphite_tags, graphite_events, rules, aggregates,
+        read, events, differs, graph, fabric, live, collect, load, load_logs, metrics, browse, senders, admin,
+        graphite, graphite_tags, graphite_events, rules, aggregates,
     ):  # fmt: skip
         app.include_router(part.router)
     ingest.include(app, root=False)

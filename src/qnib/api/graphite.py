@@ -20,8 +20,9 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from qnib.api.viewer import Seeing, must_see
+from qnib.context.membership import Membership
 from qnib.errors import NotFound, TooMuch, WrongUse
-from qnib.monitoring.graphite import find
+from qnib.monitoring.graphite import find, views
 from qnib.monitoring.graphite.functions import FUNCTIONS
 from qnib.monitoring.graphite.functions.described import described
 from qnib.monitoring.graphite.picture import Look
@@ -120,6 +121,7 @@ async def render_targets(question: Question) -> Response:
     work = partial(
         render, now=question.now, template=template, zone=question.one("tz", "UTC"), known=question.yes("noNullPoints"),
         rules=rules_of(question.parts.settings), look=Look.told(dict(reversed(question.pairs))),
+        tree=Membership(question.parts, question.cluster),
     )
     text, media = await run_in_threadpool(
         work, question.parts.engine, question.cluster, targets, start, end, most, question.one("format", "json")
@@ -143,7 +145,7 @@ async def find_metrics(question: Question) -> Any:
     if form == "completer":
         query = query.replace("..", "*.")
         query += "" if query.endswith("*") else "*"
-    rows = await run_in_threadpool(find.level, question.parts.engine, question.cluster, query, start, end)
+    rows = await run_in_threadpool(_level, question, query, start, end, each=form != "treejson")
     if question.yes("leavesOnly"):
         rows = [{**row, "branch": 0} for row in rows if row["leaf"]]
     if form == "completer":
@@ -159,6 +161,16 @@ async def find_metrics(question: Question) -> Any:
         for branch in [0] * int(row["leaf"]) + [1] * int(row["branch"]):
             nodes[row["text"], branch] = _node(above + row["text"], row["text"], branch)
     return sorted(nodes.values(), key=lambda node: (node["leaf"], node["id"]))
+
+
+def _level(
+    question: Asked, query: str, start: datetime | None = None, end: datetime | None = None, each: bool = True
+) -> list[dict[str, Any]]:
+    """One level of what is stored, and of the virtual roots."""
+    engine, cluster = question.parts.engine, question.cluster
+    tree = Membership(question.parts, cluster)
+    rows = views.level(engine, cluster, tree, query, start, end, question.now, each=each)
+    return [*find.level(engine, cluster, query, start, end), *rows]
 
 
 def _node(path: str, text: str, branch: int) -> dict[str, Any]:
@@ -194,7 +206,7 @@ async def expand(question: Question) -> dict[str, Any]:
     paths: dict[str, list[str]] = {}
     only_leaves = question.yes("leavesOnly")
     for query in question.all("query"):
-        rows = await run_in_threadpool(find.level, question.parts.engine, question.cluster, query)
+        rows = await run_in_threadpool(_level, question, query)
         paths[query] = sorted(row["id"] for row in rows if row["leaf"] or not only_leaves)
     if question.yes("groupByExpr"):
         return {"results": paths}

@@ -13,11 +13,12 @@ from qnib.api.viewer import Seeing, offered_token, scope
 from qnib.api.viewer import viewer as viewer_of
 from qnib.context.around import around_hosts
 from qnib.context.charts import chart
-from qnib.context.known import iso, unfold, whole
+from qnib.context.known import iso, whole
 from qnib.context.latest import newest
 from qnib.dashboards import jobs, jump, nodes, now
 from qnib.errors import WrongUse
 from qnib.monitoring import events as event_store
+from qnib.nodes import unfold
 
 router = APIRouter()
 

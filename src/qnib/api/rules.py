@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from qnib.api.read import Start, moment, window
 from qnib.api.viewer import Seeing, scope
-from qnib.context.known import iso, unfold
+from qnib.context.known import iso
 from qnib.monitoring.lives import lives
 from qnib.monitoring.patterns import patterns
+from qnib.nodes import unfold
 
 MOST_PATTERNS = 2000
 

@@ -10,19 +10,24 @@ from qnib.cli.output import ClusterName, Csv, Json, show_rows
 from qnib.cli.server import server
 
 
+def show_mirror(what: str, *, as_json: bool, as_csv: bool) -> None:
+    """The targets that get `what`: events or metrics."""
+    show_rows(
+        [target for target in server().get("/api/health")["mirror"] if target["what"] == what],
+        ["to", "sent", "refused", "dropped", "waiting", "lag", "trouble"],
+        as_json=as_json,
+        as_csv=as_csv,
+        empty=f"Nowhere: [[mirror.{what}]] in qnib.toml names targets.",
+    )
+
+
 def add_to(group: typer.Typer) -> None:
     """The commands of this file, into `qnib events`."""
 
     @group.command("mirror")
     def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
         """Where events are sent on to: how many, how far behind, and what is wrong."""
-        show_rows(
-            server().get("/api/health")["mirror"],
-            ["to", "sent", "refused", "dropped", "waiting", "lag", "trouble"],
-            as_json=as_json,
-            as_csv=as_csv,
-            empty="Nowhere: [[mirror.events]] in qnib.toml names targets.",
-        )
+        show_mirror("events", as_json=as_json, as_csv=as_csv)
 
     @group.command("senders")
     def senders(

@@ -27,7 +27,7 @@ def chart(
     """The UI's `SeriesAnswer`; of several metrics each series bears its metric's name, too."""
     narrowed: dict[str, Any] = {"host": hosts, "job": job, "port": port, "start": start, "end": end, "points": points}
     answers = [
-        _in_octets(series_answer(sources.engine, sources.clock, cluster, metric, **narrowed)) for metric in metrics
+        in_octets(series_answer(sources.engine, sources.clock, cluster, metric, **narrowed)) for metric in metrics
     ]
     first = answers[0]
     if len(answers) == 1:
@@ -50,7 +50,8 @@ def chart(
     }  # fmt: skip
 
 
-def _in_octets(answer: dict[str, Any]) -> dict[str, Any]:
+def in_octets(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer with octets in the place of InfiniBand's words."""
     unit: str = answer["unit"]
     if not unit.startswith("word"):
         return answer

@@ -39,13 +39,6 @@ def fold(names: Iterable[str]) -> str:
     return str(NodeSet.fromlist(sorted(set(names)))) if names else ""
 
 
-def unfold(text: str) -> list[str]:
-    """The nodes of a folded set, in order."""
-    from ClusterShell.NodeSet import NodeSet
-
-    return [str(name) for name in NodeSet(text)] if text else []
-
-
 def not_here(kind: str, key: str, cluster: str, list_command: str) -> NotFound:
     return NotFound(
         f"No {kind} {key!r} is known.", where=f"cluster {cluster}", try_next=f"`{list_command}` lists them."

@@ -13,7 +13,7 @@ from typing import Any
 
 from qnib.clock import micros
 from qnib.context.joined import Around, job_row
-from qnib.context.known import Sources, fold, unfold
+from qnib.context.known import Sources, fold
 from qnib.domains.paths import natural
 from qnib.errors import NotFound
 from qnib.inventory import whereabouts
@@ -21,6 +21,7 @@ from qnib.inventory.distance import APART, Distances
 from qnib.inventory.fabric import Wiring, wiring
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.syslog import SEVERITIES
+from qnib.nodes import unfold
 
 MOST = 60
 """Events told of each group, those nearest in time first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from qnib.context.known import Sources, fold, iso, unfold
+from qnib.context.known import Sources, fold, iso
 from qnib.context.viewer import Viewer, may_see
 from qnib.dashboards.findings import run_checks
 from qnib.dashboards.jobs import find_job, job_row
@@ -13,6 +13,7 @@ from qnib.dashboards.words import group_of
 from qnib.errors import NotFound, WrongUse
 from qnib.inventory.differs import Differing, Group, differs
 from qnib.model import Ref
+from qnib.nodes import unfold
 
 BEFORE_END = timedelta(milliseconds=1)
 """A job that has ended is looked at as it was just before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from qnib.context.known import Sources, iso, not_here, things, ties, unfold, whole
+from qnib.context.known import Sources, iso, not_here, things, ties, whole
 from qnib.context.progress import progress_of
 from qnib.context.viewer import Viewer, may_see
 from qnib.dashboards.findings import job_findings
@@ -14,6 +14,7 @@ from qnib.dashboards.placement import placement
 from qnib.dashboards.words import group_of, job_status, seconds_between, verdict
 from qnib.inventory.facts import Fact
 from qnib.model import Ref
+from qnib.nodes import unfold
 
 MARGIN = timedelta(seconds=30)
 """What a job's own window shows before its start and after its end: causes come first, effects last."""

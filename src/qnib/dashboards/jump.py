@@ -19,10 +19,11 @@ KINDS = {
     "HCA": "/fabric?show={}",
     "PORT": "/fabric?show={}",
     "CABLE": "/fabric?show={}",
+    "Rack": "/series?by=rack&of={}",
 }
 PAGES = {
     "Now": "/", "Jobs": "/jobs", "Nodes": "/nodes", "Fabric": "/fabric", "Events": "/events", "Sources": "/sources",
-    "Graph": "/graph", "What changed": "/changes",
+    "Series": "/series", "Graph": "/graph", "What changed": "/changes",
 }  # fmt: skip
 MOST = 12
 

@@ -170,7 +170,8 @@ class ChdbEngine:
             self._slots.release()
 
     def _ask(self, handle: Connection, sql: str, params: Mapping[str, Any] | None, limits: Limits | None) -> pa.Table:
-        values = {name: parameter(value) for name, value in (params or {}).items()}
+        # Half a character, which JSON can tell, is none
+        values = {n: parameter(value).encode("utf-8", "replace").decode() for n, value in (params or {}).items()}
         with _translated(limits, sql):
             answer = handle.query(sql, "Arrow", params=values)
             octets = answer.bytes()
@@ -189,9 +190,11 @@ class ChdbEngine:
             handle = handle or self._connect(limits)
             try:
                 yield handle
-            finally:
-                with self._lock:
-                    self._idle.setdefault(limits, []).append(handle)
+            except BaseException:
+                handle.close()  # what a failed query had answered would stand before the next one's answer
+                raise
+            with self._lock:
+                self._idle.setdefault(limits, []).append(handle)
 
     def _connect(self, limits: Limits | None) -> Connection:
         try:
@@ -261,6 +264,11 @@ def _translated(limits: Limits | None, sql: str) -> Iterator[None]:
         if code in {243, 1001} or "No space left" in text:
             raise Unavailable(
                 f"The engine cannot write: {text[:200]}", where=where, try_next="free some space."
+            ) from error
+        if code == 427:
+            raise WrongUse(
+                f"The expression cannot be read: {text[text.find('error: ') + 7 :].partition('. Look at')[0][:200]}.",
+                where=where, try_next="correct it; it is read as RE2 has it, without looking around or back.",
             ) from error
         if limits and code == 164:
             raise NotAllowed("A query may only read.", where=where, try_next="use SELECT.") from error

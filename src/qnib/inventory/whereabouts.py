@@ -1,4 +1,5 @@
-"""Where and whose a machine was, over time: the names it went by, the switch it hung on, the jobs it ran.
+"""Where and whose a machine was, over time: the names it went by, the switch it hung on, its partitions and rack, the
+jobs it ran.
 
 All from the facts' whole history in the engine, by interval, so that one answer serves every moment of a window.
 """
@@ -6,7 +7,7 @@ All from the facts' whole history in the engine, by interval, so that one answer
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -58,6 +59,11 @@ class Plugged:
         return [host for since, until, host in self.on.get(switch, ()) if since <= at < until]
 
 
+Groups = dict[str, list[Span]]
+"""Which hosts belonged to each group (a partition, a rack), and when: since, until, host. Where a host was first seen
+it belonged before, too, though nobody had said so yet."""
+
+
 _kept: WeakKeyDictionary[Facts, dict[tuple[str, str], tuple[object, Any]]] = WeakKeyDictionary()
 
 
@@ -69,6 +75,22 @@ def names(engine: Engine, facts: Facts, cluster: str) -> Names:
 def plugged(engine: Engine, facts: Facts, cluster: str) -> Plugged:
     """Which host hung on which switch. Not to be changed."""
     return _keep(facts, cluster, "plugged", ("CONNECTION", "BELONGS_TO"), lambda: _plugged(engine, cluster))  # type: ignore[no-any-return]
+
+
+def partitions(engine: Engine, facts: Facts, cluster: str) -> Groups:
+    """Hosts by partition. Not to be changed."""
+    known = names(engine, facts, cluster)
+    return _keep(  # type: ignore[no-any-return]
+        facts, cluster, "partitions", ("PART_OF", "ALIAS_OF", "Host"),
+        lambda: _groups(engine, cluster, "PART_OF", known.meaning),
+    )  # fmt: skip
+
+
+def racks(engine: Engine, facts: Facts, cluster: str) -> Groups:
+    """Hosts by rack. Not to be changed."""
+    return _keep(  # type: ignore[no-any-return]
+        facts, cluster, "racks", ("STANDS_IN",), lambda: _groups(engine, cluster, "STANDS_IN", lambda host, _: host)
+    )
 
 
 def _keep(facts: Facts, cluster: str, what: str, kinds: Sequence[str], make: Any) -> Any:
@@ -183,6 +205,22 @@ def _in_turn(spans: list[Span]) -> list[Span]:
 def _exact(until: int) -> int:
     """Without the second that jobs are given: the next meaning of a name begins when this one ends."""
     return until - SECOND if until != EVER and until % SECOND == 0 else until
+
+
+def _groups(engine: Engine, cluster: str, kind: str, host_of: Callable[[str, int], str]) -> Groups:
+    told = intervals(engine, cluster, "relation", kind)
+    columns = (told[name].to_pylist() for name in ("source_key", "target_key", "since", "until"))
+    spans = [
+        (host_of(member, since), since, _exact(until), group)
+        for member, group, since, until in zip(*columns, strict=True)
+    ]
+    first: dict[str, int] = {}
+    for host, since, _, _ in spans:
+        first[host] = min(since, first.get(host, EVER))
+    found: Groups = {}
+    for host, since, until, group in sorted(spans):
+        found.setdefault(group, []).append((0 if since == first[host] else since, until, host))
+    return found
 
 
 def _plugged(engine: Engine, cluster: str) -> Plugged:

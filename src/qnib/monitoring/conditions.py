@@ -10,6 +10,7 @@ from typing import Any
 from qnib.errors import WrongUse
 from qnib.monitoring.query import EXTRACTED, All, Any_, Node, Not, Phrase, Term, Words, tokens
 from qnib.monitoring.syslog import SEVERITIES
+from qnib.nodes import count_names
 
 _SEVERITY_NAMES = {
     "emergency": "emerg", "panic": "emerg", "critical": "crit", "error": "err", "warn": "warning",
@@ -159,18 +160,18 @@ def names(value: str, term: Term) -> list[str]:
     """The names a node set stands for; one with ``*`` stays as it is. Raises WrongUse for what is none."""
     if "*" in value or "[" not in value:
         return [value]
-    from ClusterShell.NodeSet import NodeSet, NodeSetException
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
     from ClusterShell.RangeSet import RangeSetException
 
-    try:
-        found = NodeSet(value)
-    except (NodeSetException, RangeSetException) as error:
-        raise _not(term, value, f"a set of nodes ({error})", "host:compute[0-7]") from error
-    if len(found) > MOST_NAMES:
+    if (count := count_names(value)) > MOST_NAMES:
         raise WrongUse(
-            f"{value} stands for {len(found)} names; at most {MOST_NAMES} are looked for.",
+            f"{value[:100]} stands for {count} names; at most {MOST_NAMES} are looked for.",
             where=f"character {term.at + 1}", try_next="write compute* for all of a kind.",
         )
+    try:
+        found = NodeSet(value, resolver=RESOLVER_NOGROUP)
+    except (NodeSetException, RangeSetException) as error:
+        raise _not(term, value, f"a set of nodes ({error})", "host:compute[0-7]") from error
     return [str(name) for name in found]
 
 

@@ -140,7 +140,7 @@ def _told(sources: Mapping[str, Source]) -> str:
         length({whole}) <= 11, {number} * 1000000 + {fraction.format(rest, 6)},
         length({whole}) <= 14, {number} * 1000 + {fraction.format(rest, 3)},
         length({whole}) <= 17, {number}, intDiv({number}, 1000))"""
-    rounded = "toInt64(toFloat64OrZero(stamp) * 1000000)"
+    rounded = "toInt64(least(toFloat64OrZero(stamp), 9e12) * 1000000)"  # an infinity would fail the whole file
     return f"""multiIf(
         stamp = '', NULL,
         match(stamp, '^[0-9]{{1,19}}([.][0-9]*)?$'), toNullable(fromUnixTimestamp64Micro({micros}, 'UTC')),

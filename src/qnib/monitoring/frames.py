@@ -72,19 +72,19 @@ def read_records(path: Path) -> Iterator[Record]:
                 yield Record(moment, cluster.decode(), sender.decode(), listener.decode(), part)
 
 
-def read_origins(path: Path) -> Iterator[tuple[str, str]]:
-    """Listener and sender of each row of a spool file."""
+def read_origins(path: Path) -> Iterator[Origin]:
+    """Of each row of a spool file."""
     data = memoryview(path.read_bytes())
     at = 0
     while at < len(data):
         sender, at = _read(data, at + 8)
         listener, at = _read(data, at)
-        _, at = _read(data, at)
+        cluster, at = _read(data, at)
         count, at = _number(data, at + 1)
         for _ in range(count):
             size, at = _number(data, at)
             at += size
-        yield listener.decode(), sender.decode()
+        yield Origin(cluster.decode(), sender.decode(), listener.decode())
 
 
 def _length(number: int) -> bytes:

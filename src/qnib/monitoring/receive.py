@@ -7,7 +7,9 @@ each cluster.
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
+from collections import Counter
 from functools import partial
 
 from qnib.clock import Clock, micros
@@ -22,6 +24,7 @@ from qnib.monitoring.streams import RAW_KEPT, CarbonStream, GelfStream, JsonStre
 from qnib.settings import Settings
 
 _BACKLOG = 512
+_AT_ONCE = 16  # connections accepted before the loop counts them; asyncio takes a whole backlog
 _STREAM_BUFFER = 256 << 10  # octets; what waits in the kernel is lost with the machine, so not megabytes
 _DATAGRAM_BUFFER = 4 << 20  # octets; a datagram has no other place to wait
 _IP_FREEBIND = 15  # Linux's number; Python has no name for it
@@ -47,6 +50,7 @@ class Receiver:
         self.flood = Flood(settings.flood, spool, self.now)
         self._listening: dict[str, dict[str, asyncio.Server | asyncio.DatagramTransport]] = {}
         self._streams: set[Stream] = set()
+        self._most = max(1, open_files() // 2)  # the others are the spool's, the engine's and HTTP's
         self._flushing: dict[str, Flushing] = {}
         spool.on_full = self._pause
 
@@ -63,11 +67,13 @@ class Receiver:
             short = name.partition("_")[0]
             try:
                 if stream:
+                    bound = _bound(address, edge.port, socket.SOCK_STREAM)
                     opened[f"{short}/tcp"] = await loop.create_server(
                         partial(stream, self, Origin(cluster, "", f"{short}/tcp"), address, edge.max_line),
-                        sock=_bound(address, edge.port, socket.SOCK_STREAM),
-                        backlog=_BACKLOG,
+                        sock=bound,
+                        backlog=_AT_ONCE,
                     )
+                    bound.listen(_BACKLOG)
                 if datagrams:
                     opened[f"{short}/udp"], _ = await loop.create_datagram_endpoint(
                         partial(datagrams, self, Origin(cluster, "", f"{short}/udp"), edge.max_line),
@@ -130,7 +136,15 @@ class Receiver:
         self.spool.append("reject", row(self.now(), origin.prefix(), [reason.encode(), raw[:RAW_KEPT]]))
 
     def add(self, stream: Stream) -> None:
+        """A new connection. When there are too many, the one goes that was silent longest, of who has the most."""
         self._streams.add(stream)
+        if len(self._streams) <= self._most:
+            return
+        ((sender, _),) = Counter(one.origin.sender for one in self._streams).most_common(1)
+        silent = min((one for one in self._streams if one.origin.sender == sender), key=lambda one: one.heard)
+        self.reject(silent.origin, f"closed, for there were more than {self._most} connections", b"")
+        self._streams.discard(silent)
+        silent.stop()
 
     def remove(self, stream: Stream) -> None:
         self._streams.discard(stream)
@@ -138,6 +152,12 @@ class Receiver:
     def _pause(self, full: bool) -> None:
         for stream in list(self._streams):
             stream.pause(full)
+
+
+def open_files() -> int:
+    """How many descriptors this process may have."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
 
 
 def _bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:

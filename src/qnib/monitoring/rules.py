@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from qnib.domains.paths import UNSAFE
 from qnib.engine.values import literal
-from qnib.errors import WrongUse
+from qnib.errors import NO_REGEX, WrongUse
 from qnib.model import EventRule
 
 _GROUP = re.compile(r"\(\?P<\w+>")
@@ -99,7 +99,7 @@ def check(rule: EventRule) -> None:
 
     try:
         compiled = re.compile(rule.match)
-    except re.error as error:
+    except NO_REGEX as error:
         raise wrong(f"its pattern is wrong: {error}.", "write it as RE2 and Python both read it.") from error
     if _NOT_RE2.search(rule.match):
         raise wrong("its pattern looks around or back.", "write it without: RE2 reads every line once.")

@@ -28,6 +28,7 @@ from qnib.monitoring.naming import JOB_PREFIX
 from qnib.monitoring.storage.levels import LADDER, Level
 from qnib.monitoring.storage.read import figures
 from qnib.monitoring.storage.rules import Rule
+from qnib.nodes import unfold
 
 MOST_SERIES = 2000
 MOST_BUCKETS = 2_000_000
@@ -256,7 +257,7 @@ def series_answer(
     A metric that nobody declared is read as gauges; one of jobs (``job.cpu``) needs `job`.
     """
     told = declared_metrics().get(metric)
-    hosts = _unfold(host) if host else None
+    hosts = unfold(host) if host else None
     if told and told.path.startswith(JOB_PREFIX):
         return _job_answer(engine, cluster, told, hosts, job, start, end, points)
     tags: dict[str, Sequence[str]] = {}
@@ -268,13 +269,13 @@ def series_answer(
     found = find(engine, cluster, metric, tags)
     counter = (told.mtype if told else found[0]["mtype"] if found else "gauge") == "counter"
     grid = read(engine, cluster, [row["series"] for row in found], start, end, points, counter=counter)
-    named = _names(metric, [row["tags"] for row in found])
-    newest = _newest(engine, cluster, found)
+    named = labels(metric, [row["tags"] for row in found])
+    newest = last_heard(engine, cluster, found)
     unit = told.unit if told else found[0]["unit"] if found else ""
-    return _answer(metric, told, f"{unit}/s" if counter else unit, start, end, grid, newest, named)
+    return answer_of(metric, told, f"{unit}/s" if counter else unit, start, end, grid, newest, named)
 
 
-def _newest(engine: Engine, cluster: str, found: Sequence[Mapping[str, Any]]) -> datetime | None:
+def last_heard(engine: Engine, cluster: str, found: Sequence[Mapping[str, Any]]) -> datetime | None:
     """When one of these series was last heard: `last_seen` may be some minutes behind."""
     if not found:
         return None
@@ -299,10 +300,10 @@ def _job_answer(
         {"cluster": cluster, "job": job or 0, "metric": short},
     )[0]["newest"]
     named = [(str(key), {"host": str(key), "job": str(job)}) for key in grid.keys]
-    return _answer(metric.name, metric, metric.unit, start, end, grid, newest, named)
+    return answer_of(metric.name, metric, metric.unit, start, end, grid, newest, named)
 
 
-def _answer(
+def answer_of(
     name: str, metric: Metric | None, unit: str, start: datetime, end: datetime, grid: Grid, newest: datetime | None,
     named: Sequence[tuple[str, Mapping[str, str]]],
 ) -> dict[str, Any]:  # fmt: skip
@@ -330,23 +331,17 @@ def _band(mean: NDArray[np.float64]) -> dict[str, list[float | None]]:
     return answer
 
 
-def _names(metric: str, tags: Sequence[Mapping[str, str]]) -> list[tuple[str, Mapping[str, str]]]:
+def labels(metric: str, tags: Sequence[Mapping[str, str]]) -> list[tuple[str, Mapping[str, str]]]:
     """A label for each series: the tags in which they differ; a port as people write it, ``SW1/3``."""
     common = [tag for tag in (tags[0] if tags else {}) if len({t.get(tag) for t in tags}) == 1]
-    labels = []
+    told = []
     for each in tags:
         if "node" in each and "port" in each:
-            labels.append((f"{each['node']}/{each['port']}", each))
+            told.append((f"{each['node']}/{each['port']}", each))
             continue
         differing = [value for tag, value in each.items() if tag not in common]
-        labels.append((" ".join(differing) or each.get("host", metric), each))
-    return labels
-
-
-def _unfold(folded: str) -> list[str]:
-    from ClusterShell.NodeSet import NodeSet
-
-    return [str(name) for name in NodeSet(folded)]
+        told.append((" ".join(differing) or each.get("host", metric), each))
+    return told
 
 
 def _list(values: NDArray[np.float64]) -> list[float | None]:

@@ -171,7 +171,7 @@ class Tally:
             ("count", timed), ("count_ps", timed / seconds), ("lower", values[0]), ("upper", values[-1]),
             ("mean", mean), ("sum", sums[-1]), ("sum_squares", squares[-1]),
             ("median", values[half] if count % 2 else (values[half - 1] + values[half]) / 2),
-            ("std", math.sqrt(sum((value - mean) ** 2 for value in values) / count)),
+            ("std", math.sqrt(sum((value - mean) * (value - mean) for value in values) / count)),  # ** would raise
         )  # fmt: skip
         for percent in self._percentiles:
             within = math.floor(abs(percent) / 100 * count + 0.5) if count > 1 else 1

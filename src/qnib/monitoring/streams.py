@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, cast
 
@@ -39,6 +40,7 @@ class Stream(asyncio.Protocol, ABC):
         self.rest: bytes | bytearray = b""
         self.skipping = False
         self.longest = longest
+        self.heard = time.monotonic()
         self._transport: asyncio.Transport | None = None
         self._full = False
         self._held: asyncio.TimerHandle | None = None
@@ -60,6 +62,7 @@ class Stream(asyncio.Protocol, ABC):
 
     def weigh(self, data: bytes) -> None:
         """Count what came, and read no more for a while when it is too much."""
+        self.heard = time.monotonic()
         if self.limited and (seconds := self.receiver.flood.delay(self.origin, len(data))):
             self._held_back(seconds)
 

@@ -1,4 +1,4 @@
-"""Where events can be mirrored to: syslog (RFC 5424), Elasticsearch's _bulk, Kafka."""
+"""Where events can be mirrored to: syslog (RFC 5424), Elasticsearch's _bulk, Kafka; and points: carbon."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import httpx
 import orjson
 
 from qnib.errors import Unavailable
+from qnib.monitoring.carbon_target import CarbonTarget
 from qnib.monitoring.mirror import Sender
 from qnib.monitoring.syslog import FACILITIES, SEVERITIES
-from qnib.settings import MirrorTarget
+from qnib.settings import MetricsTarget, MirrorTarget
 
 _SECONDS = 20.0
 _DATAGRAM = 8192  # octets; RFC 5426 lets receivers drop what is longer
 _GIVEN_UP = frozenset({400, 404, 409, 413})  # of single documents: sending them again would not help
 
 
-def connect(target: MirrorTarget) -> Sender:
+def connect(target: MirrorTarget | MetricsTarget) -> Sender:
     """A way to `target`. Raises OSError when it is not there, Unavailable when its library is not."""
     url = urlsplit(target.to)
+    if isinstance(target, MetricsTarget):
+        return CarbonTarget(url)
     match url.scheme:
         case "syslog" | "syslog+tcp" | "syslog+tls" | "syslog+udp":
             return _Syslog(url)

@@ -161,13 +161,22 @@ class Writer:
         return len(files)
 
     def _run(self) -> None:
+        unread = ""
         while True:
             stopping = self._stopping.is_set()
             self._work.clear()
-            while self._some():
-                if self._stopping.is_set() and (self.trouble or time.monotonic() > self._last_call):
-                    return
-            self._spool.forget_old()
+            try:
+                while self._some():
+                    if self._stopping.is_set() and (self.trouble or time.monotonic() > self._last_call):
+                        return
+                self._spool.forget_old()
+                self.trouble, unread = "" if self.trouble == unread else self.trouble, ""
+            except OSError as error:  # as when no descriptor is left to list the folder with
+                # It passes, and there is no other thread that would go on
+                self.trouble = unread = f"the spool cannot be read: {error}"
+                log.warning("%s", unread)
+                self._stopping.wait(_RETRY_SECONDS)
+                self._work.set()
             if stopping:
                 return
             self._work.wait(_IDLE_SECONDS)
@@ -186,8 +195,22 @@ class Writer:
                 self.counts["files"] += 1
                 self._spool.finished(file)
                 return
+        self._tell_failed(file)
         self._spool.failed(file)
         self.loads.tell(file.name, Loaded(refused=self.trouble))
+
+    def _tell_failed(self, file: Path) -> None:
+        """What is set aside is not lost in silence: each of its senders is told among the rejects."""
+        reason = f"the spool file {file.name} could not be taken in and lies in spool/failed: {self.trouble}"
+        try:
+            rows = [
+                _refused(Record(self._clock.now(), origin.cluster, origin.sender, origin.listener, b""), reason, b"")
+                for origin in dict.fromkeys(read_origins(file))
+            ]
+            self._engine.insert("qnib.rejects", rows, token=f"{file.name}:failed")
+            self.counts["rejects"] += len(rows)
+        except Exception as error:  # noqa: BLE001  the engine may be why it failed
+            log.warning("spool file %s is not told among the rejects: %s", file.name, str(error)[:300])
 
     def _insert(self, file: Path) -> None:
         match file.suffix:
@@ -214,8 +237,9 @@ class Writer:
         self._engine.run("TRUNCATE TABLE qnib_staging.carbon")
         self._run_once(stage)
         summary = self._engine.rows(carbon.SUMMARY)
+        which = "1"
         if any(row["points"] for row in summary):
-            self._take_points(file, carbon.STAGED, carbon.points, "points")
+            which = self._take_points(file, carbon.STAGED, carbon.points, "points")
         if any(row["samples"] for row in summary):
             self._run_once(carbon.JOB_SAMPLES, f"{file.name}:samples")
         if any(row["rejects"] for row in summary):
@@ -227,18 +251,30 @@ class Writer:
                 self.counts[name] += row[name]
             self.counts["rejects"] += row["texts"]
             if row["points"] or row["samples"]:
+                if self._mirror is not None:
+                    self._mirror.points(self._engine, row["cluster"], which, samples=row["samples"] > 0)
                 self._on_change("points", row["cluster"], row["newest"])
             if row["loaded"]:
                 self.loads.tell(file.name, Loaded(row["points"] + row["samples"], rejects=row["rejects"]))
 
-    def _take_points(self, file: Path, points: str, store: Callable[[str], str], token: str) -> None:
-        """`points` and their series but for those refused; `store`: the statement that stores those of a condition."""
+    def _take_points(self, file: Path, points: str, store: Callable[[str], str], token: str) -> str:
+        """`points` and their series but for those refused; `store`: the statement that stores those of a condition.
+
+        Returns that condition; it holds until the next points are taken.
+        """
         self._rules_now()
         token = f"{file.name}:{token}"
-        refused = self.known.take(points, token, lambda which: self._run_once(store(which), token), _ONE_BLOCK)
+        taken = ["1"]
+
+        def stored(which: str) -> None:
+            taken.append(which)
+            self._run_once(store(which), token)
+
+        refused = self.known.take(points, token, stored, _ONE_BLOCK)
         self.counts["points"] -= refused.points
         self.counts["rejects"] += refused.rejects
         self._note_changed(points, file)
+        return taken[-1]
 
     def _insert_rollups(self, file: Path) -> None:
         rows = history.rows(str(file))
@@ -258,12 +294,12 @@ class Writer:
 
     def _insert_load(self, file: Path) -> None:
         """Captured files: their zone stands for their sender, and what was loaded before is left out."""
-        listener, sender = next(read_origins(file))
-        sources = {sender: Source(zone=sender)} if sender != "UTC" else {}
+        origin = next(read_origins(file))
+        sources = {origin.sender: Source(zone=origin.sender)} if origin.sender != "UTC" else {}
         told: dict[str, Any] = {}
 
         def parse() -> None:
-            if listener.startswith(f"{LISTENER}json"):
+            if origin.listener.startswith(f"{LISTENER}json"):
                 longest = self._settings.json_lines.max_line
                 self._run_once(documents.parse(str(file), file.name, longest, sources, loaded=True))
             else:

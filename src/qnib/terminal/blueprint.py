@@ -23,6 +23,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from qnib import clusters
 from qnib.errors import WrongUse
 from qnib.terminal import accounts as accounting
 from qnib.terminal.accounts import QOS, Account
@@ -184,6 +185,9 @@ class Blueprint(Part):
         description="Open MPI is always there (pmix); mpich comes beside it (pmi2)",
     )
     images: list[Image] = Field(default_factory=list, description="Images that jobs may run in")
+    racks: dict[str, str] = Field(
+        default_factory=dict, description='Where its nodes stand, as the server shall know: {r1 = "compute[0-15]"}'
+    )
     jobs: Literal["none", "demo", "people"] = Field(
         "none", description="demo: a few users keep a few jobs running; people: all users by their habits"
     )
@@ -269,6 +273,12 @@ class Blueprint(Part):
             if host.address in [other.address for other in hosts[:place]]:
                 raise _at(["hosts", place, "address"], f"{host.address} is named already")
         return hosts
+
+    @field_validator("racks")
+    @classmethod
+    def _stand(cls, racks: dict[str, str]) -> dict[str, str]:
+        clusters.check_racks(racks)
+        return racks
 
     @field_validator("images")
     @classmethod

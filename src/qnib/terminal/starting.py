@@ -168,6 +168,7 @@ def _start(
         details={
             "state": "starting", "subnet": str(plan.subnet), "network": plan.network, "nodes": nodes, "first": nodes,
             "blueprint": blueprint.model_dump(mode="json"), "rung": rung.name, "image": tag,
+            "racks": blueprint.racks,
             # Hosts hide their containers' addresses: there the token alone has to do.
             "jobs_from": "" if there else plan.address("controller"),
         },

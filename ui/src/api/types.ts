@@ -20,7 +20,7 @@ export interface Health {
 }
 
 /** Where events are sent on to: events sent, refused by it and dropped since the start; files waiting, lag in seconds. */
-export interface MirrorTarget { to: string; sent: number; refused: number; dropped: number; waiting: number; lag: number; not_written: number; trouble: string }
+export interface MirrorTarget { what: 'events' | 'metrics'; to: string; sent: number; refused: number; dropped: number; waiting: number; lag: number; not_written: number; trouble: string }
 
 /** GET /api/senders?cluster=&from=&until= : who sends events, and what was refused last */
 export interface Senders { senders: SenderRow[]; rejected: Rejected[] }
@@ -177,8 +177,22 @@ export interface SeriesAnswer {
   series: Series[]
   band: { min: (number | null)[]; median: (number | null)[]; max: (number | null)[] } | null // for more than 8 series
   t: number[]
+  total?: number // how many there are, where not all of them are lines
+  over?: boolean // it is of the past, and nothing is to come: a job that ended
 }
 export interface Series { name: string; tags: Record<string, string>; mean: (number | null)[]; min: (number | null)[]; max: (number | null)[] }
+
+/** GET /api/metrics/groups?by=host|partition|rack|job|name&q=&limit= : what series can be chosen by */
+export interface SeriesGroups { by: string; groups: { name: string; about: string }[]; total: number }
+/** GET /api/metrics?host=&partition=&rack=&job=&name=&q=&limit= : chosen series, and the metrics they are of */
+export interface SeriesList {
+  series: SeriesRow[]; total: number
+  names: MetricName[]; names_total: number // at most 200
+  hosts: number | null; nodes: string // of the choice, where it is one of hosts: how many, folded
+  target: string // what /render draws the same with; empty where no one target does
+}
+export interface SeriesRow { path: string; name: string; unit: string; mtype: string; tags: Record<string, string>; host: string; source: string; first_seen: string; last_seen: string | null; value: number | null }
+export interface MetricName { name: string; unit: string; mtype: string; series: number; description: string; source: string; last_seen: string }
 
 /** GET /api/events?cluster=&from=&until=&host=&job=&entity=&severity=&kind=&app=&q=&limit=&histogram=60
  *  -> { events: EventRow[], total: number, histogram?: {t: number[], count: number[]} } newest first */

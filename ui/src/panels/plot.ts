@@ -111,7 +111,7 @@ export function picture(answer: SeriesAnswer, fold = 8): Picture {
       shade(data.length - 2, data.length - 1, ink, 15)
     }
   }
-  return { lines, data: data as uPlot.AlignedData, bands, sparse: sparse(answer.t, lines.map((l) => l.values)), shape: `${data.length}|${lines.map((l) => l.name + l.colour).join()}`, many: folded ? hosts.length : 0 }
+  return { lines, data: data as uPlot.AlignedData, bands, sparse: sparse(answer.t, lines.map((l) => l.values)), shape: `${data.length}|${lines.map((l) => l.name + l.colour).join()}`, many: folded ? answer.total ?? hosts.length : 0 }
 }
 
 export interface Drawing {

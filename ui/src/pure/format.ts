@@ -55,12 +55,16 @@ export function quantity(value: number | null | undefined, unit: string): string
   return label ? `${digits(value)} ${label}` : digits(value)
 }
 
-/** The same, short, for an axis tick: `1.5G`, `40M`, `80`. */
+const SHORT = 7 // characters of a unit for which an axis has room
+
+/** The same for an axis tick: `1.5 GiB`, `40 MB/s`, `80%`, `12k it/s`; a longer unit stands in the chart's head alone. */
 export function tick(value: number, unit: string): string {
-  const { kind } = unitOf(unit)
+  const { kind, label } = unitOf(unit)
+  if (value === 0) return kind === 'percent' ? '0%' : '0'
   if (kind === 'percent') return `${digits(value)}%`
-  const [n, name] = scaled(value, kind === 'bytes' ? 1024 : 1000, ['', 'k', 'M', 'G', 'T', 'P'])
-  return `${digits(n)}${name}`
+  if (kind !== 'plain') return quantity(value, unit)
+  const [n, name] = scaled(value, 1000, ['', 'k', 'M', 'G', 'T', 'P'])
+  return `${digits(n)}${name}${label && label.length <= SHORT ? ` ${label}` : ''}`
 }
 
 /** `41 s`, `12:40`, `3:02:10`, `2 d 4 h`. */

@@ -23,6 +23,8 @@ from qnib.monitoring.spool import Format
 
 _LARGE = 64 << 10  # octets; what is larger is decoded in a thread, so that other senders need not wait
 
+_MOST_MEMBERS = 100  # of gzip in a body; each takes copying what follows it
+
 T = TypeVar("T")
 
 
@@ -134,15 +136,20 @@ def _unpack(body: bytes, encoding: str, parts: Any) -> bytes:
         raise WrongUse(
             f"The encoding {encoding[:50]!r} is not known.", where="Content-Encoding", try_next="use gzip or snappy."
         )
-    unpack = zlib.decompressobj(wbits=47)  # either, by its first octets: pygelf calls it "gzip,deflate" and means one
-    try:
-        text = unpack.decompress(body, parts.settings.http.max_body + 1)
-    except zlib.error as error:
-        raise _broken(encoding, str(error)) from error
-    _check(len(text), parts)
-    if not unpack.eof:
-        raise _broken(encoding, "it is cut off")
-    return text
+    text = bytearray()
+    for _ in range(_MOST_MEMBERS):  # gzip may have several, one after the other
+        unpack = zlib.decompressobj(wbits=47)  # either, by its first octets: pygelf calls it "gzip,deflate"
+        try:
+            text += unpack.decompress(body, parts.settings.http.max_body + 1 - len(text))
+        except zlib.error as error:
+            raise _broken(encoding, str(error)) from error
+        _check(len(text), parts)
+        if not unpack.eof:
+            raise _broken(encoding, "it is cut off")
+        body = unpack.unused_data
+        if not body:
+            return bytes(text)
+    raise _broken(encoding, f"it has more than {_MOST_MEMBERS} members")
 
 
 def _broken(encoding: str, why: str) -> WrongUse:

@@ -160,6 +160,10 @@ def expand(nodes: str) -> list[str]:
         return []
     if not any(mark in nodes for mark in "[,&!^@*?"):
         return [nodes]
+    from qnib.nodes import MOST_NODES, count_names
+
+    if count_names(nodes) > MOST_NODES:
+        raise ValueError(f"not a set of nodes: {nodes[:100]!r} stands for more than {MOST_NODES}")
     try:
         return list(_expand(nodes))
     except Exception as error:  # ClusterShell has an error family of its own

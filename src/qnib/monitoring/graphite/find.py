@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from qnib.engine import Engine
-from qnib.errors import TooMuch, WrongUse
+from qnib.errors import NO_REGEX, TooMuch, WrongUse
 from qnib.monitoring.known import NOTED_SECONDS
 
 MOST_SERIES = 5000
@@ -159,7 +159,7 @@ def _regex(pattern: str, asked: str = "") -> str:
     """The pattern, when it is a regular expression; `asked` is where it stands."""
     try:
         re.compile(pattern)
-    except re.error as error:
+    except NO_REGEX as error:
         raise WrongUse(f"The expression is wrong: {error}.", where=asked or pattern, try_next="correct it.") from error
     return pattern
 

@@ -21,12 +21,14 @@ from qnib.engine import Engine
 from qnib.engine.values import numbers
 from qnib.errors import TooMuch, WrongUse
 from qnib.monitoring import events as event_store
+from qnib.monitoring.graphite import within
 from qnib.monitoring.graphite.find import by_glob, by_tags, tagged_path
 from qnib.monitoring.graphite.functions import Line, Lines, Window, call, consolidated
 from qnib.monitoring.graphite.functions.line import Values
 from qnib.monitoring.graphite.picture import Look, as_svg
 from qnib.monitoring.graphite.targets import Call, Node, Path, parse
 from qnib.monitoring.graphite.times import moment
+from qnib.monitoring.graphite.views import Tree, by_view, is_view
 from qnib.monitoring.graphite.written import datapoints
 from qnib.monitoring.storage import levels
 from qnib.monitoring.storage.levels import LADDER, Level
@@ -46,9 +48,10 @@ class Reading:
 
     def __init__(
         self, engine: Engine, cluster: str, window: Window, now: datetime, template: Mapping[str, str] | None = None,
-        zone: str = "UTC", rules: Rules = WITHOUT,
+        zone: str = "UTC", rules: Rules = WITHOUT, tree: Tree | None = None,
     ) -> None:  # fmt: skip
         self._rules = rules
+        self._tree = tree
         self._room = _MOST_VALUES
         self.engine = engine
         self.cluster = cluster
@@ -91,7 +94,10 @@ class Reading:
     def _evaluate(self, node: Node) -> Lines:
         if isinstance(node, Path):
             glob = node.text
-            return self._series(glob, lambda: by_glob(self.engine, self.cluster, glob), lambda row: str(row["path"]))
+            return self._series(
+                glob, lambda: [*self._viewed(glob), *by_glob(self.engine, self.cluster, glob)],
+                lambda row: str(row.get("virtual") or row["path"]),
+            )  # fmt: skip
         if not isinstance(node, Call):
             raise WrongUse(f"{node!r} names no series.", where="target", try_next="name a path or call a function.")
         if node.name == "template":
@@ -108,13 +114,24 @@ class Reading:
     ) -> Lines:
         read = self._read.get((path, self.window))
         if read is None:
-            rows = find()
+            found = find()
+            rows = [row for row in found if "series" in row]
             known = Window(self.window.start, min(self.window.end, self._now.timestamp()))
             now = self._now.timestamp()
             read = _fetch(self.engine, self.cluster, rows, name, path, known, now, self._rules, self._room)
+            jobs = [row for row in found if "series" not in row]
+            read += within.samples(self.engine, self.cluster, jobs, path, known)
             self._room -= sum(len(line.values) for line in read)
             self._read[path, self.window] = read
         return [line if self.xff is None else altered(line, xff=self.xff) for line in read]
+
+    def _viewed(self, glob: str) -> list[dict[str, Any]]:
+        """Series of a virtual path, when it is one."""
+        if self._tree is None or not is_view(glob):
+            return []
+        return by_view(
+            self.engine, self.cluster, self._tree, glob, _moment(self.window.start), _moment(self.window.end)
+        )
 
     def _filled(self, node: Call) -> Node:
         """``template(f($host), host='c0')`` with its variables put in; those of the request win."""
@@ -137,7 +154,7 @@ def _replaced(node: Node, values: Mapping[str, str]) -> Node:
     if not isinstance(node, Path):
         return node
     whole = values.get(node.text[1:]) if node.text.startswith("$") else None
-    if whole is not None and re.fullmatch(r"-?\d+(\.\d+)?", whole):
+    if whole is not None and re.fullmatch(r"-?\d{1,300}(\.\d+)?", whole):
         return float(whole) if "." in whole else int(whole)
     if whole is not None and not re.fullmatch(r"[\w.*?{}\[\],;=-]+", whole):
         return whole
@@ -149,11 +166,11 @@ def _replaced(node: Node, values: Mapping[str, str]) -> Node:
 
 def evaluate(
     engine: Engine, cluster: str, target: str, start: datetime, end: datetime, *, now: datetime | None = None,
-    template: Mapping[str, str] | None = None, zone: str = "UTC", rules: Rules = WITHOUT,
+    template: Mapping[str, str] | None = None, zone: str = "UTC", rules: Rules = WITHOUT, tree: Tree | None = None,
 ) -> Lines:  # fmt: skip
     """The series of one target in the window (start, end]. Raises WrongUse and TooMuch."""
     window = Window(math.floor(start.timestamp()), math.floor(end.timestamp()))
-    found = Reading(engine, cluster, window, now or end, template, zone, rules).evaluate(target)
+    found = Reading(engine, cluster, window, now or end, template, zone, rules, tree).evaluate(target)
     return [line for lines in found for line in (lines if isinstance(lines, list) else [lines])]
 
 
@@ -186,7 +203,9 @@ def _fetch(
     for series, rule in kept.items():
         if (plan := _plan(rule, steps.get(series, 0), window, now)) is not None:
             plans.setdefault(plan, []).append(series)
-    if (asked := sum(plan.count * len(ids) for plan, ids in plans.items())) > room:
+    of = {series: plan for plan, ids in plans.items() for series in ids}
+    rows = [row for row in rows if row["series"] in of]
+    if (asked := sum(of[row["series"]].count for row in rows)) > room:
         raise TooMuch(
             f"The target asks for {asked} points of {len(rows)} series, {_MOST_VALUES} may be read for one.",
             where=path, try_next="name fewer series or a shorter time.",
@@ -195,12 +214,40 @@ def _fetch(
     for plan, ids in plans.items():
         values = _slots(engine, cluster, ids, plan, rules)
         found |= {key: Line("", plan.start, plan.step, row) for key, row in zip(ids, values, strict=True)}
+    meant = _meant(engine, cluster, rows, of, found)
     return [
-        altered(found[row["series"]], name=told, path=path, tags={"name": told.partition(";")[0], **row["tags"]})
-        for row in rows
-        if row["series"] in found
+        altered(
+            found[row["series"]], name=told, path=path, tags={"name": told.partition(";")[0], **row["tags"]},
+            values=meant.get(place, found[row["series"]].values),
+        )
+        for place, row in enumerate(rows)
         for told in [name(row)]
-    ]
+    ]  # fmt: skip
+
+
+def _meant(
+    engine: Engine, cluster: str, rows: Sequence[dict[str, Any]], of: Mapping[int, _Plan], found: Mapping[int, Line]
+) -> dict[int, Values]:
+    """The values of rows that are meant for a part of the time only, by their place."""
+    told: dict[int, Values] = {}
+    exact: dict[_Plan, list[int]] = {}
+    for place, row in enumerate(rows):
+        spans, line, plan = row.get("spans", ()), found[row["series"]], of[row["series"]]
+        if within.bounded(spans, line.start, line.end):
+            told[place] = within.cut(line.values, line.start, line.step, spans)
+            if plan.level is None:
+                exact.setdefault(plan, []).append(place)
+    for plan, places in exact.items():
+        wanted = [(rows[place]["series"], rows[place]["spans"]) for place in places]
+        how = _one_value(plan)
+        read = within.exactly(engine, cluster, wanted, plan.start, plan.step, plan.count, how)
+        told |= dict(zip(places, read, strict=True))
+    return told
+
+
+def _one_value(plan: _Plan) -> str:
+    """SQL of what a slot's points become."""
+    return "argMax(value, time)" if plan.below >= 0 else "avg(value)"
 
 
 def _plan(rule: Rule, own: int, window: Window, now: float) -> _Plan | None:
@@ -232,10 +279,9 @@ def _slots(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan, rules:
     if plan.level is None and not plan.below and (values := _as_they_are(engine, cluster, ids, plan)) is not None:
         return values
     if plan.level is None:
-        how = "argMax(value, time)" if plan.below >= 0 else "avg(value)"
         sql = (
             f"SELECT series, toUInt32(intDiv(toUnixTimestamp64Milli(time) - {{first:Int64}}, {{step:Int64}})) AS slot,"
-            f" {how} AS value FROM qnib.points FINAL WHERE series IN {{ids:Array(UInt64)}}"
+            f" {_one_value(plan)} AS value FROM qnib.points FINAL WHERE series IN {{ids:Array(UInt64)}}"
             " AND cluster = {cluster:String} AND time >= {since:DateTime64(3, 'UTC')}"
             " AND time < {until:DateTime64(3, 'UTC')} GROUP BY series, slot"
         )
@@ -412,14 +458,17 @@ FORMATS = {
 def render(
     engine: Engine, cluster: str, targets: Sequence[str], start: datetime, end: datetime, most: int | None, form: str,
     *, now: datetime | None = None, template: Mapping[str, str] | None = None, zone: str = "UTC", known: bool = False,
-    rules: Rules = WITHOUT, look: Look | None = None,
+    rules: Rules = WITHOUT, look: Look | None = None, tree: Tree | None = None,
 ) -> tuple[str, str]:  # fmt: skip
-    """The answer's text and media type. `known`: without points of which nothing is known, in JSON."""
+    """The answer's text and media type. `known`: without points of which nothing is known, in JSON. `tree`: who
+    belonged to whom, for virtual paths."""
     if form not in FORMATS:
         raise WrongUse(f"There is no format {form!r}.", where="format", try_next=f"use {', '.join(FORMATS)}.")
     lines: Lines = []
     for target in targets:
-        lines += evaluate(engine, cluster, target, start, end, now=now, template=template, zone=zone, rules=rules)
+        lines += evaluate(
+            engine, cluster, target, start, end, now=now, template=template, zone=zone, rules=rules, tree=tree
+        )
         if sum(len(line.values) for line in lines) > _MOST_VALUES:
             raise TooMuch(
                 f"The targets have more than {_MOST_VALUES} points together.", where=target[:200],

@@ -13,6 +13,7 @@ from qnib.errors import WrongUse
 
 Value = str | float | int | bool | None
 _DEEPEST = 60
+_LONGEST_INTEGER = 300  # digits
 _LONGEST = 50_000
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -77,10 +78,14 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._pipes = 0
 
     def expression(self, depth: int) -> Node:
         node = self._plain(depth)
         while self._take("|"):
+            self._pipes += 1
+            if self._pipes > _DEEPEST:
+                raise self._wrong("there are too many pipes")
             piped = self._plain(depth)
             if not isinstance(piped, Call):
                 raise self._wrong("a pipe leads to a function")
@@ -101,7 +106,8 @@ class _Reader:
         if found["string"]:
             return _unquoted(found["string"])
         if number := found["number"]:
-            return float(number) if re.search(r"[.eE]", number) else int(number)
+            whole = len(number) <= _LONGEST_INTEGER and not re.search(r"[.eE]", number)
+            return int(number) if whole else float(number)
         if found["call"]:
             return self._arguments(found["call"], depth)
         word = found["path"]

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from qnib.errors import WrongUse
 
+_LONGEST = 100  # characters; what is read takes their square
 _SIZES = {
     "second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000, "year": 31_536_000,
 }  # fmt: skip
@@ -27,13 +28,15 @@ def moment(text: str, now: datetime, zone: str = "UTC") -> datetime:
     """The moment `text` means, in UTC. A lone offset is before now. Raises WrongUse."""
     told = text.strip().lower().replace(" ", "")
     try:
+        if len(told) > _LONGEST:
+            raise ValueError
         if re.fullmatch(r"\d+(\.\d+)?", told) and not _is_date(told):
             return datetime.fromtimestamp(float(told), UTC)
-        base, offset = re.fullmatch(r"(.*?)((?:[+-](?:\d+[a-z]+)+)*)", told).groups()  # type: ignore[union-attr]
+        base, offset = re.fullmatch(r"(.*?)((?:[+-](?:\d+[a-z]+)+)*)", told, re.DOTALL).groups()  # type: ignore[union-attr]
         return (_base(base, now, _zone(zone)) + _offset(offset)).astimezone(UTC)
     except (ValueError, OverflowError, KeyError, OSError) as error:
         raise WrongUse(
-            f"{text!r} is no time.", where="from or until",
+            f"{text[:_LONGEST]!r} is no time.", where="from or until",
             try_next="write -1h, now, epoch seconds, 20261120 or 14:30_20261120.",
         ) from error  # fmt: skip
 

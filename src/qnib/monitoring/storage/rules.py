@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import whisper
 
-from qnib.errors import NotFound, WrongUse
+from qnib.errors import NO_REGEX, NotFound, WrongUse
 
 if TYPE_CHECKING:
     from qnib.settings import Settings
@@ -146,7 +146,7 @@ def _sections(file: Path, demanded: str = "") -> list[tuple[re.Pattern[str] | No
         else:
             try:
                 pattern = re.compile(options["pattern"])
-            except re.error as error:
+            except NO_REGEX as error:
                 raise section.fail("pattern", f"the pattern is wrong: {error}", "correct it.") from error
         if demanded and not options.get(demanded):
             raise section.fail(demanded, f"there are no {demanded}", "write retentions = 60s:7d.")

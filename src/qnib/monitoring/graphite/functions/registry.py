@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from qnib.errors import WrongUse
+from qnib.errors import NO_REGEX, WrongUse
 from qnib.monitoring.graphite.functions.line import Lines, Window
 from qnib.monitoring.graphite.targets import Call, Node, Path
 
@@ -105,7 +104,7 @@ def call(name: str, args: Sequence[Any], named: dict[str, Any], context: Context
         by_name = {p.name: p for p in function.params}
         keywords = {key: _read(arg, by_name.get(key), context) for key, arg in named.items()}
         return function.make(*positional, **keywords, **extra)
-    except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError, OverflowError, re.error) as error:
+    except (TypeError, IndexError, AttributeError, ZeroDivisionError, *NO_REGEX) as error:
         raise WrongUse(
             f"The arguments of {name} do not fit: {error}.", where=name,
             try_next=f"it takes {', '.join(p.name for p in function.params) or 'none'}.",
