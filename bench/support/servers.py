@@ -150,10 +150,11 @@ def program(name: str, package: str) -> tuple[str, Path, dict[str, str]]:
     if found := shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
         return found, Path("/"), env
     root = ROOT / ".make/senders" / package / "root"
-    if not (root / "usr/sbin" / name).exists():
+    unpacked = next((file for part in ("sbin", "bin") if (file := root / "usr" / part / name).exists()), None)
+    if unpacked is None:
         raise Absent(name)
     folders = sorted({str(one.parent) for one in root.glob("**/*.so*")})
-    return str(root / "usr/sbin" / name), root, {**env, "LD_LIBRARY_PATH": ":".join(folders)}
+    return str(unpacked), root, {**env, "LD_LIBRARY_PATH": ":".join(folders)}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from qnib.server import listen
 from tests.conftest import World, started, stopped
 
 pytestmark = pytest.mark.engine
@@ -168,3 +170,21 @@ def test_settings_say_where_they_come_from(served: World) -> None:
     origin = {row["name"]: row["origin"] for row in rows}
     assert origin["http.port"] == "QNIB_HTTP__PORT"
     assert origin["spool.keep_seconds"] == "default"
+
+
+def test_short_answers_do_not_wait_for_an_acknowledgement() -> None:
+    """asyncio sets TCP_NODELAY only where the listening socket names its protocol."""
+
+    async def accepted() -> int:
+        told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def heard(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            told.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listen("127.0.0.1", 0) as listening:
+            async with await asyncio.start_server(heard, sock=listening):
+                with socket.create_connection(listening.getsockname()):
+                    return await told
+
+    assert asyncio.run(accepted())

@@ -13,6 +13,7 @@ import inspect
 import json
 import os
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def main() -> None:
         params: dict[str, list[str]] = {"noCache": ["1"]}
         for name, value in asked["params"]:
             params.setdefault(name, []).append(value)
+        began = time.perf_counter()
         try:
             if "json" in asked:
                 answer = client.post(asked["path"], json.dumps(asked["json"]), content_type="application/json")
@@ -88,7 +90,7 @@ def main() -> None:
             told: dict[str, Any] = {"status": answer.status_code, "text": answer.content.decode("utf-8", "replace")}
         except Exception as error:  # noqa: BLE001 - whatever it fails by, it is its answer
             told = {"status": 500, "text": f"{type(error).__name__}: {error}"}
-        print(json.dumps(told), flush=True)
+        print(json.dumps({**told, "seconds": time.perf_counter() - began}), flush=True)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,17 @@ def test_put_returns_when_the_file_bears_its_name(settings: Settings) -> None:
     asyncio.run(main())
 
 
+def test_lines_of_carbon_are_light_but_many_short_lines_are_not(plant: Plant) -> None:
+    """Three times `rotate_bytes` make a file of numbers, unless its lines are so many that they count."""
+    plant.settings.spool.rotate_bytes = 1 << 20
+    long = "servers.compute0001.cpu.core01.used 12.25 1795700000\n" * (2 << 20 >> 6)
+    short = "a 1 1\n" * ((1 << 20) // 6)
+    for text, least, most in ((long, 1, 1), (short, 2, 9)):
+        before = len(plant.spool().done())
+        plant.send("carbon/tcp", text.encode())
+        assert least <= len(plant.spool().done()) - before <= most
+
+
 def test_names_never_repeat_though_the_clock_stands_still(settings: Settings) -> None:
     async def main() -> None:
         for _ in range(2):

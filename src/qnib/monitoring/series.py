@@ -21,6 +21,7 @@ from qnib.clock import Clock
 from qnib.domains import all_domains
 from qnib.domains.paths import segment
 from qnib.engine import Engine
+from qnib.engine.values import numbers
 from qnib.errors import TooMuch
 from qnib.model import Metric
 from qnib.monitoring.naming import JOB_PREFIX
@@ -205,9 +206,9 @@ def _grid(keys: list[Any], table: pa.Table, bucket: str, first: float, step: flo
     if table.num_rows:
         place = {key: index for index, key in enumerate(keys)}
         line = np.fromiter((place[key] for key in table.column("key").to_pylist()), np.int64, table.num_rows)
-        column = np.minimum(table.column(bucket).to_numpy(), count - 1)
+        column = np.minimum(numbers(table, bucket), count - 1)
         for grid, name in zip(grids, ("mean", "low", "high"), strict=True):
-            grid[line, column] = table.column(name).to_numpy()
+            grid[line, column] = numbers(table, name)
     return Grid(keys, first + step * np.arange(count), step, *grids)
 
 

@@ -32,6 +32,7 @@ Format = Literal["carbon", "influx", "syslog", "json", "load", "rollup", "captur
 _RETRY_SECONDS = 1.0  # between attempts to write while the disk is full
 _WAITED_SECONDS = 0.2  # until a file is handed over that somebody waits for
 _BEHIND_FILES = 3  # files the writer may have before it: more, and files are handed over less often
+_HELD = 6  # times `rotate_bytes` that may wait in memory: numbers' files are three times as large
 _BEHIND_SECONDS = 0.6  # with the write that follows, below the second that may be lost when the process is killed
 
 
@@ -42,7 +43,7 @@ class _Batch:
     rows: list[bytes] = field(default_factory=list)
     size: int = 0
     weight: int = 0
-    """The size, or more where rows become larger when they are read."""
+    """The size, or more where rows become larger when they are read, or less where they are light."""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     name: str = ""
@@ -98,9 +99,10 @@ class Spool:
         """Senders must wait: readers of TCP stop reading, datagrams are dropped and counted."""
         return self._full
 
-    def append(self, format: Format, octets: bytes) -> None:
-        """Take one row (`frames.block` or `frames.row`). It is acknowledged once its file is written."""
-        self._gather(format, octets)
+    def append(self, format: Format, octets: bytes, weight: int | None = None) -> None:
+        """Take one row (`frames.block` or `frames.row`). It is acknowledged once its file is written. `weight`: what it
+        is worth of a file of `rotate_bytes`, its octets unless it says other."""
+        self._gather(format, octets, weight)
 
     async def put(self, format: Format, cluster: str, sender: str, listener: str, body: bytes) -> None:
         """Take one record and return when it is acknowledged. Raises Unavailable when the spool is full or broken."""
@@ -111,7 +113,7 @@ class Spool:
         self._check_room()
         octets = row(micros(self._clock.now()), origin.prefix(), records)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        batch = self._gather(format, octets, weight)
+        batch = self._gather(format, octets, max(weight, len(octets)))
         if not batch.waiting and not batch.name and batch.timer and self._loop:
             # Some clients send one after the other, and each waits for its answer
             batch.timer.cancel()
@@ -147,7 +149,7 @@ class Spool:
                 try_next="wait: the engine is behind, or its disk full.",
             )
 
-    def _gather(self, format: Format, octets: bytes, weight: int = 0) -> _Batch:
+    def _gather(self, format: Format, octets: bytes, weight: int | None = None) -> _Batch:
         if self._loop is None:
             raise RuntimeError("the spool was not started")
         batch = self._open.get(format)
@@ -156,7 +158,7 @@ class Spool:
             batch.timer = self._loop.call_later(self._patience(), self._rotate, format)
         batch.rows.append(octets)
         batch.size += len(octets)
-        batch.weight += max(weight, len(octets))
+        batch.weight += len(octets) if weight is None else weight
         self._in_memory += len(octets)
         if batch.weight >= self._limits.rotate_bytes:
             self._rotate(format)
@@ -224,7 +226,7 @@ class Spool:
 
     def _weigh(self) -> None:
         """Open or close the gate; it opens again only when a quarter is free, so that it does not flutter."""
-        memory, disk = 4 * self._limits.rotate_bytes, self._limits.max_bytes
+        memory, disk = _HELD * self._limits.rotate_bytes, self._limits.max_bytes
         if not self._full and (self._in_memory > memory or self._on_disk > disk):
             self._full = True
             self.on_full(True)

@@ -53,6 +53,7 @@ _ONE_BLOCK = {
     "max_insert_block_size": 1 << 40,
     "min_insert_block_size_rows": 1 << 40,
     "min_insert_block_size_bytes": 0,
+    "input_format_max_block_size_bytes": 1 << 20,  # what is parsed at once stays in the processor's cache
     "optimize_on_insert": 0,  # replacing happens in merges; here it would cost three times the insert
     "compile_expressions": 0,  # compiling takes longer than it saves on files of a few megabytes
     "query_plan_merge_expressions": 0,  # planning takes longer than reading a small file

@@ -51,7 +51,11 @@ def glob_pattern(glob: str) -> str:
 
 def by_glob(engine: Engine, cluster: str, glob: str) -> list[dict[str, Any]]:
     """Series whose path matches. Raises TooMuch past the limit."""
-    return _rows(engine, cluster, "match(path, {pattern:String})", {"pattern": f"^{glob_pattern(glob)}$"}, glob)
+    params = {"pattern": f"^{glob_pattern(glob)}$", "glob": glob}
+    if re.search(r"[*?{}\[\]]", glob):
+        return _rows(engine, cluster, "1", params, glob, "match(path, {pattern:String})")
+    only = "series = cityHash64({cluster:String}, {glob:String}) AND path = {glob:String}"
+    return _rows(engine, cluster, only, params, glob, "path = {glob:String}")
 
 
 def by_tags(engine: Engine, cluster: str, expressions: Sequence[str]) -> list[dict[str, Any]]:
@@ -99,7 +103,7 @@ def level(
 ) -> list[dict[str, Any]]:
     """One level of the tree: ``id`` (path), ``text`` (last segment), ``leaf`` and ``branch``; branches first."""
     depth = query.count(".") + 1 - len(re.findall(r"\.(?=[^{]*\})", query))
-    where = "cluster = {cluster:String} AND position(path, ';') = 0 AND match(path, {pattern:String})"
+    where, of_path = "cluster = {cluster:String}", "position(path, ';') = 0 AND match(path, {pattern:String})"
     params: dict[str, Any] = {"cluster": cluster, "depth": depth, "pattern": f"^{glob_pattern(query)}([.]|$)"}
     if start:
         where += " AND last_seen >= {start:DateTime64(3, 'UTC')}"
@@ -111,7 +115,7 @@ def level(
         f"""
         SELECT arrayStringConcat(arraySlice(parts, 1, {{depth:UInt32}}), '.') AS id, parts[{{depth:UInt32}}] AS text,
             max(length(parts) = {{depth:UInt32}}) AS leaf, max(length(parts) > {{depth:UInt32}}) AS branch
-        FROM (SELECT splitByChar('.', path) AS parts FROM qnib.series FINAL WHERE {where})
+        FROM (SELECT splitByChar('.', path) AS parts FROM qnib.series FINAL PREWHERE {of_path} WHERE {where})
         WHERE length(parts) >= {{depth:UInt32}} GROUP BY id, text ORDER BY branch DESC, id LIMIT {MOST_NODES + 1}
         """,
         params,
@@ -209,9 +213,12 @@ def complete_values(
     return [row["value"] for row in rows]
 
 
-def _rows(engine: Engine, cluster: str, where: str, params: dict[str, Any], asked: str) -> list[dict[str, Any]]:
+def _rows(
+    engine: Engine, cluster: str, where: str, params: dict[str, Any], asked: str, of_path: str = "1"
+) -> list[dict[str, Any]]:
+    """`of_path`: a condition on paths alone, which are the same in all rows of a series that are not yet merged."""
     rows = engine.rows(
-        f"SELECT {_COLUMNS} FROM qnib.series FINAL WHERE cluster = {{cluster:String}} AND {where}"
+        f"SELECT {_COLUMNS} FROM qnib.series FINAL PREWHERE {of_path} WHERE cluster = {{cluster:String}} AND {where}"
         f" ORDER BY path LIMIT {MOST_SERIES + 1}",
         {**params, "cluster": cluster},
     )

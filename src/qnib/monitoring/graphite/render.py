@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from qnib.engine import Engine
+from qnib.engine.values import numbers
 from qnib.errors import TooMuch, WrongUse
 from qnib.monitoring import events as event_store
 from qnib.monitoring.graphite import within
@@ -28,12 +29,14 @@ from qnib.monitoring.graphite.picture import Look, as_svg
 from qnib.monitoring.graphite.targets import Call, Node, Path, parse
 from qnib.monitoring.graphite.times import moment
 from qnib.monitoring.graphite.views import Tree, by_view, is_view
+from qnib.monitoring.graphite.written import datapoints
 from qnib.monitoring.storage import levels
 from qnib.monitoring.storage.levels import LADDER, Level
 from qnib.monitoring.storage.read import archive_for, figures
 from qnib.monitoring.storage.rules import WITHOUT, Rule, Rules
 
 _LOOK_BACK = 600  # seconds in which a series' own interval is looked for when the window is shorter
+_LATELY = 3600  # … and where it is looked for in a longer one, unless there are none
 _MOST_SLOTS = 20_000  # per series; a longer window is read in coarser slots
 _MOST_VALUES = 10_000_000  # read for one target, and told in one answer: 80 MB, some times over
 _MOST_EVENTS = 10_000  # that `events()` counts
@@ -273,6 +276,8 @@ def _slots(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan, rules:
     """A row per series, a column per slot."""
     until = plan.start + plan.count * plan.step
     params: Mapping[str, Any]
+    if plan.level is None and not plan.below and (values := _as_they_are(engine, cluster, ids, plan)) is not None:
+        return values
     if plan.level is None:
         sql = (
             f"SELECT series, toUInt32(intDiv(toUnixTimestamp64Milli(time) - {{first:Int64}}, {{step:Int64}})) AS slot,"
@@ -292,8 +297,36 @@ def _slots(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan, rules:
     if table.num_rows:
         keys = np.array(ids, np.uint64)
         order = np.argsort(keys)
-        line = order[np.searchsorted(keys[order], table.column("series").to_numpy())]
-        values[line, table.column("slot").to_numpy()] = table.column("value").to_numpy()
+        line = order[np.searchsorted(keys[order], numbers(table, "series"))]
+        values[line, numbers(table, "slot")] = numbers(table, "value")
+    return values
+
+
+def _as_they_are(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan) -> Values | None:
+    """The same of slots as wide as the series' own interval, where grouping would cost five times the reading. None:
+    there are many more points than slots."""
+    most = 2 * plan.count * len(ids) + 1000
+    table = engine.table(
+        "SELECT series, toUInt32(intDiv(toUnixTimestamp64Milli(time) - {first:Int64}, {step:Int64})) AS slot, value"
+        " FROM qnib.points FINAL WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
+        " AND time >= {since:DateTime64(3, 'UTC')} AND time < {until:DateTime64(3, 'UTC')}"
+        f" ORDER BY series, time LIMIT {most}",
+        {
+            "ids": list(ids), "cluster": cluster, "since": _moment(plan.start), "first": int(plan.start * 1000),
+            "until": _moment(plan.start + plan.count * plan.step), "step": int(plan.step * 1000),
+        },
+    )  # fmt: skip
+    if table.num_rows == most:
+        return None
+    values = np.full((len(ids), plan.count), np.nan)
+    if table.num_rows:
+        series = numbers(table, "series")
+        firsts = np.flatnonzero(np.concatenate([[True], series[1:] != series[:-1]]))
+        keys = np.array(ids, np.uint64)
+        order = np.argsort(keys)
+        lines = order[np.searchsorted(keys[order], series[firsts])]
+        line = np.repeat(lines, np.diff(np.append(firsts, len(series))))
+        values[line, numbers(table, "slot")] = numbers(table, "value")  # of a slot the last remains
     return values
 
 
@@ -302,22 +335,27 @@ def _steps(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> 
 
     What is within a tenth of the most common one is taken for that: clocks and pauses are not exact.
     """
+    lately = min(max(window.start, window.end - _LATELY), window.end - _LOOK_BACK)
+    known = _gaps(engine, cluster, ids, lately, window.end)
+    if window.end - window.start > _LATELY and (seldom := [key for key in ids if key not in known]):
+        known |= _gaps(engine, cluster, seldom, window.start, window.end)
+    usual = Counter(known.values()).most_common(1)[0][0] if known else 60
+    return {
+        key: usual if abs(step - usual) <= usual / 10 else step for key in ids for step in [known.get(key, usual)]
+    }
+
+
+def _gaps(engine: Engine, cluster: str, ids: Sequence[int], since: float, until: float) -> dict[int, int]:
+    """The median of the gaps between points, in whole seconds, of series that have some."""
     gaps = "arrayFilter(gap -> gap > 0, arrayPopFront(arrayDifference(arraySort(groupArray(1000)(millis)))))"
     told = engine.rows(
         f"SELECT series, arrayReduce('quantileExact(0.5)', {gaps}) / 1000 AS seconds FROM ("
         " SELECT series, toUnixTimestamp64Milli(time) AS millis FROM qnib.points"
         " WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
         " AND time > {since:DateTime64(3, 'UTC')} AND time <= {until:DateTime64(3, 'UTC')}) GROUP BY series",
-        {
-            "ids": list(ids), "cluster": cluster, "since": _moment(min(window.start, window.end - _LOOK_BACK)),
-            "until": _moment(window.end),
-        },
-    )  # fmt: skip
-    known = {row["series"]: max(1, round(row["seconds"])) for row in told if row["seconds"] > 0}
-    usual = Counter(known.values()).most_common(1)[0][0] if known else 60
-    return {
-        key: usual if abs(step - usual) <= usual / 10 else step for key in ids for step in [known.get(key, usual)]
-    }
+        {"ids": list(ids), "cluster": cluster, "since": _moment(since), "until": _moment(until)},
+    )
+    return {row["series"]: max(1, round(row["seconds"])) for row in told if row["seconds"] > 0}
 
 
 def _moment(seconds: float) -> datetime:
@@ -332,41 +370,33 @@ def fewer(lines: Lines, most: int) -> Lines:
     if not lines:
         return lines
     span = max(line.end for line in lines) - min(line.start for line in lines)
-    result = []
-    for line in lines:
+    alike: dict[tuple[float, float, int, str, float], list[int]] = {}
+    for place, line in enumerate(lines):
+        alike.setdefault((line.start, line.step, len(line.values), line.consolidate, line.xff), []).append(place)
+    result = list(lines)
+    for (start, step, count, how, xff), places in alike.items():
         if most == 1:
-            result.append(_with(line, line.start, max(1, len(line.values)) * line.step, len(line.values) or 1))
+            size, lose, nudge = count or 1, 0, 0.0
+        elif most >= span / step:
             continue
-        points = span / line.step
-        if most >= points:
-            result.append(line)
-            continue
-        size = math.ceil(points / most)
-        width = size * line.step
-        nudge = width + line.start % line.step - line.start % width
-        lose = max(0, int(nudge / line.step) - 1)
-        shorter = altered(line, values=line.values[lose:])
-        result.append(_with(shorter, line.start + nudge, width, size))
+        else:
+            size = math.ceil(span / step / most)
+            nudge = size * step + start % step - start % (size * step)
+            lose = max(0, int(nudge / step) - 1)
+        values = consolidated(np.stack([lines[place].values[lose:] for place in places]), size, how, xff)
+        for place, row in zip(places, values, strict=True):
+            result[place] = altered(lines[place], start=start + nudge, step=size * step, values=row)
     return result
-
-
-def _with(line: Line, start: float, step: float, size: int) -> Line:
-    values = consolidated(line.values, size, line.consolidate, line.xff)
-    return altered(line, start=start, step=step, values=values)
 
 
 def as_json(lines: Lines, known: bool = False) -> str:
     """Strict JSON: what is unknown is null, infinity is 1e9999. `known`: without points of which nothing is known."""
-    return _strict(
-        [
-            {
-                "target": line.name, "tags": {tag: str(value) for tag, value in line.tags.items()},
-                "datapoints": [pair for pair in _Points(line).pairs() if not known or pair[0] is not None],
-            }
-            for line in lines
-            if not known or not np.isnan(line.values).all()
-        ]
-    )  # fmt: skip
+    told = [line for line in lines if not known or not np.isnan(line.values).all()]
+    parts = []
+    for line, points in zip(told, datapoints(told, known), strict=True):
+        head = json.dumps({"target": line.name, "tags": {tag: str(value) for tag, value in line.tags.items()}})
+        parts.append(f'{head[:-1]}, "datapoints": {points}}}')
+    return f"[{', '.join(parts)}]"
 
 
 def as_rickshaw(lines: Lines) -> str:

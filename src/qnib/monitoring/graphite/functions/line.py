@@ -129,19 +129,25 @@ def enough(rows: Values, xff: float) -> Values:
 
 
 def consolidated(values: Values, size: int, how: str, xff: float = 0.0) -> Values:
-    """Every `size` neighbours as one, by `how`; what is unknown does not count, and too little known is unknown."""
+    """Every `size` neighbours as one, by `how`; what is unknown does not count, and too little known is unknown.
+
+    `values` of shape (times,) or (series, times).
+    """
     if how not in CONSOLIDATIONS:
         raise ValueError(f"no way to consolidate named {how!r}; there are {', '.join(CONSOLIDATIONS)}")
     if size <= 1:
         return values
-    padded = np.full(math.ceil(len(values) / size) * size, np.nan)
-    padded[: len(values)] = values
+    times = values.shape[-1]
+    count = math.ceil(times / size)
+    padded = np.full((*values.shape[:-1], count * size), np.nan)
+    padded[..., :times] = values
     rows = padded.reshape(-1, size).T
     result = reduced(rows, _ALIASES.get(how, how))
-    if how == "avg_zero" and len(values) % size:  # the last bucket is shorter
-        tail = values[len(values) - len(values) % size :]
-        result[-1] = np.nansum(tail) / len(tail)
     result[~enough(rows, xff)] = np.nan
+    result = result.reshape(*values.shape[:-1], count)
+    if how == "avg_zero" and (left := times % size):  # the last bucket is shorter
+        tail = padded[..., times - left : times]
+        result[..., -1] = np.where(np.isnan(result[..., -1]), np.nan, np.nansum(tail, axis=-1) / left)
     return result
 
 
