@@ -32,7 +32,7 @@ SECONDS = range(0, 600, 10)
 def series(
     site: Site, path: str, host: str, name: str = "", tags: dict[str, str] | None = None
 ) -> None:
-    number = abs(hash((path, "browse"))) % 2**63
+    number = site.engine.rows("SELECT cityHash64('demo', {path:String}) AS n", {"path": path})[0]["n"]
     row = {
         "cluster": "demo", "series": number, "path": path, "name": name or path, "tags": {**(tags or {}), "host": host},
         "unit": "%", "mtype": "gauge", "host": host, "first_seen": NOON, "last_seen": NOON + timedelta(minutes=10),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.data import real
-from tests.monitoring.conftest import Plant
+from tests.monitoring.conftest import Plant, edges_of_their_own
 
 from qnib.agent.lines import from_file
 from qnib.clock import FrozenClock
@@ -23,7 +23,6 @@ from qnib.inventory.facts import Facts
 from qnib.inventory.graph import open_graph
 from qnib.monitoring.events import search
 from qnib.monitoring.spool import Record
-from qnib.settings import Edge, Settings
 
 pytestmark = pytest.mark.engine
 FOLDER = "infiniband/osm_fattree208"
@@ -55,7 +54,7 @@ def fabric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fabric]:
     monkeypatch.setenv("TZ", "UTC")
     truth = json.loads((real(FOLDER) / "ground_truth.json").read_text())
     clock = FrozenClock(datetime.fromtimestamp(truth[-1]["t"], UTC))
-    settings = Settings(home=tmp_path / "home", carbon=Edge(port=0), syslog=Edge(port=0))
+    settings = edges_of_their_own(tmp_path / "home")
     engine = open_engine(settings, clock)
     facts = Facts(engine, clock)
     graph = open_graph(settings, facts, clock)

@@ -149,15 +149,20 @@ class Plant:
         return [(r["reason"], r["raw"]) for r in self.rows("SELECT reason, raw FROM qnib.rejects ORDER BY reason, raw")]
 
 
+def edges_of_their_own(home: Path, **settings: Any) -> Settings:
+    """Settings whose edges take whatever ports are free."""
+    return Settings(
+        home=home, carbon=Edge(port=0, max_line=2000), syslog=Edge(port=0, max_line=2000),
+        json_lines=Edge(port=0, max_line=20_000), gelf=Edge(port=0, max_line=20_000),
+        pickle=Edge(port=0, max_line=50_000), statsd=Statsd(port=0), **settings,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        home=tmp_path / "home", carbon=Edge(port=0, max_line=2000), syslog=Edge(port=0, max_line=2000),
-        json_lines=Edge(port=0, max_line=20_000), gelf=Edge(port=0, max_line=20_000),
-        pickle=Edge(port=0, max_line=50_000), statsd=Statsd(port=0),
-        spool=SpoolLimits(rotate_seconds=0.05),
-        sources={"berlin1": Source(zone="Europe/Berlin")},
-    )  # fmt: skip
+    return edges_of_their_own(
+        tmp_path / "home", spool=SpoolLimits(rotate_seconds=0.05), sources={"berlin1": Source(zone="Europe/Berlin")}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from qnib.clock import FrozenClock
 from qnib.monitoring.graphite.render import as_json, evaluate
 from qnib.monitoring.storage.rules import rules_of
 from qnib.monitoring.storage.upkeep import Upkeep
-from qnib.settings import Edge, Settings, Storage
+from qnib.settings import Storage
 
-from .conftest import NOW, Plant
+from .conftest import NOW, Plant, edges_of_their_own
 from .test_graphite_beside import DAY, PYTHON, Beside, T, differences, json, theirs
 
 pytestmark = pytest.mark.engine
@@ -72,7 +72,7 @@ def same(beside: Beside, shared_engine: Any, tmp_path_factory: pytest.TempPathFa
                 for path, (method, xff) in zip(WRITES, HOW, strict=True))
     )  # fmt: skip
     storage = Storage(schemas=folder / "schemas", aggregation=folder / "aggregation")
-    settings = Settings(home=folder, carbon=Edge(port=0), syslog=Edge(port=0), storage=storage)
+    settings = edges_of_their_own(folder, storage=storage)
     for table in ("points", "series", "rollups", "changed", "rollup_marks"):
         shared_engine.run(f"TRUNCATE TABLE qnib.{table}")
     rules = rules_of(settings)

@@ -19,7 +19,7 @@ from qnib.errors import WrongUse
 from qnib.monitoring.graphite.functions import FUNCTIONS
 from qnib.monitoring.graphite.render import as_json, evaluate, fewer
 
-from .conftest import NOW, Plant
+from .conftest import NOW, Plant, edges_of_their_own
 
 PYTHON = Path(__file__).parents[2] / ".make/graphite-web/bin/python"
 BESIDE = Path(__file__).parent / "graphite_web.py"
@@ -202,9 +202,8 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
 def same(shared_engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Our own store with the same points."""
     from qnib.clock import FrozenClock
-    from qnib.settings import Edge, Settings
 
-    settings = Settings(home=tmp_path_factory.mktemp("same"), carbon=Edge(port=0), syslog=Edge(port=0))
+    settings = edges_of_their_own(tmp_path_factory.mktemp("same"))
     for table in ("points", "series"):
         shared_engine.run(f"TRUNCATE TABLE qnib.{table}")
     plant = Plant(settings, FrozenClock(NOW), shared_engine)

@@ -23,9 +23,8 @@ from qnib.monitoring.graphite import find
 from qnib.monitoring.graphite.functions import FUNCTIONS
 from qnib.monitoring.graphite.reference import GRAPHITE_WEB
 from qnib.monitoring.graphite.views import ROOTS
-from qnib.settings import Edge, Settings
 
-from .conftest import NOW, Plant
+from .conftest import NOW, Plant, edges_of_their_own
 from .test_graphite_beside import PYTHON, Beside, T, points
 
 pytestmark = pytest.mark.engine
@@ -54,7 +53,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
 
 @pytest.fixture(scope="module")
 def client(shared_engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    settings = Settings(home=tmp_path_factory.mktemp("same"), cluster="demo", carbon=Edge(port=0), syslog=Edge(port=0))
+    settings = edges_of_their_own(tmp_path_factory.mktemp("same"), cluster="demo")
     for table in ("points", "series"):
         shared_engine.run(f"TRUNCATE TABLE qnib.{table}")
     plant = Plant(settings, FrozenClock(NOW), shared_engine)

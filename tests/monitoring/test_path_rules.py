@@ -9,10 +9,9 @@ import pytest
 
 from qnib.domains import all_domains
 from qnib.domains.path_rules import from_template, load_paths, read_paths
-from qnib.engine.values import literal
 from qnib.errors import WrongUse
 from qnib.model import PathRule
-from qnib.monitoring.naming import reading, series_columns
+from qnib.monitoring.naming import named, reading, series_columns
 from qnib.monitoring.rulebook import Rulebook
 from qnib.monitoring.writer import Writer
 
@@ -24,9 +23,9 @@ METRICS = [metric for domain in all_domains() for metric in domain.metrics]
 
 
 def told(plant: Plant, *paths: str, rules: list[PathRule] = DOMAINS, site: int = 0) -> list[dict[str, Any]]:
-    wanted = ("name", "tags", "unit", "mtype", "host")
-    named = f"SELECT *, {series_columns(METRICS, rules, site)} FROM (SELECT arrayJoin({literal(paths)}) AS path)"
-    return plant.rows(f"SELECT {', '.join(wanted)} FROM ({named})")
+    rows = named(plant.engine, series_columns(METRICS, rules, site), paths)
+    assert [row.pop("path") for row in rows] == list(paths)
+    return rows
 
 
 @pytest.mark.engine

@@ -237,6 +237,7 @@ def _relayed(live: Live, port: int, relay: subprocess.Popen[bytes], out: Path) -
     live.until(sent)
     count = "SELECT count() AS n, sum(value) AS all FROM qnib.points FINAL"
     live.until(lambda: live.plant.rows(count)[0]["n"] >= 2000)
+    live.until(lambda: live.plant.rows("SELECT uniqExact(series) AS n FROM qnib.series")[0]["n"] >= 2000)
     assert live.plant.rows(count) == [{"n": 2000, "all": sum(range(2000))}]
     (series,) = live.plant.rows("SELECT name, host FROM qnib.series FINAL WHERE name = 'relayed.n7'")
     assert series == {"name": "relayed.n7", "host": "c1"}

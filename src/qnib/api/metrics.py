@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from qnib.api.load_logs import taken_in
-from qnib.api.viewer import Seeing, scope_to_fill
+from qnib.api.viewer import Seeing, scope, scope_to_fill
 from qnib.clock import micros
 from qnib.errors import TooLarge
 from qnib.monitoring.frames import Origin, block
 from qnib.monitoring.loads import LISTENER
+from qnib.monitoring.naming import named
 from qnib.monitoring.storage.delete import delete_series
 
 LARGEST = 16 << 20
@@ -48,6 +49,28 @@ async def load_metrics(
     octets = block(micros(parts.clock.now()), Origin(name, source[:200], f"{LISTENER}{kind}").prefix(), bytes(body))
     outcome = await taken_in(parts, kind, octets, f"{source}, cluster {name}")
     return {"cluster": name, "taken": outcome.events, "rejected": outcome.rejects}
+
+
+@router.get("/api/metrics/paths")
+def list_paths(
+    request: Request,
+    viewer: Seeing,
+    asked: Annotated[list[str] | None, Query(alias="named", description="What would these paths be named?")] = None,
+    cluster: str = "",
+) -> dict[str, Any]:
+    """The rules of paths in force, in the order in which they are tried, or what they make of some paths."""
+    parts, name = scope(request, viewer, cluster)
+    book = parts.writer.rulebook
+    told = book.current()
+    if asked:
+        rows = named(parts.engine, parts.writer.naming(told), asked)
+        return {"cluster": name, "named": rows, "trouble": book.trouble}
+    rules = [
+        {"path": rule.path, "name": rule.name, "unit": rule.unit, "mtype": rule.mtype, "tags": rule.tags,
+         "sample": rule.sample, "site": at < told.site_paths, "where": rule.where}
+        for at, rule in enumerate(told.paths)
+    ]  # fmt: skip
+    return {"cluster": name, "rules": rules, "trouble": book.trouble}
 
 
 @router.post("/api/metrics/delete")

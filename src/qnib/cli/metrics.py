@@ -21,7 +21,11 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True, help="Series of metrics: list them, take some away; where points are sent on to."
     )
     app.add_typer(group, name="metrics")
+    for add in (_list, _show, _groups, _paths, _mirror, _delete):
+        add(group)
 
+
+def _list(group: typer.Typer) -> None:
     @group.command("list")
     def list_series(
         host: Host = "",
@@ -54,6 +58,8 @@ def register(app: typer.Typer) -> None:
         if told["target"]:
             print(f"/render?target={told['target']}")
 
+
+def _show(group: typer.Typer) -> None:
     @group.command("show")
     def show(
         name: Annotated[str, typer.Argument(help="The metric: cpu.used")],
@@ -79,6 +85,8 @@ def register(app: typer.Typer) -> None:
         if "total" in told and not (as_json or as_csv):
             print(f"The {len(rows)} least like the others, of {told['total']}.")
 
+
+def _groups(group: typer.Typer) -> None:
     @group.command("groups")
     def list_groups(
         by: Annotated[str, typer.Argument(help="host, partition, rack, job or name.")],
@@ -98,6 +106,38 @@ def register(app: typer.Typer) -> None:
         if told["total"] > len(told["groups"]) and not (as_json or as_csv):
             print(f"{told['total']} in all.")
 
+
+def _paths(group: typer.Typer) -> None:
+    @group.command("paths")
+    def paths(
+        path: Annotated[list[str] | None, typer.Argument(help="Paths: what would they be named?")] = None,
+        cluster: ClusterName = "",
+        as_json: Json = False,
+        as_csv: Csv = False,
+    ) -> None:
+        """The rules that make names and tags of dotted paths, in the order in which they are tried."""
+        import sys
+
+        told = server().get("/api/metrics/paths", named=path or None, cluster=cluster)
+        last = ["tags", "host"] if path else ["sample"]
+        columns = ["path", "name", "unit", "mtype", *last]
+        rows = told["named"] if path else told["rules"]
+        if not (as_json or as_csv):
+            rows = [row | {"tags": [f"{tag}={value}" for tag, value in row["tags"].items()]} for row in rows]
+        show_rows(rows, columns, as_json=as_json, as_csv=as_csv, empty="No rules.")
+        if told["trouble"]:
+            print(f"Not in force: {told['trouble']}", file=sys.stderr)
+            raise typer.Exit(1)
+
+
+def _mirror(group: typer.Typer) -> None:
+    @group.command("mirror")
+    def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
+        """Where points are sent on to: how many, how far behind, and what is wrong."""
+        show_mirror("metrics", as_json=as_json, as_csv=as_csv)
+
+
+def _delete(group: typer.Typer) -> None:
     @group.command("delete")
     def delete(
         pattern: Annotated[str, typer.Argument(help="Graphite's glob: servers.old*.cpu.{user,system}")],
@@ -117,11 +157,6 @@ def register(app: typer.Typer) -> None:
             print(f"  and {told['series'] - len(told['paths'])} more")
         what = f"{told['series']} series with {told['points']} points in cluster {told['cluster']}"
         print(f"{what} deleted." if yes else f"{what}; nothing was deleted: --yes does it.")
-
-    @group.command("mirror")
-    def mirror(as_json: Json = False, as_csv: Csv = False) -> None:
-        """Where points are sent on to: how many, how far behind, and what is wrong."""
-        show_mirror("metrics", as_json=as_json, as_csv=as_csv)
 
 
 def _buckets(told: dict[str, Any]) -> list[dict[str, Any]]:

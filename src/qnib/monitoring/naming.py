@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from qnib.engine import Engine
 from qnib.engine.values import literal
 from qnib.errors import WrongUse
 from qnib.model import Metric, PathRule
@@ -91,6 +93,12 @@ def reading(rule: PathRule) -> Reading:
     if not matched.match(rule.sample):
         raise _wrong(rule, f"it does not match its sample {rule.sample!r}")
     return Reading(expression, places)
+
+
+def named(engine: Engine, columns: str, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """What `series_columns` makes of these paths: ``path, name, tags, unit, mtype, host``."""
+    sample = f"(SELECT arrayJoin({_array(paths, 'String')}) AS path)"
+    return engine.rows(f"SELECT path, name, tags, unit, mtype, host FROM (SELECT *, {columns} FROM {sample})")
 
 
 def _wrong(rule: PathRule, why: str) -> WrongUse:

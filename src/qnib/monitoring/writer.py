@@ -350,12 +350,16 @@ class Writer:
             if found:
                 self._engine.run(change(found))
 
+    def naming(self, rules: RuleSet) -> str:
+        """SQL that names series by these rules and by what is declared."""
+        return series_columns([*self._metrics, *rules.metrics], rules.paths, rules.site_paths)
+
     def _rules_now(self) -> RuleSet:
         """The rules in force; when they have changed, the stage sees lines as they do."""
         rules = self.rulebook.current()
         if self._rules is not rules:
             self._engine.run(classify.lines_table(rules.rules))
-            self.known.name(series_columns([*self._metrics, *rules.metrics], rules.paths, rules.site_paths))
+            self.known.name(self.naming(rules))
             self._rules = rules
         return rules
 

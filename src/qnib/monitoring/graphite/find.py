@@ -17,6 +17,7 @@ MOST_NODES = 50_000
 _PAGE = 20_000
 _EXPRESSION = re.compile(r"\s*([^\s=!~]+)\s*(!=~|=~|!=|=)(.*)", re.DOTALL)
 _COLUMNS = "series, path, name, tags"
+_TAGS = "arrayConcat(['name'], if(unit != '', ['unit'], []), mapKeys(tags))"
 
 
 def glob_pattern(glob: str) -> str:
@@ -137,7 +138,7 @@ def last_segment(query: str) -> str:
 def tags(engine: Engine, cluster: str, pattern: str, limit: int) -> list[str]:
     """Names of tags that match a regular expression from their start."""
     rows = engine.rows(
-        "SELECT DISTINCT arrayJoin(arrayConcat(['name'], mapKeys(tags))) AS tag FROM qnib.series FINAL"
+        f"SELECT DISTINCT arrayJoin({_TAGS}) AS tag FROM qnib.series FINAL"
         " WHERE cluster = {cluster:String} AND match(tag, {pattern:String}) ORDER BY tag LIMIT {limit:UInt32}",
         {"cluster": cluster, "pattern": f"^(?:{_regex(pattern)})", "limit": limit},
     )
@@ -165,7 +166,9 @@ def _regex(pattern: str, asked: str = "") -> str:
 
 
 def _column(tag: str, parameter: str) -> str:
-    """A tag's value in SQL; the tag's name is handed over as `parameter`."""
+    """A tag's value in SQL; the tag's name is handed over as `parameter`. Unit and kind of a series are tags, too."""
+    if tag in {"unit", "mtype"}:
+        return tag
     return "name" if tag == "name" else f"tags[{{{parameter}:String}}]"
 
 
@@ -189,7 +192,7 @@ def complete_tags(engine: Engine, cluster: str, expressions: Sequence[str], pref
     where, params = tag_conditions(expressions) if expressions else ("1", {})
     used = [found[1] for e in expressions if (found := _EXPRESSION.fullmatch(e))]
     rows = engine.rows(
-        "SELECT DISTINCT arrayJoin(arrayConcat(['name'], mapKeys(tags))) AS tag FROM qnib.series FINAL WHERE"
+        f"SELECT DISTINCT arrayJoin({_TAGS}) AS tag FROM qnib.series FINAL WHERE"
         f" cluster = {{cluster:String}} AND {where} AND startsWith(tag, {{prefix:String}})"
         " AND NOT has({used:Array(String)}, tag) ORDER BY tag LIMIT {limit:UInt32}",
         {**params, "cluster": cluster, "prefix": prefix, "used": used, "limit": limit},
