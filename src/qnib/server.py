@@ -39,7 +39,6 @@ from qnib.errors import Conflict, NotAllowed, QnibError, Unavailable
 from qnib.inventory.facts import Facts
 from qnib.inventory.graph import open_graph
 from qnib.monitoring import events as event_store
-from qnib.monitoring.counts import counts_of
 from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.receive import Receiver
 from qnib.monitoring.reclassify import Reclassify
@@ -221,7 +220,7 @@ async def _run(settings: Settings, clock: Clock, token: str) -> None:  # noqa: P
             settings, clock, engine, spool, capture=take, on_change=live.publish, resolve=facts.resolve, mirror=mirror
         )
         receiver = Receiver(settings, clock, spool)
-        reclassify = Reclassify(clock, engine, writer.rulebook, writer.known, counts_of(settings))
+        reclassify = Reclassify(clock, engine, writer.rulebook, writer.known, counted=bool(settings.aggregates))
         upkeep = Upkeep(clock, engine, rules_of(settings))
         parts = Parts(
             settings, clock, token, engine, facts, graph, spool, receiver, writer, live, mirror, reclassify, upkeep

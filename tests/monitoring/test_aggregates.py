@@ -24,7 +24,6 @@ from qnib.errors import NotFound, TooMuch, WrongUse
 from qnib.inventory.facts import Facts
 from qnib.model import EventRule
 from qnib.monitoring import events as event_store
-from qnib.monitoring.counts import counts_of
 from qnib.monitoring.reclassify import Reclassify
 from qnib.monitoring.rulebook import Rulebook
 from qnib.settings import Aggregate, Settings
@@ -240,7 +239,7 @@ def test_what_is_said_anew_is_counted_anew(plant: Plant, clock: FrozenClock) -> 
     counts.look()
     assert points(plant) == {"events.ssh;host=c0": {-120: 1}, "events.ssh;host=c1": {-120: 1}}
     book = Rulebook(plant.clock, plant.engine, rules=[EventRule("door", "door", "door.shut", sample="door")])
-    job = Reclassify(plant.clock, plant.engine, book, plant.writer(plant.spool()).known, counts_of(plant.settings))
+    job = Reclassify(plant.clock, plant.engine, book, plant.writer(plant.spool()).known, counted=True)
     job.run("demo", NOW - timedelta(hours=1), NOW)
     counts.look()
     assert points(plant) == {"events.ssh;host=c0": {-120: 0}, "events.ssh;host=c1": {-120: 0}}

@@ -63,7 +63,7 @@ def list_paths(
     book = parts.writer.rulebook
     told = book.current()
     if asked:
-        rows = named(parts.engine, parts.writer.naming(told), asked)
+        rows = named(parts.engine, parts.writer.known.naming(told), asked)
         return {"cluster": name, "named": rows, "trouble": book.trouble}
     rules = [
         {"path": rule.path, "name": rule.name, "unit": rule.unit, "mtype": rule.mtype, "tags": rule.tags,

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qnib.clock import Clock
+from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.engine.values import literal
+from qnib.model import Metric
+from qnib.monitoring.naming import series_columns
+from qnib.monitoring.rulebook import RuleSet
 from qnib.settings import SeriesLimits
 
 NOTED_SECONDS = 300
@@ -71,9 +75,13 @@ class _Allowance:
 
 
 class Known:
-    """All clusters' series. `take` from any thread, one at a time."""
+    """All clusters' series. `take` from any thread, one at a time. `metrics`: declared; by default all domains'."""
 
-    def __init__(self, clock: Clock, engine: Engine, limits: SeriesLimits, exempt: Collection[str] = ()) -> None:
+    def __init__(
+        self, clock: Clock, engine: Engine, limits: SeriesLimits, exempt: Collection[str] = (),
+        metrics: Sequence[Metric] | None = None,
+    ) -> None:  # fmt: skip
+        self._metrics = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
         self._clock = clock
         self._engine = engine
         self._limits = limits
@@ -84,7 +92,7 @@ class Known:
         self._noted_from = 0.0
         self._refusing = False
         self.columns = ""
-        """SQL for ``name, tags, unit, mtype, host`` of a column `path`: `naming.series_columns`."""
+        """The naming in force."""
         self.counts: dict[str, int] = {}
         """Series of each cluster."""
         self.refused: dict[str, int] = {}
@@ -102,9 +110,13 @@ class Known:
         """Read anew which series there are, before the next are taken: some were deleted."""
         self._stale = True
 
-    def name(self, columns: str) -> None:
-        """Name new series by `columns`, and the others anew where these make a difference."""
-        if columns == self.columns:
+    def naming(self, rules: RuleSet) -> str:
+        """SQL for ``name, tags, unit, mtype, host`` of a column `path`, by these rules and by what is declared."""
+        return series_columns([*self._metrics, *rules.metrics], rules.paths, rules.site_paths)
+
+    def name(self, rules: RuleSet) -> None:
+        """Name new series by these rules, and the others anew where they make a difference."""
+        if (columns := self.naming(rules)) == self.columns:
             return
         with self._lock:
             mark = f"named by {hashlib.sha256(columns.encode()).hexdigest()[:16]}"

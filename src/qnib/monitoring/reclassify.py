@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from qnib.clock import TICK, Clock
-from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.errors import Conflict
-from qnib.model import Metric
 from qnib.monitoring import classify
 from qnib.monitoring.known import Known
-from qnib.monitoring.naming import series_columns
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.storage import came
 from qnib.monitoring.storage.notes import noted
@@ -56,10 +53,10 @@ class Reclassify:
     """One at a time: `begin` starts it in a thread of its own, `run` does it here; `progress` is always true."""
 
     def __init__(
-        self, clock: Clock, engine: Engine, rulebook: Rulebook, known: Known, counts: Sequence[Metric] = ()
+        self, clock: Clock, engine: Engine, rulebook: Rulebook, known: Known, *, counted: bool = False
     ) -> None:
-        """`counts`: the aggregates' series, which change with what is said of events."""
-        self._counts = counts
+        """`counted`: there are aggregates, which change with what is said of events."""
+        self._counted = counted
         self._clock = clock
         self._known = known
         self._engine = engine
@@ -186,8 +183,7 @@ class Reclassify:
         )
         if any(rules.rules[number - 1].metrics for row in found for number in row["hits"]):
             # A point that is there already is the same slot
-            declared = [metric for domain in all_domains() for metric in domain.metrics]
-            self._known.name(series_columns([*declared, *self._counts, *rules.metrics], rules.paths, rules.site_paths))
+            self._known.name(rules)
             self._known.take(
                 classify.numbers(_EVENTS), secrets.token_hex(8), lambda which: run(classify.points(which, _EVENTS)),
                 _SETTINGS,
@@ -205,7 +201,7 @@ class Reclassify:
             f"ALTER TABLE qnib.events UPDATE {sets} WHERE {where} AND id IN (SELECT id FROM {_WAITING})",
             window, settings={"mutations_sync": 1},
         )
-        if self._counts:
+        if self._counted:
             said_anew = f"{where} AND id IN (SELECT id FROM {_WAITING})"
             self._engine.run(came.noted("qnib.events", secrets.randbits(62), said_anew), window)
         changed = self._engine.rows(f"SELECT count() AS n FROM {_WAITING}")[0]["n"]

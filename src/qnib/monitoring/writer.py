@@ -30,7 +30,6 @@ from qnib.monitoring.frames import Record, read_origins, read_records
 from qnib.monitoring.known import Known
 from qnib.monitoring.loads import LISTENER, Loaded, Loads
 from qnib.monitoring.mirror import Mirror
-from qnib.monitoring.naming import series_columns
 from qnib.monitoring.rulebook import Rulebook, RuleSet
 from qnib.monitoring.spool import Spool
 from qnib.monitoring.storage import came, history
@@ -104,10 +103,9 @@ class Writer:
         self._capture = capture
         self._on_change = on_change
         declared = metrics if metrics is not None else [m for d in all_domains() for m in d.metrics]
-        self._metrics = [*declared, *counts_of(settings)]
         self.rulebook = Rulebook(clock, engine, settings.rules_folder, rules)
         self._rules: RuleSet | None = None
-        self.known = Known(clock, engine, settings.series, settings.flood.exempt)
+        self.known = Known(clock, engine, settings.series, settings.flood.exempt, [*declared, *counts_of(settings)])
         self._mirror = mirror
         self._claims = Claims(settings.senders, resolve)
         self._work = threading.Event()
@@ -350,16 +348,12 @@ class Writer:
             if found:
                 self._engine.run(change(found))
 
-    def naming(self, rules: RuleSet) -> str:
-        """SQL that names series by these rules and by what is declared."""
-        return series_columns([*self._metrics, *rules.metrics], rules.paths, rules.site_paths)
-
     def _rules_now(self) -> RuleSet:
         """The rules in force; when they have changed, the stage sees lines as they do."""
         rules = self.rulebook.current()
         if self._rules is not rules:
             self._engine.run(classify.lines_table(rules.rules))
-            self.known.name(self.naming(rules))
+            self.known.name(rules)
             self._rules = rules
         return rules
 
