@@ -55,8 +55,12 @@ def test_what_comes_in_on_a_clusters_network_is_that_clusters(served: World) -> 
 
     assert served.until("the northern value", lambda: newest("north"), 15) == [11]
     assert served.until("the southern value", lambda: newest("south"), 15) == [22]
-    events = served.get("/api/events", cluster="south", q="hello", **{"from": "2026-11-20T09:59:00Z"})["events"]
-    assert [event["message"] for event in events] == ["hello south"]
+
+    def hello() -> list[str]:
+        events = served.get("/api/events", cluster="south", q="hello", **{"from": "2026-11-20T09:59:00Z"})["events"]
+        return [event["message"] for event in events]
+
+    assert served.until("the southern event", hello, 15) == ["hello south"]
     names = {row["name"] for row in served.get("/api/clusters")["clusters"]}
     assert names == {"north", "south"}
 

@@ -121,7 +121,7 @@ def test_declared_paths_become_names_and_tags(plant: Plant) -> None:
             "name": "servers.compute0.other", "tags": {}, "unit": "", "mtype": "gauge", "host": "",
         },
         "disk.free;host=compute1;unit=B": {
-            "name": "disk.free", "tags": {"host": "compute1", "unit": "B"}, "unit": "", "mtype": "gauge",
+            "name": "disk.free", "tags": {"host": "compute1", "unit": "B"}, "unit": "B", "mtype": "gauge",
             "host": "compute1",
         },
     }  # fmt: skip

@@ -36,7 +36,6 @@ from qnib.monitoring.storage.read import archive_for, figures
 from qnib.monitoring.storage.rules import WITHOUT, Rule, Rules
 
 _LOOK_BACK = 600  # seconds in which a series' own interval is looked for when the window is shorter
-_LATELY = 3600  # … and where it is looked for in a longer one, unless there are none
 _MOST_SLOTS = 20_000  # per series; a longer window is read in coarser slots
 _MOST_VALUES = 10_000_000  # read for one target, and told in one answer: 80 MB, some times over
 _MOST_EVENTS = 10_000  # that `events()` counts
@@ -335,27 +334,22 @@ def _steps(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> 
 
     What is within a tenth of the most common one is taken for that: clocks and pauses are not exact.
     """
-    lately = min(max(window.start, window.end - _LATELY), window.end - _LOOK_BACK)
-    known = _gaps(engine, cluster, ids, lately, window.end)
-    if window.end - window.start > _LATELY and (seldom := [key for key in ids if key not in known]):
-        known |= _gaps(engine, cluster, seldom, window.start, window.end)
-    usual = Counter(known.values()).most_common(1)[0][0] if known else 60
-    return {
-        key: usual if abs(step - usual) <= usual / 10 else step for key in ids for step in [known.get(key, usual)]
-    }
-
-
-def _gaps(engine: Engine, cluster: str, ids: Sequence[int], since: float, until: float) -> dict[int, int]:
-    """The median of the gaps between points, in whole seconds, of series that have some."""
     gaps = "arrayFilter(gap -> gap > 0, arrayPopFront(arrayDifference(arraySort(groupArray(1000)(millis)))))"
     told = engine.rows(
         f"SELECT series, arrayReduce('quantileExact(0.5)', {gaps}) / 1000 AS seconds FROM ("
         " SELECT series, toUnixTimestamp64Milli(time) AS millis FROM qnib.points"
         " WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
         " AND time > {since:DateTime64(3, 'UTC')} AND time <= {until:DateTime64(3, 'UTC')}) GROUP BY series",
-        {"ids": list(ids), "cluster": cluster, "since": _moment(since), "until": _moment(until)},
-    )
-    return {row["series"]: max(1, round(row["seconds"])) for row in told if row["seconds"] > 0}
+        {
+            "ids": list(ids), "cluster": cluster, "since": _moment(min(window.start, window.end - _LOOK_BACK)),
+            "until": _moment(window.end),
+        },
+    )  # fmt: skip
+    known = {row["series"]: max(1, round(row["seconds"])) for row in told if row["seconds"] > 0}
+    usual = Counter(known.values()).most_common(1)[0][0] if known else 60
+    return {
+        key: usual if abs(step - usual) <= usual / 10 else step for key in ids for step in [known.get(key, usual)]
+    }
 
 
 def _moment(seconds: float) -> datetime:
