@@ -31,7 +31,8 @@ lint: setup
 	.venv/bin/mypy
 	@cd ui && PATH="$$PATH:$$PWD/../.make/tools/bin" npm run --silent check
 
-bench: setup
+bench:
+	@tools/setup bench
 	@for script in bench/*.py; do echo "== $$script"; $(ROOT) .venv/bin/python $$script --quick || exit 1; done
 
 clean: down
