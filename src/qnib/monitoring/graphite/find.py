@@ -46,7 +46,7 @@ def glob_pattern(glob: str) -> str:
         at += 1
     if depth:
         raise WrongUse("A brace is not closed.", where=glob, try_next="write {a,b}.")
-    return "".join(out)
+    return _regex("".join(out), glob)
 
 
 def by_glob(engine: Engine, cluster: str, glob: str) -> list[dict[str, Any]]:
