@@ -136,8 +136,11 @@ class TestSixty:
 
     def test_mpi_and_batch_as_a_user(self, dense: Lab) -> None:
         allreduce = "from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1))"
-        told = dense.run("controller", "srun", "-N4", "-w", "compute[48-51]", "python3", "-c", allreduce, user="alice")
-        assert told.split() == ["4"] * 4
+        srun = ("srun", "-N4", "-w", "compute[48-51]", "python3", "-c", allreduce)
+        told = dense.qnib("exec", "--user", "alice", "controller", "--", *srun, check=False)
+        if "mca_pml_ob1_recv_frag_callback_match" in told.stderr:  # Open MPI's own race: docs/limits.md
+            told = dense.qnib("exec", "--user", "alice", "controller", "--", *srun)
+        assert told.stdout.split() == ["4"] * 4, told.stderr
         dense.run("controller", "sbatch", "--wait", "-N2", "-o", "out", "--wrap", "srun hostname", user="bob")
         assert dense.run("controller", "cat", "out", user="bob").split() == ["dense0"] * 2
 
