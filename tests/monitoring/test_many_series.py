@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from qnib.monitoring.known import NOTED_SECONDS, TOO_MANY
+from qnib.engine import Engine
+from qnib.model import Metric
+from qnib.monitoring.known import NOTED_SECONDS, TOO_MANY, Known
+from qnib.monitoring.rulebook import RuleSet
 from qnib.monitoring.storage.delete import delete_series
 from qnib.settings import SeriesLimits
 
@@ -103,6 +107,34 @@ def test_a_file_taken_again_gives_the_same(plant: Plant) -> None:
         assert stored == plant.rows("SELECT DISTINCT series FROM qnib.series ORDER BY series")
         assert len(stored) == count(plant, "(SELECT count() FROM qnib.points)") == 100
         assert count(plant, "(SELECT count() FROM qnib.rejects)") == 1
+
+
+class Broken:
+    """The engine, but for statements that begin so."""
+
+    def __init__(self, engine: Engine, begin: str) -> None:
+        self._engine, self._begin = engine, begin
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def run(self, sql: str, *more: Any, **settings: Any) -> None:
+        if sql.strip().startswith(self._begin):
+            raise OSError("broken off here")
+        self._engine.run(sql, *more, **settings)
+
+
+def test_naming_that_broke_off_is_done_again(plant: Plant) -> None:
+    plant.carbon(f"servers.c0.cpu.used 1 {T}\n")
+    ours = Metric("ours", "servers.{host}.cpu.used", "s", "")
+    known = Known(plant.clock, plant.engine, plant.settings.series, metrics=[ours])
+    rules = RuleSet(1, NOW, ())
+    known._engine = Broken(plant.engine, "INSERT INTO qnib.series")  # type: ignore[assignment]
+    with pytest.raises(OSError, match="broken off here"):
+        known.name(rules)
+    known._engine = plant.engine
+    known.name(rules)
+    assert plant.rows("SELECT name, unit FROM qnib.series FINAL") == [{"name": "ours", "unit": "s"}]
 
 
 def test_deleted_series_are_there_again_when_sent_again(plant: Plant) -> None:

@@ -17,6 +17,7 @@ from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.engine.values import literal
 from qnib.model import Metric
+from qnib.monitoring.loads import LISTENER
 from qnib.monitoring.naming import series_columns
 from qnib.monitoring.rulebook import RuleSet
 from qnib.settings import SeriesLimits
@@ -26,9 +27,11 @@ NOTED_SECONDS = 300
 _HOUR = 3600
 _MOST_SENDERS = 10_000
 
-_KNOWN, _NOTED, _FRESH, _REFUSED = (f"qnib_staging.{name}" for name in ("known", "noted", "fresh", "refused"))
+_KNOWN, _NOTED, _FRESH, _NAMED, _REFUSED = (
+    f"qnib_staging.{name}" for name in ("known", "noted", "fresh", "named", "refused")
+)
 _SERIES = "cluster, series, path, name, tags, unit, mtype, host, first_seen, last_seen"
-_NAMED = "(name, tags, unit, mtype, host)"
+_NAMING = "(name, tags, unit, mtype, host)"
 _STAGES = (
     "CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic",
     f"""CREATE OR REPLACE TABLE {_KNOWN}
@@ -40,6 +43,10 @@ _STAGES = (
     f"""CREATE OR REPLACE TABLE {_FRESH} (cluster LowCardinality(String), series UInt64, path String,
         sender LowCardinality(String), listener LowCardinality(String), first_seen DateTime64(3, 'UTC'),
         last_seen DateTime64(3, 'UTC'), is_new UInt8) ENGINE = Memory""",
+    f"""CREATE OR REPLACE TABLE {_NAMED} (cluster LowCardinality(String), series UInt64, path String,
+        name LowCardinality(String), tags Map(String, String), unit LowCardinality(String),
+        mtype LowCardinality(String), host LowCardinality(String), first_seen DateTime64(3, 'UTC'),
+        last_seen DateTime64(3, 'UTC')) ENGINE = Memory""",
     f"""INSERT INTO {_KNOWN} (series, cluster, host, first)
         SELECT series, any(cluster), anyLast(host), min(first_seen) FROM qnib.series GROUP BY series""",
 )
@@ -49,11 +56,13 @@ TOO_MANY = "new series, more than its sender or its cluster may have"
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Points that were refused, and rejects that tell of them: one for each sender and listener."""
+class Taken:
+    """What became of points. `which`: the condition on `series` of those taken, until the next are; how many `refused`,
+    and how many `rejects` tell of them: one for each sender and listener."""
 
-    points: int = 0
-    rejects: int = 0
+    which: str
+    refused: int
+    rejects: int
 
 
 @dataclass(slots=True)
@@ -121,24 +130,24 @@ class Known:
         with self._lock:
             mark = f"named by {hashlib.sha256(columns.encode()).hexdigest()[:16]}"
             noted = "SELECT comment FROM system.tables WHERE database = 'qnib' AND name = 'series'"
-            self.columns = columns
-            if self._engine.rows(noted)[0]["comment"] == mark:
-                return
-            self._engine.run(
-                f"""
-                INSERT INTO qnib.series ({_SERIES})
-                SELECT {_SERIES} FROM (
-                    SELECT *, {columns} FROM (
-                        SELECT cluster, series, path, first_seen, last_seen, {_NAMED} AS before FROM qnib.series FINAL
-                    )
-                ) WHERE before != {_NAMED}
-                """,
-                settings={"compile_expressions": 0},
-            )
-            self._engine.run(f"ALTER TABLE qnib.series MODIFY COMMENT {literal(mark)}")
-            self._stale = True
+            if self._engine.rows(noted)[0]["comment"] != mark:
+                self._engine.run(
+                    f"""
+                    INSERT INTO qnib.series ({_SERIES})
+                    SELECT {_SERIES} FROM (
+                        SELECT *, {columns} FROM (
+                            SELECT cluster, series, path, first_seen, last_seen, {_NAMING} AS before
+                            FROM qnib.series FINAL
+                        )
+                    ) WHERE before != {_NAMING}
+                    """,
+                    settings={"compile_expressions": 0},
+                )
+                self._engine.run(f"ALTER TABLE qnib.series MODIFY COMMENT {literal(mark)}")
+                self._stale = True
+            self.columns = columns  # last: what broke off is done again
 
-    def take(self, points: str, token: str, store: Callable[[str], None], settings: Mapping[str, Any]) -> Refused:
+    def take(self, points: str, token: str, store: Callable[[str], None], settings: Mapping[str, Any]) -> Taken:
         """Note the series of `points` and have `store` bring the points into the record, but for those refused.
 
         `points`: a subquery of ``cluster, series, path, time, sender, listener, received``; `store` is given a
@@ -146,35 +155,40 @@ class Known:
         """
         with self._lock:
             pending = self._look(points)
-            store(f"series NOT IN {_REFUSED}" if self._refusing else "1")
-            allowed = f"WHERE series NOT IN {_REFUSED}" if self._refusing else ""
+            which = f"series NOT IN {_REFUSED}" if self._refusing else "1"
+            store(which)
             run = self._engine.run
             if pending is not None:
-                once = {**settings, "insert_deduplication_token": f"{token}:series"}
+                # Once for both, and only now: naming takes longer to plan than a file without new series to store
+                run(f"TRUNCATE TABLE {_NAMED}")
                 run(
-                    f"INSERT INTO qnib.series ({_SERIES}) SELECT {_SERIES} FROM"
-                    f" (SELECT *, {self.columns} FROM {_FRESH} {allowed} ORDER BY series)",
-                    settings=once,
+                    f"INSERT INTO {_NAMED} SELECT {_SERIES} FROM"
+                    f" (SELECT *, {self.columns} FROM {_FRESH} WHERE {which})",
+                    settings=settings,
                 )
                 run(
-                    f"INSERT INTO {_KNOWN} (series, cluster, host, first) SELECT series, cluster, host, first_seen FROM"
-                    f" (SELECT *, {self.columns} FROM {_FRESH} {allowed})"
+                    f"INSERT INTO qnib.series ({_SERIES}) SELECT {_SERIES} FROM {_NAMED} ORDER BY series",
+                    settings={**settings, "insert_deduplication_token": f"{token}:series"},
                 )
-                run(f"INSERT INTO {_NOTED} SELECT series FROM {_FRESH} {allowed}")
+                run(
+                    f"INSERT INTO {_KNOWN} (series, cluster, host, first)"
+                    f" SELECT series, cluster, host, first_seen FROM {_NAMED}"
+                )
+                run(f"INSERT INTO {_NOTED} SELECT series FROM {_NAMED}")
                 self._charge(pending)
             run(_heard(points), settings={**settings, "insert_deduplication_token": f"{token}:heard"})
-            return self._tell_refused(points, token, settings) if self._refusing else Refused()
+            refused = self._tell_refused(points, token, settings) if self._refusing else (0, 0)
+            return Taken(which, *refused)
 
     def _look(self, points: str) -> list[_New] | None:
         """Put into the stage what is new or to be noted; None when nothing is. Refuse what is too many."""
         run, now = self._engine.run, self._clock.now().timestamp()
         if self._stale:
-            self._stale = False
             for statement in _STAGES:
                 run(statement)
             counted = self._engine.rows("SELECT cluster, uniqExact(series) AS n FROM qnib.series GROUP BY cluster")
             self.counts = {row["cluster"]: row["n"] for row in counted}
-            self._refusing, self._noted_from = False, now
+            self._stale, self._refusing, self._noted_from = False, False, now
         elif not self._noted_from <= now < self._noted_from + NOTED_SECONDS:
             run(f"TRUNCATE TABLE {_NOTED}")
             self._noted_from = now
@@ -207,7 +221,7 @@ class Known:
     def _bound(self, new: _New) -> None:
         """Refuse what is more than the sender and the cluster may have; the first by number are allowed."""
         room = max(0, self._limits.most - self.counts.get(new.cluster, 0))
-        if new.listener.startswith("load/"):
+        if new.listener.startswith(LISTENER):
             return
         if new.sender not in self._exempt:
             room = min(room, int(self._allowance(new).left))
@@ -234,10 +248,10 @@ class Known:
     def _charge(self, new: list[_New]) -> None:
         for one in new:
             self.counts[one.cluster] = self.counts.get(one.cluster, 0) + one.series
-            if one.sender not in self._exempt and not one.listener.startswith("load/"):
+            if one.sender not in self._exempt and not one.listener.startswith(LISTENER):
                 self._allowance(one).left -= one.series
 
-    def _tell_refused(self, points: str, token: str, settings: Mapping[str, Any]) -> Refused:
+    def _tell_refused(self, points: str, token: str, settings: Mapping[str, Any]) -> tuple[int, int]:
         self._engine.run(
             f"""
             INSERT INTO qnib.rejects (cluster, received, listener, sender, reason, raw)
@@ -253,7 +267,7 @@ class Known:
         )
         for row in told:
             self.refused[row["cluster"]] = self.refused.get(row["cluster"], 0) + row["points"]
-        return Refused(sum(row["points"] for row in told), sum(row["rejects"] for row in told))
+        return sum(row["points"] for row in told), sum(row["rejects"] for row in told)
 
 
 def _heard(points: str) -> str:

@@ -27,7 +27,7 @@ from qnib.monitoring.claims import Claims, Resolve
 from qnib.monitoring.counts import counts_of
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
 from qnib.monitoring.frames import Record, read_origins, read_records
-from qnib.monitoring.known import Known
+from qnib.monitoring.known import Known, Taken
 from qnib.monitoring.loads import LISTENER, Loaded, Loads
 from qnib.monitoring.mirror import Mirror
 from qnib.monitoring.rulebook import Rulebook, RuleSet
@@ -237,7 +237,10 @@ class Writer:
         summary = self._engine.rows(carbon.SUMMARY)
         which = "1"
         if any(row["points"] for row in summary):
-            which = self._take_points(file, carbon.STAGED, carbon.points, "points")
+            self._rules_now()
+            taken = self._take_points(file, carbon.STAGED, carbon.points, "points")
+            which = taken.which
+            self.counts["points"] -= taken.refused
         if any(row["samples"] for row in summary):
             self._run_once(carbon.JOB_SAMPLES, f"{file.name}:samples")
         if any(row["rejects"] for row in summary):
@@ -255,24 +258,13 @@ class Writer:
             if row["loaded"]:
                 self.loads.tell(file.name, Loaded(row["points"] + row["samples"], rejects=row["rejects"]))
 
-    def _take_points(self, file: Path, points: str, store: Callable[[str], str], token: str) -> str:
-        """`points` and their series but for those refused; `store`: the statement that stores those of a condition.
-
-        Returns that condition; it holds until the next points are taken.
-        """
-        self._rules_now()
+    def _take_points(self, file: Path, points: str, store: Callable[[str], str], token: str) -> Taken:
+        """`points` and their series but for those refused; `store`: the statement that stores those of a condition."""
         token = f"{file.name}:{token}"
-        taken = ["1"]
-
-        def stored(which: str) -> None:
-            taken.append(which)
-            self._run_once(store(which), token)
-
-        refused = self.known.take(points, token, stored, _ONE_BLOCK)
-        self.counts["points"] -= refused.points
-        self.counts["rejects"] += refused.rejects
+        taken = self.known.take(points, token, lambda which: self._run_once(store(which), token), _ONE_BLOCK)
+        self.counts["rejects"] += taken.rejects
         self._note_changed(points, file)
-        return taken[-1]
+        return taken
 
     def _insert_rollups(self, file: Path) -> None:
         rows = history.rows(str(file))
