@@ -36,6 +36,7 @@ from support.metric_reads import reads
 from support.metric_servers import HOW, Metrics, carbon_cache, ours, size, victoria_metrics, whisper_points
 from support.servers import LOOPBACK, Absent
 from support.soak import soak
+from support.table import show
 
 QUIET = 3.0
 """Seconds without work after which a server is done."""
@@ -219,15 +220,7 @@ def main() -> None:
                 rows.append(row(work, unit, mine, peer, peer_name, goal))
         if "soak" in wanted:
             notes += soak(folder, pace / 2, told.seconds or (20 if told.quick else 600))
-    if told.json:
-        print(json.dumps({"rows": rows, "notes": notes}))
-        return
-    for one in rows:
-        met = {None: "", True: "met", False: "MISSED"}[one["met"]]
-        peer = "-" if one["peer"] is None else f"{one['peer']:,.1f}"
-        print(f"{one['work']:<44}{one['ours']:>12,.1f} {one['unit']:<22} beside {one['peer_name']:<18}{peer:>11}"
-              f" ratio {one['ratio'] or '-':<7} goal {one['goal']:<8}{met}")  # fmt: skip
-    print("\n".join(notes))
+    show(rows, notes, as_json=told.json)
 
 
 if __name__ == "__main__":

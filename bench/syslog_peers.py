@@ -27,6 +27,7 @@ from typing import Any
 
 from support.lines import FORMS, LOGS, lines, texts
 from support.servers import LOOPBACK, Absent, Server, ours, rsyslog, syslog_ng
+from support.table import show
 
 WARM = 2000
 """Lines sent before, so that nobody pays for a first time."""
@@ -133,15 +134,7 @@ def main() -> None:
         more, said = measured(form, 20_000 if told.quick else 1_000_000)
         rows += more
         notes += said
-    if told.json:
-        print(json.dumps({"rows": rows, "notes": notes}))
-        return
-    for one in rows:
-        met = {None: "", True: "met", False: "MISSED"}[one["met"]]
-        peer = "-" if one["peer"] is None else f"{one['peer']:,.1f}"
-        print(f"{one['work']:<54}{one['ours']:>11,.1f} {one['unit']:<22} beside {one['peer_name']:<33}{peer:>11}"
-              f" ratio {one['ratio'] or '-':<6} goal {one['goal'] or 'none':<8}{met}")  # fmt: skip
-    print("\n".join(notes))
+    show(rows, notes, as_json=told.json)
 
 
 if __name__ == "__main__":
