@@ -58,9 +58,6 @@ class PickleStream(Stream):
         if self.skipping:
             gathered.clear()
 
-    def take(self, data: bytes) -> bytes:
-        raise NotImplementedError  # frames are found while they gather
-
     def _frame(self, frame: bytes) -> None:
         try:
             lines, refused = points(frame, _MOST_TIMES * self.longest)

@@ -27,7 +27,7 @@ RAW_KEPT = 2048
 
 
 class Stream(asyncio.Protocol, ABC):
-    """What the dialects over TCP share: the rest of the last read, pausing, and skipping what is too long."""
+    """What the dialects over TCP share: who sends, pausing, what is told of records that are not whole or too long."""
 
     format: Format
     end = b"\n"
@@ -56,9 +56,8 @@ class Stream(asyncio.Protocol, ABC):
     limited = True
     """Whether a sender of too much is held back. Lines of numbers are not: they are small, and no work here."""
 
-    def data_received(self, data: bytes) -> None:
-        self.weigh(data)
-        self.rest = self.take(bytes(self.rest) + data if self.rest else data)
+    @abstractmethod
+    def data_received(self, data: bytes) -> None: ...
 
     def weigh(self, data: bytes) -> None:
         """Count what came, and read no more for a while when it is too much."""
@@ -101,10 +100,6 @@ class Stream(asyncio.Protocol, ABC):
         if self._transport:
             self._transport.close()
 
-    @abstractmethod
-    def take(self, data: bytes) -> bytes:
-        """Spool the whole records of `data`; return what remains."""
-
     def ended_inside(self, rest: bytes) -> None:
         self.receiver.reject(self.origin, "connection ended inside the record", rest)
 
@@ -113,6 +108,18 @@ class Stream(asyncio.Protocol, ABC):
 
     def too_long(self, start: bytes) -> None:
         self.receiver.reject(self.origin, f"longer than {self.longest} octets", start)
+
+
+class RecordStream(Stream):
+    """Records are cut out of what was read; the rest waits for the next read."""
+
+    def data_received(self, data: bytes) -> None:
+        self.weigh(data)
+        self.rest = self.take(bytes(self.rest) + data if self.rest else data)
+
+    @abstractmethod
+    def take(self, data: bytes) -> bytes:
+        """Spool the whole records of `data`; return what remains."""
 
     def after_skipped(self, data: bytes) -> bytes:
         """Drop the rest of a record that was too long."""
@@ -128,7 +135,7 @@ class Stream(asyncio.Protocol, ABC):
         return b""
 
 
-class LineStream(Stream):
+class LineStream(RecordStream):
     """Records that end with a newline."""
 
     def take(self, data: bytes) -> bytes:
@@ -164,7 +171,7 @@ class JsonStream(LineStream):
             super().ended_inside(rest)
 
 
-class GelfStream(Stream):
+class GelfStream(RecordStream):
     """GELF over TCP: one JSON object, which may have newlines, up to a zero octet."""
 
     format: Format = "json"
@@ -188,7 +195,7 @@ class GelfStream(Stream):
             super().ended_inside(rest)
 
 
-class SyslogStream(Stream):
+class SyslogStream(RecordStream):
     """RFC 6587: each message either counted (``LEN SP MSG``) or ended by a newline; told apart per message."""
 
     format: Format = "syslog"
