@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from qnib.api import graphite, graphite_tags
 from qnib.api.collect import edge_app
+from qnib.api.errors import show_errors
 from qnib.clock import FrozenClock
 from qnib.engine import Engine
 from qnib.engine.chdb import open_engine
@@ -156,6 +161,18 @@ def edges_of_their_own(home: Path, **settings: Any) -> Settings:
         json_lines=Edge(port=0, max_line=20_000), gelf=Edge(port=0, max_line=20_000),
         pickle=Edge(port=0, max_line=50_000), statsd=Statsd(port=0), **settings,
     )  # fmt: skip
+
+
+@contextmanager
+def graphite_api(plant: Plant) -> Iterator[TestClient]:
+    """Graphite's API over the store of a plant, asked with the server's token."""
+    app = FastAPI()
+    app.include_router(graphite.router)
+    app.include_router(graphite_tags.router)
+    app.state.qnib = SimpleNamespace(engine=plant.engine, clock=plant.clock, settings=plant.settings, token="secret")
+    show_errors(app)
+    with TestClient(app, headers={"Authorization": "Bearer secret"}) as client:
+        yield client
 
 
 @pytest.fixture

@@ -8,23 +8,19 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from qnib.api import graphite, graphite_tags
-from qnib.api.errors import show_errors
 from qnib.clock import FrozenClock
 from qnib.monitoring.graphite import find
 from qnib.monitoring.graphite.functions import FUNCTIONS
 from qnib.monitoring.graphite.reference import GRAPHITE_WEB
 from qnib.monitoring.graphite.views import ROOTS
 
-from .conftest import NOW, Plant, edges_of_their_own
+from .conftest import NOW, Plant, edges_of_their_own, graphite_api
 from .test_graphite_beside import PYTHON, Beside, T, points
 
 pytestmark = pytest.mark.engine
@@ -58,12 +54,7 @@ def client(shared_engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         shared_engine.run(f"TRUNCATE TABLE qnib.{table}")
     plant = Plant(settings, FrozenClock(NOW), shared_engine)
     plant.carbon("".join(f"{path} {value} {at}\n" for path, told in SERIES.items() for at, value in told))
-    app = FastAPI()
-    app.include_router(graphite.router)
-    app.include_router(graphite_tags.router)
-    app.state.qnib = SimpleNamespace(engine=shared_engine, clock=plant.clock, settings=settings, token="secret")
-    show_errors(app)
-    with TestClient(app, headers={"Authorization": "Bearer secret"}) as client:
+    with graphite_api(plant) as client:
         yield client
 
 

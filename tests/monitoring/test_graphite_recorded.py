@@ -11,17 +11,13 @@ import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import whisper
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from qnib.api import graphite, graphite_tags
-from qnib.api.errors import show_errors
 from qnib.clock import FrozenClock
 from qnib.errors import WrongUse
 from qnib.monitoring.graphite import reference
@@ -32,10 +28,10 @@ from qnib.monitoring.graphite.targets import Path as Series
 from qnib.monitoring.graphite.views import ROOTS
 from qnib.monitoring.storage.rules import rules_of
 from qnib.monitoring.storage.upkeep import Upkeep
-from qnib.settings import Edge, Settings, Storage
+from qnib.settings import Storage
 from tests.data import FOLDER, real
 
-from .conftest import NOW, Plant
+from .conftest import NOW, Plant, edges_of_their_own, graphite_api
 
 pytestmark = pytest.mark.engine
 RECORDED = FOLDER / "graphite/graphiteweb_emmy1403244_reference.json"
@@ -50,20 +46,13 @@ def client(shared_engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         archive.extractall(folder / "whisper", filter="data")
     schemas = folder / "storage-schemas.conf"
     schemas.write_text("[site]\npattern = ^emmy\\.\nretentions = 60s:26h,300s:50h\n")
-    settings = Settings(
-        home=folder, cluster="demo", carbon=Edge(port=0), syslog=Edge(port=0), storage=Storage(schemas=schemas)
-    )
+    settings = edges_of_their_own(folder, cluster="demo", storage=Storage(schemas=schemas))
     for table in ("points", "series", "rollups", "changed", "rollup_marks"):
         shared_engine.run(f"TRUNCATE TABLE qnib.{table}")
     plant = Plant(settings, FrozenClock(NOW), shared_engine)
     plant.carbon("".join(_lines(folder / "whisper")))
     Upkeep(FrozenClock(datetime.fromtimestamp(1_609_009_500, UTC)), shared_engine, rules_of(settings)).settle()
-    app = FastAPI()
-    app.include_router(graphite.router)
-    app.include_router(graphite_tags.router)
-    app.state.qnib = SimpleNamespace(engine=shared_engine, clock=plant.clock, settings=settings, token="secret")
-    show_errors(app)
-    with TestClient(app, headers={"Authorization": "Bearer secret"}) as client:
+    with graphite_api(plant) as client:
         yield client
 
 
