@@ -46,7 +46,7 @@ def main() -> None:
         since = int(NOW.timestamp()) - told.days * 86_400
         for some in range(0, told.series, 25):
             engine.run(
-                "INSERT INTO qnib.points (cluster, series, time, value)"
+                "INSERT INTO qnib.points (cluster, series, time, told)"
                 f" SELECT 'b', {some} + 1 + intDiv(number, {slots}),"
                 f" toDateTime64({since} + {STEP} * (number % {slots}), 3, 'UTC'), rand() % 1000 / 10"
                 f" FROM numbers({slots * min(25, told.series - some)})"

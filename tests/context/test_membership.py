@@ -40,7 +40,7 @@ def series(
     site.engine.insert("qnib.series", [row])
     site.engine.insert("qnib.heard", [{"cluster": "demo", "host": host, "last": row["last_seen"]}])
     site.engine.insert("qnib.points", [
-        {"cluster": "demo", "series": number, "time": NOON + timedelta(seconds=s), "value": float(s)} for s in SECONDS
+        {"cluster": "demo", "series": number, "time": NOON + timedelta(seconds=s), "told": float(s)} for s in SECONDS
     ])  # fmt: skip
 
 

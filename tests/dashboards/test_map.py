@@ -57,7 +57,7 @@ class Site:
             "first_seen": NOON, "last_seen": NOON,
         }])  # fmt: skip
         self.engine.insert("qnib.points", [
-            {"cluster": "lab", "series": series, "time": NOON + timedelta(minutes=int(m[1:])), "value": float(n)}
+            {"cluster": "lab", "series": series, "time": NOON + timedelta(minutes=int(m[1:])), "told": float(n)}
             for m, n in readings.items()
         ])  # fmt: skip
 

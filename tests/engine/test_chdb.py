@@ -170,7 +170,7 @@ def test_a_closed_engine_says_so_and_opens_again(opened: Callable[..., Engine]) 
 def test_backup_and_restore(opened: Callable[..., Engine], tmp_path: Path) -> None:
     engine = opened("one")
     points = [
-        {"cluster": c, "series": 7, "time": AT + timedelta(seconds=n), "value": n / 3} for c in "ab" for n in range(100)
+        {"cluster": c, "series": 7, "time": AT + timedelta(seconds=n), "told": n / 3} for c in "ab" for n in range(100)
     ]
     engine.insert("qnib.points", points)
     before = engine.rows("SELECT * FROM qnib.points ORDER BY cluster, time")

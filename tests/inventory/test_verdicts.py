@@ -89,7 +89,7 @@ def count(engine: Engine, port: str, readings: dict[int, int]) -> None:
         "first_seen": NOON, "last_seen": NOON,
     }])  # fmt: skip
     engine.insert("qnib.points", [
-        {"cluster": "lab", "series": series, "time": time, "value": value} for time, value in times.items()
+        {"cluster": "lab", "series": series, "time": time, "told": value} for time, value in times.items()
     ])  # fmt: skip
 
 

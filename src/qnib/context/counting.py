@@ -111,7 +111,7 @@ class Counted:
                 )
             )
         """)
-        engine.run(f"INSERT INTO qnib.points (cluster, series, time, value) SELECT cluster, series, time, value"
+        engine.run(f"INSERT INTO qnib.points (cluster, series, time, told) SELECT cluster, series, time, value"
                    f" FROM {_POINTS}")  # fmt: skip
         engine.run(noted(_POINTS, secrets.randbits(62)))
         return datetime.fromtimestamp(max(slot for _, slot in values), UTC)

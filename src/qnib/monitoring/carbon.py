@@ -67,7 +67,7 @@ def canonical(path: str) -> str:
 def points(which: str) -> str:
     """The staged points into the record; `which`: a condition on their series."""
     return f"""
-        INSERT INTO qnib.points (cluster, series, time, value)
+        INSERT INTO qnib.points (cluster, series, time, told)
         SELECT cluster, series, time, value FROM qnib_staging.carbon WHERE reason = '' AND NOT job AND {which}
     """
 

@@ -135,7 +135,7 @@ def numbers(events: str = EVENTS) -> str:
 def points(which: str, events: str = EVENTS) -> str:
     """The numbers in the stage's events into the record of points; `which`: a condition on their series."""
     return f"""
-        INSERT INTO qnib.points (cluster, series, time, value)
+        INSERT INTO qnib.points (cluster, series, time, told)
         SELECT cluster, series, time, value FROM {numbers(events)} WHERE {which}
     """
 
