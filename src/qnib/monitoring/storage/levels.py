@@ -33,6 +33,8 @@ class Level:
     """Step of the slots it is made of; 0: of the points as they are."""
     made_of_points: bool
     expected: int
+    sums: int = 0
+    """A finer step made of the same points, rolled up just before: its figures add up to these. 0: none."""
 
 
 def levels(rule: Rule) -> list[Level]:
@@ -42,7 +44,8 @@ def levels(rule: Rule) -> list[Level]:
         Level(step, below, number == 0, step // below)
         for number, (below, step) in enumerate(pairwise(steps))
     ]
-    return own + [Level(step, 0, True, 1) for step in LADDER if step not in steps[1:]]
+    ladder = [step for step in LADDER if step not in steps[1:]]
+    return own + [Level(step, 0, True, 1, finer) for finer, step in pairwise([0, *ladder])]
 
 
 def level(rule: Rule, step: int) -> Level:
@@ -78,6 +81,12 @@ def merged(rows: str, slot: str) -> str:
         " sum(f.expected) AS expected"
         f" FROM ({rows}) AS f GROUP BY series, slot"
     )
+
+
+def summed(one: Level, rows: str) -> str:
+    """Figures of a step from rows ``series, slot_t`` and the `FIGURES` of the finer one it sums."""
+    added = merged(f"SELECT *, slot_t AS t FROM ({rows})", f"toUInt32(intDiv(t, {one.step}) * {one.step})")
+    return f"SELECT * REPLACE (toUInt32({one.expected}) AS expected), slot AS slot_t FROM ({added})"
 
 
 def known(xff: float) -> str:

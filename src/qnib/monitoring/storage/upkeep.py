@@ -31,6 +31,7 @@ _SPAN = 24  # most hours in one piece
 _POINTS = 2_000_000  # most in one statement
 _KNOWN_PATHS = 1_000_000
 _FORGET = timedelta(hours=1)
+_FINER = "qnib_staging.finer"
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Upkeep:
         return asdict(self._state)
 
     def start(self) -> None:
+        self._prepare()
         self._thread.start()
 
     def stop(self) -> None:
@@ -71,10 +73,14 @@ class Upkeep:
 
     def settle(self) -> None:
         """All there is to do now, in this thread; for tests and benches."""
+        self._prepare()
         self._advance()
         while self._piece():
             """Until none is left."""
         self._forget()
+
+    def _prepare(self) -> None:
+        self._engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -172,17 +178,23 @@ class Upkeep:
                 f" WHERE {mine} AND step = {one.below} AND {window}"
             )
             inner = levels.values(levels.level(rule, one.below), rule, rows, "slot_t")
+        made = levels.figures(one, inner, self._room(rule, one, end))
+        params = {
+            "ids": list(ids), "cluster": cluster, "since": datetime.fromtimestamp(since, UTC),
+            "until": datetime.fromtimestamp(until, UTC), "version": int(self._clock.now().timestamp() * 1e6),
+        }  # fmt: skip
+        if one.sums:
+            made = levels.summed(one, f"SELECT * FROM {_FINER}")
+        elif not one.below:  # a coarser step may be summed from it
+            self._engine.run(f"CREATE OR REPLACE TABLE {_FINER} ENGINE = Memory AS {made}", params)
+            made = f"SELECT * FROM {_FINER}"
         self._engine.run(
             f"INSERT INTO qnib.rollups (cluster, series, step, time, {levels.FIGURES}, version)"
             f" SELECT {{cluster:String}} AS cluster, series, {one.step} AS step, toDateTime(slot_t, 'UTC') AS time,"
-            f" {levels.FIGURES}, {{version:UInt64}} AS version"
-            f" FROM ({levels.figures(one, inner, self._room(rule, one, end))})",
-            {
-                "ids": list(ids), "cluster": cluster, "since": datetime.fromtimestamp(since, UTC),
-                "until": datetime.fromtimestamp(until, UTC), "version": int(self._clock.now().timestamp() * 1e6),
-            },
+            f" {levels.FIGURES}, {{version:UInt64}} AS version FROM ({made})",
+            params,
             settings={"optimize_on_insert": 0},
-        )  # fmt: skip
+        )
 
     def _room(self, rule: Rule, one: levels.Level, end: int) -> int | None:
         """Slots a step is made of: one, where the finer ones are gone, for what comes so late stands alone."""
