@@ -303,8 +303,9 @@ def _readings(
     node, _, number = port.rpartition("/")
     paths = {f"infiniband.{segment(node)}.{number}.{name}": name for name in COUNTED}
     rows = engine.rows(
-        f"SELECT s.known AS path, p.time AS time, p.value AS value FROM (SELECT series, time, value FROM {DATABASE}.points FINAL"
-        " WHERE cluster = {cluster:String} AND time >= {start:DateTime64(3, 'UTC')}"
+        f"SELECT s.known AS path, p.time AS time, p.value AS value FROM"
+        f" (SELECT series, time, value FROM {DATABASE}.points FINAL WHERE cluster = {{cluster:String}}"
+        " AND time >= {start:DateTime64(3, 'UTC')}"
         " AND time <= {end:DateTime64(3, 'UTC')} AND series IN (SELECT series FROM"
         f" {DATABASE}.series WHERE cluster = {{cluster:String}} AND path IN {{paths:Array(String)}})) AS p"
         f" INNER JOIN (SELECT series, anyLast(path) AS known FROM {DATABASE}.series"
