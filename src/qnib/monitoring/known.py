@@ -96,7 +96,8 @@ class Known:
         self._limits = limits
         self._exempt = frozenset(exempt)
         self._allowances: dict[tuple[str, str], _Allowance] = {}
-        self._lock = threading.Lock()
+        self.in_use = threading.RLock()
+        """Held while it matters that no other thread takes points: what `Taken.which` says changes then."""
         self._stale = True
         self._noted_from = 0.0
         self._refusing = False
@@ -127,7 +128,7 @@ class Known:
         """Name new series by these rules, and the others anew where they make a difference."""
         if (columns := self.naming(rules)) == self.columns:
             return
-        with self._lock:
+        with self.in_use:
             mark = f"named by {hashlib.sha256(columns.encode()).hexdigest()[:16]}"
             noted = "SELECT comment FROM system.tables WHERE database = 'qnib' AND name = 'series'"
             if self._engine.rows(noted)[0]["comment"] != mark:
@@ -153,7 +154,7 @@ class Known:
         `points`: a subquery of ``cluster, series, path, time, sender, listener, received``; `store` is given a
         condition on `series`. Points go first: should the rest not follow, it follows when the file is taken again.
         """
-        with self._lock:
+        with self.in_use:
             pending = self._look(points)
             which = f"series NOT IN {_REFUSED}" if self._refusing else "1"
             store(which)

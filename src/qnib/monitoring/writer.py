@@ -234,6 +234,11 @@ class Writer:
     def _insert_carbon(self, file: Path, stage: str) -> None:
         self._engine.run("TRUNCATE TABLE qnib_staging.carbon")
         self._run_once(stage)
+        with self.known.in_use:
+            self._store_carbon(file)
+
+    def _store_carbon(self, file: Path) -> None:
+        """What is staged. While it is the mirror's turn, too, nobody else may change who is refused."""
         summary = self._engine.rows(carbon.SUMMARY)
         which = "1"
         if any(row["points"] for row in summary):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as altered
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,10 @@ from qnib.monitoring.storage.read import archive_for, figures
 from qnib.monitoring.storage.rules import Rule, Rules
 
 _LOOK_BACK = 600  # seconds in which a series' own interval is looked for when the window is shorter
+_TELLING = 1000  # points of a series that tell its interval
 _MOST_SLOTS = 20_000  # per series; a longer window is read in coarser slots
+_EARLY = 4_000_000  # points at most that are read before their intervals are known: 96 MB
+_BEHIND = 600  # seconds behind a window that may be in its last slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,9 @@ def fetch(
     kept = {row["series"]: rules.of(str(row["path"])) for row in rows}
     steps = {row["series"]: step for row in rows if (step := rules.interval(str(row["path"])))}
     free = [series for series, rule in kept.items() if not rule.archives and series not in steps]
-    steps |= _steps(engine, cluster, free, window) if free else {}
+    early = _early(engine, cluster, free, window) if free else None
+    if free:
+        steps |= early.steps(free, window.end) if early else _steps(engine, cluster, free, window)
     plans: dict[_Plan, list[int]] = {}
     for series, rule in kept.items():
         if (plan := _plan(rule, steps.get(series, 0), window, now)) is not None:
@@ -65,7 +71,9 @@ def fetch(
         )
     found: dict[int, Line] = {}
     for plan, ids in plans.items():
-        values = _slots(engine, cluster, ids, plan, rules)
+        values = early.slots(ids, plan) if early and early.answers(plan) else None
+        if values is None:
+            values = _slots(engine, cluster, ids, plan, rules)
         found |= {key: Line("", plan.start, plan.step, row) for key, row in zip(ids, values, strict=True)}
     meant = _meant(engine, cluster, rows, of, found)
     return [
@@ -123,6 +131,69 @@ def _plan(rule: Rule, own: int, window: Window, now: float) -> _Plan | None:
         level, step = levels.level(rule, base), math.ceil(step / base) * base
     start = first - first % step + step
     return _Plan(start, step, max(1, math.floor((last - start) / step) + 1), rule, level, below if step == own else -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """Points of series as they are, in order of series and time, read before their intervals are known: one query for
+    both takes half the time of two."""
+
+    keys: Values
+    """The series that have points, in order."""
+    borders: Values
+    """Where the points of each of these begin, and the end of the last."""
+    millis: Values
+    values: Values
+
+    def answers(self, plan: _Plan) -> bool:
+        """Whether all is there that a plan needs: what is behind the window, but in its last slot, too."""
+        return plan.level is None and plan.below == 0 and plan.step <= _BEHIND
+
+    def steps(self, ids: Sequence[int], end: float) -> dict[int, int]:
+        """Interval of each series, as by `_steps`."""
+        gaps = np.diff(self.millis)
+        told: dict[int, float] = {}
+        for key, (first, after) in zip(self.keys.tolist(), pairwise(self.borders.tolist()), strict=True):
+            mine = gaps[first : min(after, first + _TELLING) - 1]
+            mine = mine[(mine > 0) & (self.millis[first + 1 : first + 1 + len(mine)] <= end * 1000)]
+            if len(mine):
+                told[key] = np.partition(mine, len(mine) // 2)[len(mine) // 2] / 1000
+        return _usual(ids, told)
+
+    def slots(self, ids: Sequence[int], plan: _Plan) -> Values:
+        """A row per series, a column per slot; of a slot the last point remains."""
+        where = np.searchsorted(self.keys, wanted := np.array(ids, np.uint64))
+        there = np.flatnonzero(np.append(self.keys, 0)[where] == wanted)
+        lines = np.full(len(self.keys), -1)
+        lines[where[there]] = there
+        values = np.full((len(ids), plan.count), np.nan)
+        slot = (self.millis - int(plan.start * 1000)) // (plan.step * 1000)
+        line = np.repeat(lines, np.diff(self.borders))
+        mine = (line >= 0) & (slot >= 0) & (slot < plan.count)
+        values.reshape(-1)[(line * plan.count + slot)[mine]] = self.values[mine]
+        return values
+
+
+def _early(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> _Early | None:
+    """None: there are so many points, or may be, that they are better reduced while they are read."""
+    if window.end - window.start > _MOST_SLOTS * 10:
+        return None
+    table = engine.table(
+        "SELECT series, toUnixTimestamp64Milli(time) AS millis, value FROM qnib.points FINAL"
+        " WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String} AND time > {since:DateTime64(3, 'UTC')}"
+        f" AND time < {{until:DateTime64(3, 'UTC')}} ORDER BY series, time LIMIT {_EARLY}",
+        {
+            "ids": list(ids), "cluster": cluster, "since": at_second(min(window.start, window.end - _LOOK_BACK)),
+            "until": at_second(window.end + _BEHIND),
+        },
+    )  # fmt: skip
+    if table.num_rows == _EARLY:
+        return None
+    if not table.num_rows:
+        return _Early(*(np.empty(0, kind) for kind in (np.uint64, np.int64, np.int64, np.float64)))
+    series = numbers(table, "series")
+    borders = np.concatenate([[0], np.flatnonzero(series[1:] != series[:-1]) + 1, [len(series)]])
+    return _Early(series[borders[:-1]], borders, numbers(table, "millis"), numbers(table, "value"))
 
 
 def _slots(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan, rules: Rules) -> Values:
@@ -184,11 +255,8 @@ def _as_they_are(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan) 
 
 
 def _steps(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> dict[int, int]:
-    """Whole seconds between neighbours of each series; a minute when nobody can tell.
-
-    What is within a tenth of the most common one is taken for that: clocks and pauses are not exact.
-    """
-    gaps = "arrayFilter(gap -> gap > 0, arrayPopFront(arrayDifference(arraySort(groupArray(1000)(millis)))))"
+    """Whole seconds between neighbours of each series."""
+    gaps = f"arrayFilter(gap -> gap > 0, arrayPopFront(arrayDifference(arraySort(groupArray({_TELLING})(millis)))))"
     told = engine.rows(
         f"SELECT series, arrayReduce('quantileExact(0.5)', {gaps}) / 1000 AS seconds FROM ("
         " SELECT series, toUnixTimestamp64Milli(time) AS millis FROM qnib.points"
@@ -199,7 +267,13 @@ def _steps(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> 
             "until": at_second(window.end),
         },
     )  # fmt: skip
-    known = {row["series"]: max(1, round(row["seconds"])) for row in told if row["seconds"] > 0}
+    return _usual(ids, {row["series"]: row["seconds"] for row in told})
+
+
+def _usual(ids: Sequence[int], told: Mapping[int, float]) -> dict[int, int]:
+    """Intervals in whole seconds. What is within a tenth of the most common one is taken for that: clocks and pauses
+    are not exact; so is what nobody can tell. A minute when nothing is told."""
+    known = {key: max(1, round(seconds)) for key, seconds in told.items() if seconds > 0}
     usual = Counter(known.values()).most_common(1)[0][0] if known else 60
     return {
         key: usual if abs(step - usual) <= usual / 10 else step for key in ids for step in [known.get(key, usual)]

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from qnib.monitoring.graphite.functions.line import Line, Values
 
 _AT_ONCE = 1 << 18
+_TELLING = 4096  # numbers that tell whether the others are like them
 _WRITING = ThreadPoolExecutor(2, thread_name_prefix="written")
 
 
@@ -35,7 +36,7 @@ def _written(lines: Sequence[Line], known: bool) -> list[str]:
     values = np.concatenate([line.values for line in lines]).astype(np.float64, copy=False)
     ends = np.cumsum([0, *(len(line.values) for line in lines)])
     numbers = _array(values, pa.float64())
-    texts = pc.cast(numbers, pa.string())
+    texts = _texts(values, numbers)
     unknown = np.isnan(values)
     if np.isinf(values).any():
         texts = pc.replace_substring(texts, "inf", "1e9999")
@@ -58,6 +59,15 @@ def _written(lines: Sequence[Line], known: bool) -> list[str]:
     borders = np.frombuffer(offsets, np.int32)[ends].tolist()
     told = memoryview(octets)
     return [f"[[{str(told[a : b - 2], 'ascii')}]" if a < b else "[]" for a, b in pairwise(borders)]
+
+
+def _texts(values: Values, numbers: pa.Array) -> pa.Array:
+    """Of what is measured in steps, as most is, each number is written once: a fifth of the time."""
+    some = values[:: len(values) // _TELLING + 1]
+    if 2 * len(np.unique(some)) > len(some):
+        return pc.cast(numbers, pa.string())
+    coded = numbers.dictionary_encode()
+    return coded.dictionary.cast(pa.string()).take(coded.indices)
 
 
 def _array(values: Values, kind: pa.DataType) -> pa.Array:
