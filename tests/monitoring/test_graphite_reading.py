@@ -25,7 +25,7 @@ def told(plant: Plant, target: str, hours: float, behind: float = 0) -> dict[str
 
 def scattered(dice: random.Random) -> list[str]:
     """Series of several intervals with gaps, jitter, points more often than the interval, and one of a single point."""
-    lines = ["s.single 1 %d\n" % (T - 3000)]
+    lines = [f"s.single 1 {T - 3000}\n"]
     for number, step in enumerate([1, 10, 10, 10, 60, 300, 900]):
         for at in range(T - 7200, T, step):
             if dice.random() < 0.9:
