@@ -10,6 +10,7 @@ import pytest
 
 from qnib.monitoring.graphite import fetch
 from qnib.monitoring.graphite.render import evaluate
+from qnib.monitoring.storage.rules import Rules
 
 from .conftest import NOW, Plant
 
@@ -73,3 +74,10 @@ def test_no_more_points_than_fit_are_read_at_once(plant: Plant, monkeypatch: pyt
     asked.clear()
     assert told(plant, "a.b", 0.5) == early
     assert any("LIMIT 100" in sql for sql in asked) and sum("qnib.points" in sql for sql in asked) > 1
+
+
+def test_series_whose_interval_is_told_stand_beside_others(plant: Plant) -> None:
+    plant.carbon("".join(f"e.told 1 {T - 60 * n}\ne.other 2 {T - 60 * n}\n" for n in range(1, 9)))
+    lines = evaluate(plant.engine, "demo", "e.*", NOW - timedelta(minutes=4), NOW, now=NOW,
+                     rules=Rules(intervals=(("e.told", 60),)))  # fmt: skip
+    assert {line.name: line.values.tolist()[:3] for line in lines} == {"e.told": [1.0] * 3, "e.other": [2.0] * 3}

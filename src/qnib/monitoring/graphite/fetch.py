@@ -54,10 +54,10 @@ def fetch(
         return []
     kept = {row["series"]: rules.of(str(row["path"])) for row in rows}
     steps = {row["series"]: step for row in rows if (step := rules.interval(str(row["path"])))}
-    free = [series for series, rule in kept.items() if not rule.archives and series not in steps]
+    free = [series for series, rule in kept.items() if not rule.archives]
     early = _early(engine, cluster, free, window) if free else None
-    if free:
-        steps |= early.steps(free, window.end) if early else _steps(engine, cluster, free, window)
+    if untold := [series for series in free if series not in steps]:
+        steps |= early.steps(untold, window.end) if early else _steps(engine, cluster, untold, window)
     plans: dict[_Plan, list[int]] = {}
     for series, rule in kept.items():
         if (plan := _plan(rule, steps.get(series, 0), window, now)) is not None:
@@ -150,20 +150,21 @@ class _Early:
         return plan.level is None and plan.below == 0 and plan.step <= _BEHIND
 
     def steps(self, ids: Sequence[int], end: float) -> dict[int, int]:
-        """Interval of each series, as by `_steps`."""
+        """The interval of each of these, as by `_steps`."""
+        asked = set(ids)
         gaps = np.diff(self.millis)
         told: dict[int, float] = {}
         for key, (first, after) in zip(self.keys.tolist(), pairwise(self.borders.tolist()), strict=True):
             mine = gaps[first : min(after, first + _TELLING) - 1]
             mine = mine[(mine > 0) & (self.millis[first + 1 : first + 1 + len(mine)] <= end * 1000)]
-            if len(mine):
+            if len(mine) and key in asked:
                 told[key] = np.partition(mine, len(mine) // 2)[len(mine) // 2] / 1000
         return _usual(ids, told)
 
     def slots(self, ids: Sequence[int], plan: _Plan) -> Values:
         """A row per series, a column per slot; of a slot the last point remains."""
         where = np.searchsorted(self.keys, wanted := np.array(ids, np.uint64))
-        there = np.flatnonzero(np.append(self.keys, 0)[where] == wanted)
+        there = np.flatnonzero(np.append(self.keys, np.uint64(0))[where] == wanted)
         lines = np.full(len(self.keys), -1)
         lines[where[there]] = there
         values = np.full((len(ids), plan.count), np.nan)
