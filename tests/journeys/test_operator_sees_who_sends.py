@@ -40,8 +40,11 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             f"{world.url}/ingest/json", json=[{"host": host, "message": "hello"} for host in (HOSTILE, LONG)],
             headers={"Authorization": f"Bearer {world.token}"},
         ).raise_for_status()  # fmt: skip
+        for n in range(1, 13):
+            say_points(world, f"127.0.0.{100 + n}", n)
         wanted = {"compute4", "compute9", "switch2", HOSTILE, LONG}
         world.until("all are heard", lambda: wanted <= hosts(world), 30)
+        world.until("all points", lambda: len(world.get("/api/senders")["points"]) == 12, 30)
         world.until("the mirror's trouble", lambda: world.get("/api/health")["mirror"][0]["trouble"], 30)
         yield world
     finally:
@@ -57,6 +60,12 @@ def say(world: World, sender: str, *lines: str) -> None:
     port = int(world.env["QNIB_SYSLOG__PORT"])
     with socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(sender, 0)) as wire:
         wire.sendall("".join(f"{line}\n" for line in lines).encode())
+
+
+def say_points(world: World, sender: str, count: int) -> None:
+    port = int(world.env["QNIB_CARBON__PORT"])
+    with socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(sender, 0)) as wire:
+        wire.sendall("".join(f"rack.{sender[-1]}.fan{n} 1 -1\n" for n in range(count)).encode())
 
 
 def hosts(world: World) -> set[str]:
@@ -87,6 +96,13 @@ def test_an_operator_sees_who_sends(visit: Open, width: int, theme: str) -> None
     expect(rows.nth(0)).to_contain_text("2 lines rejected")
     expect(rows.nth(1)).to_contain_text("compute9")
     expect(rows.nth(1)).to_contain_text("its clock is 5 min ahead")
+    # Of those who send points, who sends most.
+    points = page.get_by_role("region", name="Points")
+    expect(points).to_contain_text("78 points from 12 senders, counted in whole five minutes.")
+    expect(points.locator("tbody tr")).to_have_count(10)
+    expect(points.locator("tbody tr").nth(0)).to_contain_text("127.0.0.112Carbon, TCP12")
+    points.get_by_role("button", name="Show more of 12 rows").click()
+    expect(points.locator("tbody tr")).to_have_count(12)
     rejected = page.get_by_role("region", name="Rejected")
     expect(rejected).to_contain_text("the priority is not 0 to 191")
     expect(rejected).to_contain_text("<999>no priority")

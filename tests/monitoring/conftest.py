@@ -194,7 +194,7 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def plant(settings: Settings, shared_engine: Engine) -> Plant:
     tables = (
         "points", "series", "heard", "job_samples", "events", "patterns", "rejects",
-        "rollups", "changed", "rollup_marks",
+        "rollups", "changed", "rollup_marks", "point_senders",
     )  # fmt: skip
     for table in tables:
         shared_engine.run(f"TRUNCATE TABLE qnib.{table}")

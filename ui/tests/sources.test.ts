@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import type { Health, MirrorTarget, SenderRow } from '../src/api/types'
-import { eventsOf, listenerWords, mirrorWords, ordered, seriesWords, skewWords, sources, spoolWords, summary } from '../src/pure/sources'
+import { eventsOf, listenerWords, mirrorWords, ordered, pointsSummary, seriesWords, skewWords, sources, spoolWords, summary } from '../src/pure/sources'
 
 const row = (host: string, more: Partial<SenderRow> = {}): SenderRow => ({ sender: '10.0.0.1', host, listener: 'syslog/udp', events: 10, last: '2026-11-20T12:00:00Z', skew: 0, wrong_clock: 0, sent_by: 0, rejects: 0, dropped: 0, ...more })
 const target = (more: Partial<MirrorTarget> = {}): MirrorTarget => ({ what: 'events', to: 'syslog://siem:514', sent: 0, refused: 0, dropped: 0, waiting: 0, lag: 0, not_written: 0, trouble: '', ...more })
 const health = (more: Partial<Health> = {}): Health => ({ status: 'ok', version: '', time: '', spool: { files: 0, bytes: 0, oldest_age: 0, dropped: 0 }, ...more })
 
 describe('senders', () => {
-  test.each([['syslog/udp', 'syslog, UDP'], ['json/tcp', 'JSON, TCP'], ['otlp/http', 'OTLP, HTTP'], ['qnib', 'qnib'], ['new/way', 'new/way'], ['', '']])('%s is %s', (listener, words) => expect(listenerWords(listener)).toBe(words))
+  test.each([['syslog/udp', 'syslog, UDP'], ['json/tcp', 'JSON, TCP'], ['otlp/http', 'OTLP, HTTP'], ['perfdata/http', 'Performance data, HTTP'], ['qnib', 'qnib'], ['new/way', 'new/way'], ['', '']])('%s is %s', (listener, words) => expect(listenerWords(listener)).toBe(words))
   test.each([[0.9, ''], [-1, ''], [47.1, '47 s ahead'], [-600, '10 min behind'], [200_000, '2 d ahead']])('a clock off by %d s', (s, words) => expect(skewWords(s)).toBe(words))
 
   test.each([['c1.site.org', 'host:c1.site.org'], ['fd00::1', 'host:fd00::1'], ['zürich-1', 'host:zürich-1'], ['a[0-3],b', 'host:a*0-3*b sender:10.0.0.1'], ['<b>x\u001b"', 'host:*b*x* sender:10.0.0.1']])('%s is asked for as %s', (host, query) => expect(eventsOf(row(host))).toBe(query))
@@ -65,4 +65,10 @@ describe('onward', () => {
     expect(told(12, 1)).toEqual({ status: 'warn', text: '12 series of at most 10,000. 1 point of new series was refused since the server started: the rejects say whose.' })
     expect(seriesWords(health(), 'lab')).toBeNull()
   })
+})
+
+test('who sends points', () => {
+  const row = (sender: string, points: number) => ({ sender, listener: 'carbon/tcp', points, last: '2026-11-20T12:00:00Z' })
+  expect(pointsSummary([row('a', 1000), { ...row('a', 1), listener: 'statsd/udp' }, row('b', 234)])).toBe('1,235 points from 2 senders, counted in whole five minutes.')
+  expect(pointsSummary([row('a', 1)])).toBe('1 point from 1 sender, counted in whole five minutes.')
 })

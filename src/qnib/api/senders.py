@@ -1,4 +1,4 @@
-"""Who sends events to this server, and how far each host's clock is off."""
+"""Who sends events and points to this server, and how far each host's clock is off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from qnib.api.read import Start, window
 from qnib.api.viewer import Seeing, scope
-from qnib.monitoring.senders import rejected, senders
+from qnib.monitoring.senders import points, rejected, senders
 
 router = APIRouter()
 
@@ -19,11 +19,13 @@ def list_senders(
 ) -> dict[str, Any]:
     """Per sender, host and listener: events, skew of the clock in seconds, contradictions, rejects, drops.
 
-    `rejected`: what was refused last, by sender and reason.
+    `points`: who sent points, by which edge, how many and when last, in whole five minutes. `rejected`: what was
+    refused last, by sender and reason.
     """
     parts, name = scope(request, viewer, cluster)
     first, last = window(parts, start, until)
     return {
         "senders": senders(parts.engine, name, first, last, parts.receiver.flood.limited),
+        "points": points(parts.engine, name, first, last),
         "rejected": rejected(parts.engine, name, first, last),
     }

@@ -1,4 +1,4 @@
-"""``qnib metrics``: series listed by what they belong to, and taken away; where points are sent on to."""
+"""``qnib metrics``: series listed by what they belong to, and taken away; who sends points, and where they go on to."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ Job = Annotated[str, typer.Option(help="Of the hosts of this job while it ran th
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
-        no_args_is_help=True, help="Series of metrics: list them, take some away; where points are sent on to."
+        no_args_is_help=True,
+        help="Series of metrics: list them, take some away; who sends points, and where they go on to.",
     )
     app.add_typer(group, name="metrics")
-    for add in (_list, _show, _groups, _paths, _mirror, _delete):
+    for add in (_list, _show, _groups, _paths, _senders, _mirror, _delete):
         add(group)
 
 
@@ -128,6 +129,25 @@ def _paths(group: typer.Typer) -> None:
         if told["trouble"]:
             print(f"Not in force: {told['trouble']}", file=sys.stderr)
             raise typer.Exit(1)
+
+
+def _senders(group: typer.Typer) -> None:
+    @group.command("senders")
+    def senders(
+        since: Annotated[str, typer.Option("--from", help="Start: -1h, or a time in ISO 8601.")] = "-1h",
+        until: Annotated[str, typer.Option(help="End.")] = "now",
+        cluster: ClusterName = "",
+        as_json: Json = False,
+        as_csv: Csv = False,
+    ) -> None:
+        """Who sends points: by which edge, how many (counted in whole five minutes), and when last."""
+        show_rows(
+            server().get("/api/senders", cluster=cluster, until=until, **{"from": since})["points"],
+            ["sender", "listener", "points", "last"],
+            as_json=as_json,
+            as_csv=as_csv,
+            empty="Nobody sent any.",
+        )
 
 
 def _mirror(group: typer.Typer) -> None:

@@ -93,11 +93,11 @@ TEXTS = f"""
 """
 
 SUMMARY = f"""
-    SELECT cluster, countIf(reason = '' AND NOT job) AS points, countIf(reason = '' AND job) AS samples,
+    SELECT cluster, sender, listener, max(received) AS last, maxIf(time, reason = '') AS newest,
+        countIf(reason = '' AND NOT job) AS points, countIf(reason = '' AND job) AS samples,
         countIf(reason NOT IN ('', {literal(TEXT)})) AS rejects,
-        uniqExactIf((listener, sender), reason = {literal(TEXT)}) AS texts, maxIf(time, reason = '') AS newest,
-        max(startsWith(listener, 'load/')) AS loaded
-    FROM qnib_staging.carbon GROUP BY cluster
+        toUInt64(countIf(reason = {literal(TEXT)}) > 0) AS texts
+    FROM qnib_staging.carbon GROUP BY cluster, sender, listener
 """
 
 

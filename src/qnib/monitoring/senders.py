@@ -1,12 +1,14 @@
-"""Who sends events: how many, for which host, when last, how far its clock is off, what was refused or dropped."""
+"""Who sends events and points: how many, when last; of events for which host, how far its clock is off, what was
+refused or dropped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from qnib.engine import Engine
+from qnib.monitoring.loads import LISTENER
 from qnib.monitoring.syslog import AHEAD, BEHIND
 
 # A time too far off to be a clock's was replaced by the arrival; what was sent is still there
@@ -56,6 +58,34 @@ def senders(
          "sent_by": 0, "rejects": rejects.get(sender, 0), "dropped": dropped.get(sender, 0)}
         for sender in silent
     ]  # fmt: skip
+
+
+def of_points(heard: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `point_senders` for what came in one file: `carbon.SUMMARY`'s, but for files that were loaded."""
+    return [
+        {
+            "cluster": row["cluster"], "sender": row["sender"], "listener": row["listener"], "last": row["last"],
+            "slot": row["last"].replace(minute=row["last"].minute // 5 * 5, second=0, microsecond=0),
+            "points": row["points"] + row["samples"],
+        }
+        for row in heard
+        if not row["listener"].startswith(LISTENER)
+    ]  # fmt: skip
+
+
+def points(engine: Engine, cluster: str, start: datetime, end: datetime) -> list[dict[str, Any]]:
+    """Who sent points in a window of arrival, which counts in whole five minutes; the most first, and of 5000 rows no
+    more. Those refused count, too."""
+    rows = engine.rows(
+        """
+        SELECT sender, listener, sum(p.points) AS points, max(p.last) AS last FROM qnib.point_senders AS p
+        WHERE cluster = {cluster:String} AND slot >= toStartOfFiveMinutes({start:DateTime64(6, 'UTC')})
+            AND slot < {end:DateTime64(6, 'UTC')}
+        GROUP BY sender, listener ORDER BY points DESC, sender, listener LIMIT 5000
+        """,
+        {"cluster": cluster, "start": start, "end": end},
+    )
+    return [{**row, "last": row["last"].isoformat()} for row in rows]
 
 
 def rejected(engine: Engine, cluster: str, start: datetime, end: datetime, limit: int = 8) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from qnib.domains import all_domains
 from qnib.engine import Engine
 from qnib.errors import QnibError
 from qnib.model import EventRule, Metric
-from qnib.monitoring import carbon, classify, documents, influx, syslog
+from qnib.monitoring import carbon, classify, documents, influx, senders, syslog
 from qnib.monitoring.claims import Claims, Resolve
 from qnib.monitoring.counts import counts_of
 from qnib.monitoring.events import EVENT_COLUMNS, event_row
@@ -252,16 +252,19 @@ class Writer:
             self._run_once(carbon.REJECTS, f"{file.name}:rejects")
         if any(row["texts"] for row in summary):
             self._run_once(carbon.TEXTS, f"{file.name}:texts")
+        heard = [row for row in summary if row["points"] + row["samples"]]
+        self._engine.insert("qnib.point_senders", senders.of_points(heard), token=f"{file.name}:senders")
         for row in summary:
             for name in ("points", "samples", "rejects"):
                 self.counts[name] += row[name]
             self.counts["rejects"] += row["texts"]
-            if row["points"] or row["samples"]:
-                if self._mirror is not None:
-                    self._mirror.points(self._engine, row["cluster"], which, samples=row["samples"] > 0)
-                self._on_change("points", row["cluster"], row["newest"])
-            if row["loaded"]:
+            if row["listener"].startswith(LISTENER):
                 self.loads.tell(file.name, Loaded(row["points"] + row["samples"], rejects=row["rejects"]))
+        for cluster in dict.fromkeys(row["cluster"] for row in heard):
+            mine = [row for row in heard if row["cluster"] == cluster]
+            if self._mirror is not None:
+                self._mirror.points(self._engine, cluster, which, samples=any(row["samples"] for row in mine))
+            self._on_change("points", cluster, max(row["newest"] for row in mine))
 
     def _take_points(self, file: Path, points: str, store: Callable[[str], str], token: str) -> Taken:
         """`points` and their series but for those refused; `store`: the statement that stores those of a condition."""

@@ -23,7 +23,7 @@ export interface Health {
 export interface MirrorTarget { what: 'events' | 'metrics'; to: string; sent: number; refused: number; dropped: number; waiting: number; lag: number; not_written: number; trouble: string }
 
 /** GET /api/senders?cluster=&from=&until= : who sends events, and what was refused last */
-export interface Senders { senders: SenderRow[]; rejected: Rejected[] }
+export interface Senders { senders: SenderRow[]; points: PointSender[]; rejected: Rejected[] }
 export interface SenderRow {
   sender: string // address
   host: string // "" where nothing of this sender was taken
@@ -36,6 +36,7 @@ export interface SenderRow {
   rejects: number // of the sender, whichever row
   dropped: number // the same: datagrams since the server started
 }
+export interface PointSender { sender: string; listener: string; points: number; last: string } // in whole five minutes
 export interface Rejected { sender: string; listener: string; reason: string; count: number; last: string; example: string }
 
 /** GET /api/now?cluster= : the cluster at a glance */

@@ -1,5 +1,5 @@
 // Who sends events, as rows for people: what is wrong with each, the worst first; what is sent on; what waits in the spool.
-import type { Health, MirrorTarget, SenderRow, Status } from '../api/types'
+import type { Health, MirrorTarget, PointSender, SenderRow, Status } from '../api/types'
 import { age, epoch, quantity } from './format'
 
 /** A sender's row, or (`all` its hosts) what can be said of the sender only. */
@@ -13,7 +13,7 @@ const NEARLY = 0.8 // of the series a cluster may have
 const count = (n: number): string => n.toLocaleString('en')
 const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`
 
-const EDGES: Record<string, string> = { syslog: 'syslog', json: 'JSON', gelf: 'GELF', carbon: 'Carbon', elasticsearch: 'Elasticsearch', loki: 'Loki', otlp: 'OTLP' }
+const EDGES: Record<string, string> = { syslog: 'syslog', json: 'JSON', gelf: 'GELF', carbon: 'Carbon', elasticsearch: 'Elasticsearch', loki: 'Loki', otlp: 'OTLP', pickle: 'Carbon pickle', statsd: 'statsd', influx: 'InfluxDB', prometheus: 'Prometheus', perfdata: 'Performance data' }
 /** `syslog/udp` → `syslog, UDP`; one that is not known is called as the server calls it. */
 export function listenerWords(listener: string): string {
   const [edge = '', way = ''] = listener.split('/')
@@ -82,6 +82,12 @@ export function summary(rows: Source[]): string {
   const wrong = rows.filter((r) => r.status === 'critical' || r.status === 'warn').length
   const said = hosts ? `${plural(hosts, 'host')} sent ${plural(events, 'event')} from ${plural(senders, 'address', 'addresses')}` : `No event was taken from ${plural(senders, 'address', 'addresses')}`
   return `${said}${wrong ? `; ${wrong === 1 ? 'one needs' : `${count(wrong)} need`} a look` : ''}.`
+}
+
+/** "5,600,000 points came from 3 addresses." */
+export function pointsSummary(rows: PointSender[]): string {
+  const senders = new Set(rows.map((r) => r.sender)).size
+  return `${plural(rows.reduce((sum, r) => sum + r.points, 0), 'point')} from ${plural(senders, 'sender')}, counted in whole five minutes.`
 }
 
 /** How it stands with one target of the mirror: a status, and a sentence. */
