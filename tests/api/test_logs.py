@@ -61,10 +61,14 @@ def test_what_is_asked_wrongly_is_told(served: World, tmp_path: Path) -> None:
     assert {"syslog", "slurmctld", "opensm", "kmsg", "json", "slurm/sacct"} <= kinds
 
 
-def test_hostile_text_does_nothing_to_a_terminal(served: World) -> None:
-    document = {"host": "evil", "message": "\x1b[2J\x1b]0;x\x07<script>alert(1)</script>"}
+def say(served: World, document: dict[str, str]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.sendto(json.dumps(document).encode(), ("127.0.0.1", int(served.env["QNIB_JSON_LINES__PORT"])))
+
+
+def test_hostile_text_does_nothing_to_a_terminal(served: World) -> None:
+    document = {"host": "evil", "message": "\x1b[2J\x1b]0;x\x07<script>alert(1)</script>"}
+    say(served, document)
     served.until("the event", lambda: served.get("/api/events", host="evil")["events"], 30)
     said = served.qnib("events", "search", "host:evil").stdout
     assert "\x1b" not in said and "\x07" not in said
@@ -89,6 +93,7 @@ def test_a_mirror_that_is_away_is_told(served: World) -> None:
         (state,) = served.get("/api/health")["mirror"]
         return bool(state["trouble"] and state["waiting"] and state["lag"] > 0)
 
+    say(served, {"host": "h", "message": "to be sent on"})
     served.until("the mirror's trouble", told, 30)
     said = served.qnib("events", "mirror").stdout
     assert "syslog://127.0.0.1:" in said and "refused" in said.lower()
