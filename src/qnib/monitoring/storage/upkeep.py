@@ -164,6 +164,7 @@ class Upkeep:
             for one in levels.levels(rule):
                 since, until = start - start % one.step, end + -end % one.step
                 self._roll(cluster, ids, rule, one, since, until, span)
+            self._engine.run(f"DROP TABLE IF EXISTS {_FINER}")
 
     def _roll(
         self, cluster: str, ids: Sequence[int], rule: Rule, one: levels.Level, since: int, until: int, end: int
