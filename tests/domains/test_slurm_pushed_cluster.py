@@ -41,5 +41,7 @@ def test_a_job_that_ended_is_pushed(world: World) -> None:
         query = {"q": f"job:{number} kind:{kind}", "from": "-1h"}
         found = world.until(kind, lambda query=query: world.get("/api/events/search", **query)["events"], 30)
         assert len(found) == 1, found
-    told = world.get("/api/senders")["senders"]
-    assert not any(row["rejects"] for row in told), told
+    told = world.get("/api/senders")
+    assert not any(row["rejects"] for row in told["senders"]), told
+    sending = {row["host"]: row["points"] for row in told["points"]}
+    assert sending["compute0"] > 0 and sending["controller"] > 0, "hosts by the addresses they send from"

@@ -68,7 +68,7 @@ describe('onward', () => {
 })
 
 test('who sends points', () => {
-  const row = (sender: string, points: number) => ({ sender, listener: 'carbon/tcp', points, last: '2026-11-20T12:00:00Z' })
+  const row = (sender: string, points: number) => ({ host: '', sender, listener: 'carbon/tcp', points, last: '2026-11-20T12:00:00Z' })
   expect(pointsSummary([row('a', 1000), { ...row('a', 1), listener: 'statsd/udp' }, row('b', 234)])).toBe('1,235 points from 2 senders, counted in whole five minutes.')
   expect(pointsSummary([row('a', 1)])).toBe('1 point from 1 sender, counted in whole five minutes.')
 })

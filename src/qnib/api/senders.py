@@ -19,13 +19,17 @@ def list_senders(
 ) -> dict[str, Any]:
     """Per sender, host and listener: events, skew of the clock in seconds, contradictions, rejects, drops.
 
-    `points`: who sent points, by which edge, how many and when last, in whole five minutes. `rejected`: what was
+    `points`: who sent points, by which edge, how many and when last, in whole five minutes; `host`: who is known to
+    have that address. `rejected`: what was
     refused last, by sender and reason.
     """
     parts, name = scope(request, viewer, cluster)
     first, last = window(parts, start, until)
     return {
         "senders": senders(parts.engine, name, first, last, parts.receiver.flood.limited),
-        "points": points(parts.engine, name, first, last),
+        "points": [
+            {"host": parts.facts.resolve(name, row["sender"]) or "", **row}
+            for row in points(parts.engine, name, first, last)
+        ],
         "rejected": rejected(parts.engine, name, first, last),
     }

@@ -143,7 +143,7 @@ def _senders(group: typer.Typer) -> None:
         """Who sends points: by which edge, how many (counted in whole five minutes), and when last."""
         show_rows(
             server().get("/api/senders", cluster=cluster, until=until, **{"from": since})["points"],
-            ["sender", "listener", "points", "last"],
+            ["host", "sender", "listener", "points", "last"],
             as_json=as_json,
             as_csv=as_csv,
             empty="Nobody sent any.",

@@ -36,7 +36,7 @@ export interface SenderRow {
   rejects: number // of the sender, whichever row
   dropped: number // the same: datagrams since the server started
 }
-export interface PointSender { sender: string; listener: string; points: number; last: string } // in whole five minutes
+export interface PointSender { host: string; sender: string; listener: string; points: number; last: string } // in whole five minutes
 export interface Rejected { sender: string; listener: string; reason: string; count: number; last: string; example: string }
 
 /** GET /api/now?cluster= : the cluster at a glance */
