@@ -20,8 +20,7 @@ def list_senders(
     """Per sender, host and listener: events, skew of the clock in seconds, contradictions, rejects, drops.
 
     `points`: who sent points, by which edge, how many and when last, in whole five minutes; `host`: who is known to
-    have that address. `rejected`: what was
-    refused last, by sender and reason.
+    have that address. `rejected`: what was refused last, by sender and reason.
     """
     parts, name = scope(request, viewer, cluster)
     first, last = window(parts, start, until)

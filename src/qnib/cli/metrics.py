@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli.output import ClusterName, Csv, Json, show_rows
-from qnib.cli.senders import show_mirror
+from qnib.cli.senders import show_mirror, show_senders
 from qnib.cli.server import server
 
 Host = Annotated[str, typer.Option(help="Of these hosts: a node set, or a glob.")]
@@ -141,13 +141,10 @@ def _senders(group: typer.Typer) -> None:
         as_csv: Csv = False,
     ) -> None:
         """Who sends points: by which edge, how many (counted in whole five minutes), and when last."""
-        show_rows(
-            server().get("/api/senders", cluster=cluster, until=until, **{"from": since})["points"],
-            ["host", "sender", "listener", "points", "last"],
-            as_json=as_json,
-            as_csv=as_csv,
-            empty="Nobody sent any.",
-        )
+        show_senders(
+            "points", ["host", "sender", "listener", "points", "last"],
+            since=since, until=until, cluster=cluster, as_json=as_json, as_csv=as_csv,
+        )  # fmt: skip
 
 
 def _mirror(group: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -21,6 +22,14 @@ def show_mirror(what: str, *, as_json: bool, as_csv: bool) -> None:
     )
 
 
+def show_senders(
+    of: str, columns: Sequence[str], *, since: str, until: str, cluster: str, as_json: bool, as_csv: bool
+) -> None:
+    """Who sends events (`of` senders) or points."""
+    told = server().get("/api/senders", cluster=cluster, until=until, **{"from": since})
+    show_rows(told[of], columns, as_json=as_json, as_csv=as_csv, empty="Nobody sent any.")
+
+
 def add_to(group: typer.Typer) -> None:
     """The commands of this file, into `qnib events`."""
 
@@ -38,10 +47,8 @@ def add_to(group: typer.Typer) -> None:
         as_csv: Csv = False,
     ) -> None:
         """Who sends events: how many, by how many seconds its clock is ahead, what was refused or dropped."""
-        show_rows(
-            server().get("/api/senders", cluster=cluster, until=until, **{"from": since})["senders"],
+        show_senders(
+            "senders",
             ["sender", "host", "listener", "events", "last", "skew", "wrong_clock", "sent_by", "rejects", "dropped"],
-            as_json=as_json,
-            as_csv=as_csv,
-            empty="Nobody sent any.",
-        )
+            since=since, until=until, cluster=cluster, as_json=as_json, as_csv=as_csv,
+        )  # fmt: skip

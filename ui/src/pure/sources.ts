@@ -84,7 +84,7 @@ export function summary(rows: Source[]): string {
   return `${said}${wrong ? `; ${wrong === 1 ? 'one needs' : `${count(wrong)} need`} a look` : ''}.`
 }
 
-/** "5,600,000 points came from 3 addresses." */
+/** "5,600,000 points from 3 senders, counted in whole five minutes." */
 export function pointsSummary(rows: PointSender[]): string {
   const senders = new Set(rows.map((r) => r.sender)).size
   return `${plural(rows.reduce((sum, r) => sum + r.points, 0), 'point')} from ${plural(senders, 'sender')}, counted in whole five minutes.`

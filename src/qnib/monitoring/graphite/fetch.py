@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as altered
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +28,7 @@ _LOOK_BACK = 600  # seconds in which a series' own interval is looked for when t
 _TELLING = 1000  # points of a series that tell its interval
 _MOST_SLOTS = 20_000  # per series; a longer window is read in coarser slots
 _EARLY = 4_000_000  # points at most that are read before their intervals are known: 96 MB
+_TICK = timedelta(milliseconds=1)  # between two moments a point may have
 _BEHIND = 600  # seconds behind a window that may be in its last slot
 
 
@@ -55,7 +56,7 @@ def fetch(
     kept = {row["series"]: rules.of(str(row["path"])) for row in rows}
     steps = {row["series"]: step for row in rows if (step := rules.interval(str(row["path"])))}
     free = [series for series, rule in kept.items() if not rule.archives]
-    early = _early(engine, cluster, free, window) if free else None
+    early = _early(engine, cluster, free, window) if free else None  # with their intervals: one query, not two
     if untold := [series for series in free if series not in steps]:
         steps |= early.steps(untold, window.end) if early else _steps(engine, cluster, untold, window)
     plans: dict[_Plan, list[int]] = {}
@@ -71,9 +72,7 @@ def fetch(
         )
     found: dict[int, Line] = {}
     for plan, ids in plans.items():
-        values = early.slots(ids, plan) if early and early.answers(plan) else None
-        if values is None:
-            values = _slots(engine, cluster, ids, plan, rules)
+        values = early.slots(ids, plan) if early and early.answers(plan) else _slots(engine, cluster, ids, plan, rules)
         found |= {key: Line("", plan.start, plan.step, row) for key, row in zip(ids, values, strict=True)}
     meant = _meant(engine, cluster, rows, of, found)
     return [
@@ -134,9 +133,8 @@ def _plan(rule: Rule, own: int, window: Window, now: float) -> _Plan | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Early:
-    """Points of series as they are, in order of series and time, read before their intervals are known: one query for
-    both takes half the time of two."""
+class _Raw:
+    """Points of series as they are, in order of series and time."""
 
     keys: Values
     """The series that have points, in order."""
@@ -146,7 +144,7 @@ class _Early:
     values: Values
 
     def answers(self, plan: _Plan) -> bool:
-        """Whether all is there that a plan needs: what is behind the window, but in its last slot, too."""
+        """Whether, read around a window, all is there that a plan needs: what is behind it in its last slot, too."""
         return plan.level is None and plan.below == 0 and plan.step <= _BEHIND
 
     def steps(self, ids: Sequence[int], end: float) -> dict[int, int]:
@@ -175,32 +173,38 @@ class _Early:
         return values
 
 
-def _early(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> _Early | None:
-    """None: there are so many points, or may be, that they are better reduced while they are read."""
+def _early(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> _Raw | None:
+    """All points in and around a window. None: there are so many, or may be, that they are better reduced while they
+    are read."""
     if window.end - window.start > _MOST_SLOTS * 10:
         return None
-    params = {
-        "ids": list(ids), "cluster": cluster, "since": at_second(min(window.start, window.end - _LOOK_BACK)),
-        "until": at_second(window.end + _BEHIND),
-    }  # fmt: skip
+    since = at_second(min(window.start, window.end - _LOOK_BACK))
+    return _raw(engine, cluster, ids, since, at_second(window.end + _BEHIND), _EARLY)
+
+
+def _raw(
+    engine: Engine, cluster: str, ids: Sequence[int], since: datetime, until: datetime, most: int
+) -> _Raw | None:
+    """The points in (since, until). None: there are `most`, or more."""
+    params = {"ids": list(ids), "cluster": cluster, "since": since, "until": until}
     for final in ("", "FINAL"):  # it costs three times as much, and is needed only where a point was written twice
         table = engine.table(
             f"SELECT series, toUnixTimestamp64Milli(time) AS millis, value FROM qnib.points {final}"
             " WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
             " AND time > {since:DateTime64(3, 'UTC')} AND time < {until:DateTime64(3, 'UTC')}"
-            f" ORDER BY series, time LIMIT {_EARLY}",
+            f" ORDER BY series, time LIMIT {most}",
             params,
         )
-        if table.num_rows == _EARLY:
+        if table.num_rows == most:
             return None
         if not table.num_rows:
-            return _Early(*(np.empty(0, kind) for kind in (np.uint64, np.int64, np.int64, np.float64)))
+            return _Raw(*(np.empty(0, kind) for kind in (np.uint64, np.int64, np.int64, np.float64)))
         series, millis = numbers(table, "series"), numbers(table, "millis")
         next_one = series[1:] != series[:-1]
         if (next_one | (millis[1:] != millis[:-1])).all():
             break
     borders = np.concatenate([[0], np.flatnonzero(next_one) + 1, [len(series)]])
-    return _Early(series[borders[:-1]], borders, millis, numbers(table, "value"))
+    return _Raw(series[borders[:-1]], borders, millis, numbers(table, "value"))
 
 
 def _slots(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan, rules: Rules) -> Values:
@@ -236,29 +240,9 @@ def _slots(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan, rules:
 def _as_they_are(engine: Engine, cluster: str, ids: Sequence[int], plan: _Plan) -> Values | None:
     """The same of slots as wide as the series' own interval, where grouping would cost five times the reading. None:
     there are many more points than slots."""
-    most = 2 * plan.count * len(ids) + 1000
-    table = engine.table(
-        "SELECT series, toUInt32(intDiv(toUnixTimestamp64Milli(time) - {first:Int64}, {step:Int64})) AS slot, value"
-        " FROM qnib.points FINAL WHERE series IN {ids:Array(UInt64)} AND cluster = {cluster:String}"
-        " AND time >= {since:DateTime64(3, 'UTC')} AND time < {until:DateTime64(3, 'UTC')}"
-        f" ORDER BY series, time LIMIT {most}",
-        {
-            "ids": list(ids), "cluster": cluster, "since": at_second(plan.start), "first": int(plan.start * 1000),
-            "until": at_second(plan.start + plan.count * plan.step), "step": int(plan.step * 1000),
-        },
-    )  # fmt: skip
-    if table.num_rows == most:
-        return None
-    values = np.full((len(ids), plan.count), np.nan)
-    if table.num_rows:
-        series = numbers(table, "series")
-        firsts = np.flatnonzero(np.concatenate([[True], series[1:] != series[:-1]]))
-        keys = np.array(ids, np.uint64)
-        order = np.argsort(keys)
-        lines = order[np.searchsorted(keys[order], series[firsts])]
-        line = np.repeat(lines, np.diff(np.append(firsts, len(series))))
-        values[line, numbers(table, "slot")] = numbers(table, "value")  # of a slot the last remains
-    return values
+    since, until = at_second(plan.start) - _TICK, at_second(plan.start + plan.count * plan.step)
+    raw = _raw(engine, cluster, ids, since, until, 2 * plan.count * len(ids) + 1000)
+    return None if raw is None else raw.slots(ids, plan)
 
 
 def _steps(engine: Engine, cluster: str, ids: Sequence[int], window: Window) -> dict[int, int]:
