@@ -6,6 +6,7 @@ import { session } from './state/session.svelte'
 import { theme } from './state/theme.svelte'
 import './style/tokens.css'
 import './style/base.css'
+import './style/cards.css'
 
 session.begin()
 theme.begin()
