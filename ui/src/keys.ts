@@ -5,6 +5,8 @@ import { time } from './state/time.svelte'
 import { view } from './state/view.svelte'
 
 const GO: Record<string, string> = { n: '/', j: '/jobs', o: '/nodes', f: '/fabric', e: '/events', s: '/sources', m: '/series', q: '/graph' }
+/** Milliseconds `g` waits for the letter of a page. Any other key or Escape ends it, so it may be long enough for whoever looks the letter up. */
+const PATIENCE = 5000
 let going = -Infinity
 
 /** Move the focus to the next or previous row of the page's list. */
@@ -17,7 +19,11 @@ function row(step: 1 | -1): void {
 }
 
 export function press(event: KeyboardEvent): void {
-  const field = (event.target as HTMLElement).closest?.('input, select, textarea, [contenteditable]')
+  const since = event.timeStamp - going // when the keys went down, however late a busy page hears of them
+  going = -Infinity
+  const at = event.target as HTMLElement
+  // A dialog that has just closed keeps the focus in its field until the next frame: nobody types there any more.
+  const field = at.closest?.('dialog:not([open])') ? null : at.closest?.('input, select, textarea, [contenteditable]')
   if (event.key === 'Escape' && !document.querySelector('dialog[open]')) {
     if (field instanceof HTMLElement) field.blur()
     view.clear()
@@ -25,21 +31,18 @@ export function press(event: KeyboardEvent): void {
     return
   }
   if (field || event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]') || !view.keys) return
-  const now = event.timeStamp // when the key went down, however late a busy page hears of it
   const there = GO[event.key]
-  if (now - going < 1200 && there) {
-    going = -Infinity
-    address.go(href(there))
-  } else if (!act(event.key, now)) return
+  if (since < PATIENCE && there) address.go(href(there))
+  else if (event.key === 'g') going = event.timeStamp
+  else if (!act(event.key)) return
   event.preventDefault()
 }
 
-function act(key: string, now: number): boolean {
+function act(key: string): boolean {
   const s = span(view.window, time.now)
   switch (key) {
     case '/': view.jump = true; break
     case '?': view.help = true; break
-    case 'g': going = now; break
     case 'j': row(1); break
     case 'k': row(-1); break
     case 't': view.tables = !view.tables; break
