@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { EventRow } from '../src/api/types'
 import { extent, marks, nearest } from '../src/pure/bins'
 import { cableName, fold, plainCables, target, unfold } from '../src/pure/entity'
-import { age, digits, duration, quantity, tick, unitWords } from '../src/pure/format'
+import { age, digits, duration, moment, quantity, tick, unitWords } from '../src/pure/format'
 import { counted, laneOf, nodeWord, notable, outcome, phase, reasonWords, visible } from '../src/pure/words'
 
 describe('numbers for people', () => {
@@ -11,7 +11,13 @@ describe('numbers for people', () => {
   test('ticks', () => { expect(tick(536_870_912, 'bytes')).toBe('512 MiB'); expect(tick(5e7, 'B/s')).toBe('50 MB/s'); expect(tick(150, 'percent')).toBe('150%'); expect(tick(12_000, 'it/s')).toBe('12k it/s'); expect(tick(3, 'packets/s and more')).toBe('3'); expect(tick(0, 'B/s')).toBe('0') })
   test('units that go on in words', () => { expect(unitWords('B/s on the busiest port')).toEqual(['B/s', 'on the busiest port']); expect(unitWords('nodes above 95 %')).toEqual(['', 'nodes above 95 %']); expect(unitWords('MB/s')).toEqual(['MB/s', '']) })
   test.each([[41, '41 s'], [760, '12:40'], [10_930, '3:02:10'], [200_000, '2 d 7 h']])('%d s', (s, text) => expect(duration(s)).toBe(text))
-  test.each([[0.2, 'now'], [4, '4 s'], [720, '12 min'], [10_800, '3 h'], [200_000, '2 d']])('%d s ago', (s, text) => expect(age(s)).toBe(text))
+  test.each([[0.2, 'now'], [4, '4 s'], [720, '12 min'], [10_800, '3 h'], [200_000, '2 d'], [63_000_000, '729 d'], [312_000_000, '10 y']])('%d s ago', (s, text) => expect(age(s)).toBe(text))
+  test('a moment tells the day of another day, and the year of another year', () => {
+    const [then, now] = [new Date(2026, 10, 27, 14, 3).getTime() / 1000, new Date(2026, 10, 27, 20).getTime() / 1000]
+    expect(moment(then, now)).toBe('14:03')
+    expect(moment(then, now + 86_400)).toBe('27 Nov 14:03')
+    expect(moment(then, now + 60 * 86_400)).toBe('27 Nov 2026 14:03')
+  })
 })
 
 describe('entities', () => {

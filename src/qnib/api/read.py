@@ -127,11 +127,11 @@ def list_jobs(
         name,
         state=state,
         user=user,
-        limit=limit,
+        limit=limit + 1,
         since=moment(start, present, "from") if start else None,
         until=moment(until, present, "until") if until else None,
     )
-    return {"jobs": found, "newest": iso(newest(parts, name))}
+    return {"jobs": found[:limit], "more": len(found) > limit, "newest": iso(newest(parts, name))}
 
 
 @router.get("/api/jobs/{job}")

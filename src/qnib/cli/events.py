@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from qnib.cli import aggregates, rules, senders
-from qnib.cli.output import ClusterName, Csv, Json, plain, show_rows
+from qnib.cli.output import ClusterName, Csv, Json, ago, plain, show_rows
 from qnib.cli.server import server
 
 COLUMNS = ("time", "host", "jobs", "app", "severity", "kind", "message")
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         as_csv: Csv = False,
     ) -> None:
         """Events that match, newest first, each with the jobs of its host at that moment."""
-        asked = {"q": _query(query), "cluster": cluster, "from": _start(since), "until": until}
+        asked = {"q": _query(query), "cluster": cluster, "from": ago(since), "until": until}
         if facets:
             _facets(server().get("/api/events/search", **asked, limit=0, facets=facets), as_json, as_csv)
         elif as_csv or as_lines or as_json:
@@ -103,10 +103,6 @@ def _query(words: list[str] | None) -> str:
     if len(told) == 1:
         return told[0]
     return " ".join(f'"{one}"' if " " in one and ":" not in one and '"' not in one else one for one in told)
-
-
-def _start(text: str) -> str:
-    return f"-{text}" if text[:1].isdigit() and text[-1:] in "smhdw" and text[:-1].isdigit() else text
 
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:

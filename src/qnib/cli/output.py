@@ -51,6 +51,11 @@ _HIDDEN = re.compile(
 )  # controls, and marks that turn the direction of text
 
 
+def ago(text: str) -> str:
+    """A moment as the server wants it: ``1h`` is meant as ``-1h``."""
+    return f"-{text}" if text[:1].isdigit() and text[-1:] in "smhdw" and text[:-1].isdigit() else text
+
+
 def plain(told: str) -> str:
     """Text that does nothing to a terminal: control characters are written as people write them, ``\\x1b``."""
     return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), told)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
 
 from qnib.cli import differs
-from qnib.cli.output import ClusterName, Csv, Json, duration, plain, show_rows
+from qnib.cli.output import ClusterName, Csv, Json, ago, duration, plain, show_rows
 from qnib.cli.server import server
 
 
@@ -30,13 +31,16 @@ def _jobs(app: typer.Typer) -> None:
     def list_jobs(
         state: Annotated[str, typer.Option(help="running, pending, finished or all.")] = "all",
         user: Annotated[str, typer.Option(help="Only this user's.")] = "",
+        since: Annotated[str, typer.Option("--since", "--from", help="Only jobs that had not ended by then: 30d, or a time in ISO 8601.")] = "",  # noqa: E501
+        until: Annotated[str, typer.Option(help="Only jobs submitted by then.")] = "",
         limit: Annotated[int, typer.Option(help="Most jobs to print.")] = 50,
         cluster: ClusterName = "",
         as_json: Json = False,
         as_csv: Csv = False,
     ) -> None:
         """Jobs, newest first."""
-        answer = server().get("/api/jobs", cluster=cluster, state=state, user=user, limit=limit)
+        asked = {"cluster": cluster, "state": state, "user": user, "limit": limit}
+        answer = server().get("/api/jobs", **asked, **{"from": ago(since), "until": until})
         rows = answer["jobs"]
         if not (as_json or as_csv):
             rows = [row | {"elapsed": duration(row["elapsed"]), "progress": _percent(row["progress"])} for row in rows]
@@ -47,6 +51,8 @@ def _jobs(app: typer.Typer) -> None:
             as_csv=as_csv,
             empty="No jobs.",
         )
+        if answer["more"]:
+            print(f"These are {len(answer['jobs'])} of more: --limit, --from and --until show others.", file=sys.stderr)
 
     @group.command("show")
     def show_job(

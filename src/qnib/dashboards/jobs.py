@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from qnib.context.known import Sources, iso, not_here, things, ties, whole
@@ -13,8 +14,11 @@ from qnib.dashboards.panels import panels_of
 from qnib.dashboards.placement import placement
 from qnib.dashboards.words import group_of, job_status, seconds_between, verdict
 from qnib.inventory.facts import Fact
+from qnib.inventory.jobs import called, ended
 from qnib.model import Ref
 from qnib.nodes import unfold
+
+_EVER = datetime.fromtimestamp(0, UTC)
 
 MARGIN = timedelta(seconds=30)
 """What a job's own window shows before its start and after its end: causes come first, effects last."""
@@ -31,22 +35,50 @@ def job_rows(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of the job list, newest first: running, then waiting, then finished ones."""
-    found = [
+    """Rows of the job list, newest first: running, then waiting, then finished ones.
+
+    `since`, `until`: those that had not ended before, and that were submitted by then. Without `since` those of
+    which memory has not forgotten the end, and older ones as long as there are fewer than `limit`.
+    """
+    found = _matching(things(sources, cluster, "Job").values(), viewer, cluster, state, user, since, until)
+    oldest = sources.facts.remembered(cluster, "Job")
+    if state in ("all", "finished") and (len(found) < limit if since is None else since < oldest):
+        known = {fact.key for fact in found}
+        older = ended(
+            sources.engine, cluster, since or _EVER, until or sources.clock.now(), user=user, limit=limit + len(known)
+        )
+        new = [fact for fact in older if fact.key not in known]
+        found += _matching(new, viewer, cluster, state, user, since, until)
+    return with_progress(sources, cluster, _in_order(found)[:limit])
+
+
+def jobs_now(sources: Sources, viewer: Viewer, cluster: str) -> list[Fact]:
+    """All jobs that run, wait, or ended in the last week, in the order of the list."""
+    return _in_order(_matching(things(sources, cluster, "Job").values(), viewer, cluster))
+
+
+def _in_order(facts: list[Fact]) -> list[Fact]:
+    rank = {"running": 0, "pending": 1, "finished": 2}
+    return sorted(facts, key=lambda fact: (rank[group_of(_of(fact, "state"))], -_when(fact).timestamp()))
+
+
+def _matching(
+    facts: Iterable[Fact], viewer: Viewer, cluster: str, state: str = "all", user: str = "",
+    since: datetime | None = None, until: datetime | None = None,
+) -> list[Fact]:
+    return [
         fact
-        for fact in things(sources, cluster, "Job").values()
+        for fact in facts
         if may_see(viewer, cluster, Ref("Job", fact.key))
         and (state == "all" or group_of(_of(fact, "state")) == state)
         and (not user or _of(fact, "user") == user)
         and (until is None or (_time(fact, "submit") or until) <= until)
         and (since is None or (_time(fact, "end") or since) >= since)
     ]
-    rank = {"running": 0, "pending": 1, "finished": 2}
-    found.sort(key=lambda fact: (rank[group_of(_of(fact, "state"))], -(_when(fact).timestamp())))
-    return _rows(sources, cluster, found[:limit])
 
 
-def _rows(sources: Sources, cluster: str, facts: list[Fact]) -> list[dict[str, Any]]:
+def with_progress(sources: Sources, cluster: str, facts: list[Fact]) -> list[dict[str, Any]]:
+    """Rows of these jobs."""
     now = sources.clock.now()
     started = [
         (fact.key, whole(fact.properties["id"]), start, _time(fact, "end") or now)
@@ -97,7 +129,7 @@ def find_job(sources: Sources, cluster: str, job: str) -> Fact:
     if job in known:
         return known[job]
     same = [fact for fact in known.values() if str(fact.properties.get("id")) == job]
-    if not same:
+    if not (same := same or called(sources.engine, cluster, job)):
         raise not_here("job", job, cluster, "qnib job list")
     return max(same, key=_when)
 
@@ -108,7 +140,7 @@ def job_page(sources: Sources, viewer: Viewer, cluster: str, job: str) -> dict[s
     if not may_see(viewer, cluster, Ref("Job", fact.key)):
         raise not_here("job", job, cluster, "qnib job list")
     now = sources.clock.now()
-    row = _rows(sources, cluster, [fact])[0]
+    row = with_progress(sources, cluster, [fact])[0]
     start, end = _time(fact, "start") or _when(fact), _time(fact, "end")
     finished = group_of(row["state"]) == "finished"
     until = (end or now) + MARGIN if finished else now

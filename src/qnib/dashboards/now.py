@@ -14,7 +14,7 @@ from qnib.dashboards.fabric.found import fabric_findings
 from qnib.dashboards.fabric.layers import layers
 from qnib.dashboards.fabric.links import weigh
 from qnib.dashboards.findings import began, node_findings, worst_first
-from qnib.dashboards.jobs import job_rows
+from qnib.dashboards.jobs import job_row, jobs_now, with_progress
 from qnib.dashboards.nodes import node_rows
 from qnib.dashboards.words import Status, group_of
 from qnib.monitoring import events
@@ -27,7 +27,8 @@ def now_page(sources: Sources, viewer: Viewer, cluster: str) -> dict[str, Any]:
     """The first page, as the UI's `Now`."""
     now = sources.clock.now()
     nodes = node_rows(sources, viewer, cluster)
-    jobs = job_rows(sources, viewer, cluster, limit=1000)
+    known = jobs_now(sources, viewer, cluster)
+    jobs = [job_row(fact, now) for fact in known]
     running = [job for job in jobs if group_of(job["state"]) == "running"]
     pending = [job for job in jobs if group_of(job["state"]) == "pending"]
     hour = now - HOUR
@@ -55,7 +56,7 @@ def now_page(sources: Sources, viewer: Viewer, cluster: str) -> dict[str, Any]:
         "partitions": _partitions(sources, cluster, nodes),
         "use": use_board(sources, cluster, nodes, jobs, wires, pending),
         "changes": changes,
-        "running": running[:20],
+        "running": with_progress(sources, cluster, known[: min(len(running), 20)]),
         "findings": worst_first(found)[:20],
     }
 

@@ -114,6 +114,11 @@ class Facts:
             ]
         return sorted(found, key=lambda fact: fact.until or fact.since, reverse=True)
 
+    def remembered(self, cluster: str, kind: str) -> datetime:
+        """Since when all ended facts of a kind are in memory."""
+        with self._lock:
+            return max(self._memory(cluster).since(kind), self.clock.now() - LATELY)
+
     def versions(self, cluster: str, *kinds: str) -> tuple[int, ...]:
         """What changes whenever a fact of these kinds does: what was made from them can be kept as long as it stays."""
         with self._lock:

@@ -13,6 +13,7 @@ import numpy as np
 from qnib.clock import TICK
 from qnib.domains.paths import natural
 from qnib.errors import NotFound
+from qnib.inventory import jobs
 from qnib.inventory.fact import Fact
 from qnib.inventory.net import Net, Nets
 from qnib.inventory.routes import Traffic, between
@@ -53,9 +54,8 @@ def jobs_within(nets: Nets, cluster: str, start: datetime, end: datetime) -> lis
         job.hosts.append(tie.target.key)
         job.began = min(job.began, tie.began)
         job.until = None if job.until is None or tie.until is None else max(job.until, tie.until)
-    for fact in overlapping(nets.engine, cluster, "Job", start, end):
-        if fact.key in found:
-            found[fact.key].about = dict(fact.properties)
+    for key, fact in jobs.known(nets.engine, cluster, list(found)).items():
+        found[key].about = dict(fact.properties)
     for job in found.values():
         job.hosts = sorted(set(job.hosts), key=natural)
     return sorted(found.values(), key=lambda job: (job.began, job.key))
@@ -63,13 +63,19 @@ def jobs_within(nets: Nets, cluster: str, start: datetime, end: datetime) -> lis
 
 def find_job(nets: Nets, cluster: str, name: str, at: datetime) -> Held:
     """The job of that key or id that ran at `at`, or else the last one before. Raises NotFound."""
-    known = overlapping(nets.engine, cluster, "Job", datetime.fromtimestamp(0, at.tzinfo), at)
-    keys = [fact for fact in known if name == fact.key or name == str(fact.properties.get("id"))]
-    if not keys:
+    called = [(_began(fact), fact) for fact in jobs.called(nets.engine, cluster, name)]
+    before = [(began, fact) for began, fact in called if began <= at]
+    if not before:
         raise NotFound(f"No job {name} is known.", where=f"cluster {cluster}", try_next="`qnib job list` lists them.")
-    job = keys[-1]
-    had = jobs_within(nets, cluster, job.began, min(at, job.until or at))
+    began, job = max(before, key=lambda one: one[0])
+    had = jobs_within(nets, cluster, began, max(began, min(at, job.until or at)))
     return next((one for one in had if one.key == job.key), _alone(job))
+
+
+def _began(job: Fact) -> datetime:
+    """When it began to run, or was submitted: of a job from accounting the record begins when it had ended."""
+    told = job.properties.get("start") or job.properties.get("submit")
+    return min(datetime.fromisoformat(str(told)), job.began) if told else job.began
 
 
 def _alone(job: Fact) -> Held:

@@ -63,7 +63,8 @@ export interface UseCell { value: number | null; unit: string; status: Status; w
 
 export interface Finding { name: string; severity: Status; sentence: string; advice: string; evidence: string[]; about: string | null }
 
-/** GET /api/jobs?cluster=&state=running|pending|finished|all&user=&limit=&from=&until= -> { jobs: Job[] , newest: string|null } */
+/** GET /api/jobs?cluster=&state=running|pending|finished|all&user=&limit=&from=&until= -> { jobs: Job[], more: boolean, newest: string|null } */
+export interface Jobs { jobs: Job[]; more: boolean; newest: string | null }
 export interface Job {
   key: string // "42@1763632800" : job id and submit time
   id: number

@@ -78,14 +78,15 @@ export function duration(seconds: number | null | undefined): string {
   return h ? `${h}:${two(Math.floor((s % 3600) / 60))}:${two(s % 60)}` : `${Math.floor(s / 60)}:${two(s % 60)}`
 }
 
-/** How long ago, in one unit: `now`, `4 s`, `12 min`, `3 h`, `2 d`. */
+/** How long ago, in one unit: `now`, `4 s`, `12 min`, `3 h`, `2 d`, `9 y`. */
 export function age(seconds: number): string {
   const s = Math.round(seconds)
   if (s < 1) return 'now'
   if (s < 100) return `${s} s`
   if (s < 5400) return `${Math.round(s / 60)} min`
   if (s < 172_800) return `${Math.round(s / 3600)} h`
-  return `${Math.round(s / 86_400)} d`
+  const d = Math.round(s / 86_400)
+  return d < 730 ? `${d} d` : `${Math.round(d / 365.25)} y`
 }
 
 export const ago = (seconds: number): string => (seconds < 1 ? 'just now' : `${age(seconds)} ago`)
@@ -107,10 +108,12 @@ export function day(seconds: number): string {
   return `${d.getDate()} ${MONTHS[d.getMonth()]}`
 }
 
-/** Clock time, with the day when it is not today's. */
+/** Clock time, with the day when it is not that of `now`, and with the year when that is another. */
 export function moment(seconds: number, now: number, withSeconds = false): string {
-  const same = new Date(seconds * 1000).toDateString() === new Date(now * 1000).toDateString()
-  return same ? clock(seconds, withSeconds) : `${day(seconds)} ${clock(seconds, withSeconds)}`
+  const [then, today] = [new Date(seconds * 1000), new Date(now * 1000)]
+  if (then.toDateString() === today.toDateString()) return clock(seconds, withSeconds)
+  const year = then.getFullYear() === today.getFullYear() ? '' : ` ${then.getFullYear()}`
+  return `${day(seconds)}${year} ${clock(seconds, withSeconds)}`
 }
 
 export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`

@@ -6,7 +6,7 @@ export interface Window { from: string; until: string }
 export interface Span { from: number; until: number }
 
 export const DEFAULT: Window = { from: '-1h', until: 'now' }
-export const RELATIVE = ['-15m', '-1h', '-6h', '-24h', '-7d'] as const
+export const RELATIVE = ['-15m', '-1h', '-6h', '-24h', '-7d', '-30d'] as const
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 }
 const SHAPE = /^-(\d{1,6})([smhd])$/
@@ -59,7 +59,7 @@ export function panned(s: Span, share: number, now: number): Window {
 
 /** `last hour`, or `14:02 – 14:40`, for the eye; `text` gives a clock time. */
 export function windowName(window: Window, now: number, text: (t: number) => string): string {
-  const words: Record<string, string> = { '-15m': '15 minutes', '-1h': 'hour', '-6h': '6 hours', '-24h': '24 hours', '-7d': '7 days' }
+  const words: Record<string, string> = { '-15m': '15 minutes', '-1h': 'hour', '-6h': '6 hours', '-24h': '24 hours', '-7d': '7 days', '-30d': '30 days' }
   if (window.until === 'now' && words[window.from]) return `last ${words[window.from]}`
   const s = span(window, now)
   return `${text(s.from)} – ${window.until === 'now' ? 'now' : text(s.until)}`

@@ -32,8 +32,9 @@ def out_of_memory(facts: Mapping[str, object]) -> Sequence[Finding]:
 def time_limit(facts: Mapping[str, object]) -> Sequence[Finding]:
     if _text(facts, "state") != "TIMEOUT":
         return ()
+    limit = f" of {facts['limit']} s" if facts.get("limit") else ""  # accounting may not tell it
     return (Finding(
-        "time_limit", "warn", f"The job reached its time limit of {facts.get('limit')} s and was ended.",
+        "time_limit", "warn", f"The job reached its time limit{limit} and was ended.",
         LIMIT_ADVICE, ("state TIMEOUT",), Ref("Job", _text(facts, "key")),
     ),)
 
