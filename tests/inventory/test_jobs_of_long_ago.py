@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.data import real
+from tests.accounting import accounting, printed, told
 from tests.discovery.test_load import NOW, World
 
 from qnib.inventory import jobs
@@ -14,20 +14,7 @@ from qnib.inventory.facts import LATELY
 from qnib.model import Entity, Snapshot
 
 pytestmark = pytest.mark.engine
-HEAD = "JobIDRaw|JobID|User|Group|Account|Partition|State|Submit|Start|End|ExitCode|NodeList|NNodes|NCPUS|JobName"
-COLUMNS = (1, 0, 8, 6, 5, 3, 16, 10, 12, 13, 15, 24, 17, 18, 25)
 EVER = datetime.fromtimestamp(0, UTC)
-
-
-def accounting() -> list[dict[str, str]]:
-    """Real accounting of 2016 and 2017, as sacct prints it, by the names of its columns."""
-    lines = real("slurm/xdmod_phillips_sacct.txt").read_text().splitlines()
-    cells = [line.split("|") for line in lines]
-    return [dict(zip(HEAD.split("|"), [one[at] for at in COLUMNS], strict=True)) for one in cells]
-
-
-def printed(rows: list[dict[str, str]]) -> str:
-    return "\n".join([HEAD, *["|".join(row.values()) for row in rows]]) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +24,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     yield made
     made.graph.close()
     made.engine.close()
-
-
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def told(since: datetime, until: datetime, user: str = "") -> list[tuple[str, datetime]]:
-    """What the file itself says: the jobs of a window by id and end, the last to end first."""
-    found = {
-        row["JobIDRaw"]: moment(row["End"]) for row in accounting()
-        if row["End"] != "Unknown" and moment(row["End"]) >= since and moment(row["Submit"]) <= until
-        and user in ("", row["User"])
-    }  # fmt: skip
-    return sorted(found.items(), key=lambda one: one[1], reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from qnib.context.known import Sources, things
 from qnib.context.viewer import Viewer, may_see
+from qnib.inventory.jobs import called
 from qnib.model import Ref
 
 KINDS = {
@@ -40,7 +41,10 @@ def hits(sources: Sources, viewer: Viewer, cluster: str, text: str) -> list[dict
     for kind, url in KINDS.items():
         if not _worth(kind, wanted):
             continue
-        for key, fact in things(sources, cluster, kind).items():
+        known = things(sources, cluster, kind)
+        if kind == "Job" and wanted.isdigit():  # however long ago it ended
+            known = {fact.key: fact for fact in called(sources.engine, cluster, wanted)} | known
+        for key, fact in known.items():
             if kind == "Host" and key in nodes:
                 continue  # found as a node
             label = f"{fact.properties.get('id')} {fact.properties.get('name')}" if kind == "Job" else key
