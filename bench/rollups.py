@@ -62,7 +62,6 @@ def main() -> None:
         took = timed(upkeep.settle)
         print(f"rolled up, both steps:           {slots * told.series / took / 1e6:8.2f} M points/s")
         print(f"a window of all, from roll-ups:  {timed(read, 3) * 1000:8.0f} ms")
-        engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
         engine.run(carbon.STAGE)
         engine.run(
             "INSERT INTO qnib_staging.carbon (cluster, series, path, value, time) SELECT 'b', number % 10000, '', 1,"

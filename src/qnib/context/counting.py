@@ -33,7 +33,6 @@ _POINTS = f"(SELECT cluster, cityHash64(cluster, path) AS series, path, time, va
 
 def prepare(engine: Engine) -> None:
     """Make the stage; one thread may use it."""
-    engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
     engine.run(
         f"CREATE OR REPLACE TABLE {_STAGE} (cluster LowCardinality(String), path String,"
         " time DateTime64(3, 'UTC'), value Float64) ENGINE = Memory"

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 DATABASE = "qnib"
+STAGING = "qnib_staging"
+"""What is made anew at each start and is nobody's record; the engine sees that the database is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 from qnib.clock import Clock
-from qnib.engine import DATABASE, Engine
+from qnib.engine import DATABASE, STAGING, Engine
 from qnib.errors import Unavailable
 
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -39,7 +39,8 @@ def shipped(folder: Traversable | None = None) -> list[Migration]:
 
 def migrate(engine: Engine, clock: Clock, migrations: Sequence[Migration], where: str) -> list[Migration]:
     """Apply what is missing and return it. Raises Unavailable for a directory a newer version has written."""
-    engine.run(f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic")
+    for database in (DATABASE, STAGING):
+        engine.run(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic")
     engine.run(
         f"CREATE TABLE IF NOT EXISTS {DATABASE}.migrations (number UInt32, name String, applied DateTime64(3, 'UTC'))"
         " ENGINE = ReplacingMergeTree ORDER BY number"

@@ -33,7 +33,6 @@ _KNOWN, _NOTED, _FRESH, _NAMED, _REFUSED = (
 _SERIES = "cluster, series, path, name, tags, unit, mtype, host, first_seen, last_seen"
 _NAMING = "(name, tags, unit, mtype, host)"
 _STAGES = (
-    "CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic",
     f"""CREATE OR REPLACE TABLE {_KNOWN}
         (series UInt64, cluster LowCardinality(String), host LowCardinality(String), first DateTime64(3, 'UTC'),
         known UInt8 DEFAULT 1)

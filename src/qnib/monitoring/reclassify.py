@@ -139,7 +139,6 @@ class Reclassify:
 
     def _prepare(self, rules: RuleSet) -> None:
         self.tidy()
-        self._engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
         self._engine.run(classify.lines_table(rules.rules, _LINES))
         self._engine.run(classify.events_table(_EVENTS))
         columns = ", ".join(f"{name} {kind}" for name, kind in classify.TYPES.items())

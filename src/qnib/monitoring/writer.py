@@ -130,7 +130,6 @@ class Writer:
 
     def prepare(self) -> None:
         """Make the stages; `start` does it, too."""
-        self._engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
         self._engine.run(carbon.STAGE)
         self._engine.run(classify.events_table())
         self._rules_now()

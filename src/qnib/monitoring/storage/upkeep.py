@@ -63,7 +63,6 @@ class Upkeep:
         return asdict(self._state)
 
     def start(self) -> None:
-        self._prepare()
         self._thread.start()
 
     def stop(self) -> None:
@@ -73,14 +72,10 @@ class Upkeep:
 
     def settle(self) -> None:
         """All there is to do now, in this thread; for tests and benches."""
-        self._prepare()
         self._advance()
         while self._piece():
             """Until none is left."""
         self._forget()
-
-    def _prepare(self) -> None:
-        self._engine.run("CREATE DATABASE IF NOT EXISTS qnib_staging ENGINE = Atomic")
 
     def _run(self) -> None:
         while not self._stopping.is_set():
