@@ -30,12 +30,13 @@ def progress_of(
                toFloat64OrZero(fields['rate']) AS rate
         FROM qnib.events
         WHERE cluster = {cluster:String} AND kind = 'job.progress' AND time >= {start:DateTime64(3)}
-          AND job IN {jobs:Array(UInt64)} AND total > 0
+          AND time <= {end:DateTime64(3)} AND job IN {jobs:Array(UInt64)} AND total > 0
         ORDER BY time
         """,
         {
             "cluster": cluster,
             "start": min(start for _, _, start, _ in wanted) - timedelta(seconds=1),
+            "end": max(end for _, _, _, end in wanted) + timedelta(seconds=5),
             "jobs": sorted({number for _, number, _, _ in wanted}),
         },
     )

@@ -37,16 +37,13 @@ def job_rows(
 ) -> list[dict[str, Any]]:
     """Rows of the job list, newest first: running, then waiting, then finished ones.
 
-    `since`, `until`: those that had not ended before, and that were submitted by then. Without `since` those of
-    which memory has not forgotten the end, and older ones as long as there are fewer than `limit`.
+    `since`, `until`: only those that had not ended before, and that were submitted by then.
     """
-    found = _matching(things(sources, cluster, "Job").values(), viewer, cluster, state, user, since, until)
-    oldest = sources.facts.remembered(cluster, "Job")
-    if state in ("all", "finished") and (len(found) < limit if since is None else since < oldest):
-        known = {fact.key for fact in found}
-        older = ended(
-            sources.engine, cluster, since or _EVER, until or sources.clock.now(), user=user, limit=limit + len(known)
-        )
+    known, now = things(sources, cluster, "Job"), sources.clock.now()
+    found = _matching(known.values(), viewer, cluster, state, user, since, until)
+    forgotten = len(found) < limit if since is None else since < sources.facts.remembered(cluster, "Job")
+    if forgotten and state in ("all", "finished"):
+        older = ended(sources.engine, cluster, since or _EVER, until or now, user=user, limit=limit)
         new = [fact for fact in older if fact.key not in known]
         found += _matching(new, viewer, cluster, state, user, since, until)
     return with_progress(sources, cluster, _in_order(found)[:limit])

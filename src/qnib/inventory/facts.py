@@ -22,7 +22,7 @@ from qnib.inventory.bulk import bulk
 from qnib.inventory.columns import LATEST, TRUE, Columns, facts_of, parted, table_of
 from qnib.inventory.diff import Diff
 from qnib.inventory.fact import Changes, Fact, Form, relation_key
-from qnib.inventory.memory import Memory, Where
+from qnib.inventory.memory import MOST, Memory, Where
 from qnib.model import Entity, Ref, Relation, Snapshot
 
 __all__ = ["Changes", "Fact", "Facts", "relation_key"]
@@ -115,9 +115,10 @@ class Facts:
         return sorted(found, key=lambda fact: fact.until or fact.since, reverse=True)
 
     def remembered(self, cluster: str, kind: str) -> datetime:
-        """Since when all ended facts of a kind are in memory."""
+        """Since when all entities of a kind that ended are in memory: for a week, unless they are too many."""
         with self._lock:
-            return max(self._memory(cluster).since(kind), self.clock.now() - LATELY)
+            full = len(self._memory(cluster).over.get(("entity", kind), ())) >= MOST
+        return self.clock.now() - (timedelta() if full else LATELY)
 
     def versions(self, cluster: str, *kinds: str) -> tuple[int, ...]:
         """What changes whenever a fact of these kinds does: what was made from them can be kept as long as it stays."""

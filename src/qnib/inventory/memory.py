@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Set
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import datetime
 
 from qnib.inventory.fact import Fact, Form
 
@@ -105,12 +104,6 @@ class Memory:
             known |= new
             if not known:
                 del before[where]
-
-    def since(self, kind: str) -> datetime:
-        """Since when the ended facts of a kind are all here, as far as their number says."""
-        full = [over for (_, one), over in self.over.items() if one == kind and len(over) >= MOST]
-        ends = [fact.until for over in full for fact in islice(over.values(), 1) if fact.until]
-        return max(ends, default=datetime.min.replace(tzinfo=UTC))
 
     def forget(self, before: datetime) -> None:
         """Let go of what ended before; the engine still has it."""
