@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -72,6 +73,15 @@ def test_a_token_is_needed_even_on_loopback(served: World, path: str) -> None:
     answer = httpx.get(served.url + path, timeout=10)
     assert answer.status_code == 401
     assert set(answer.json()) == {"what", "where", "try_next"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/jobs", "/api/events", "/api/events/search?q=a", "/api/series?metric=a", "/api/senders"]
+)
+@pytest.mark.parametrize("start", ["0001-01-01", "-999999d", "-99999999999999w", "1"])
+def test_a_time_before_all_times_means_ever(served: World, path: str, start: str) -> None:
+    path, _, asked = path.partition("?")
+    served.get(path, **dict(parse_qsl(asked)), **{"from": start, "until": "9999-12-31T23:59:59-14:00"})
 
 
 def test_grafana_may_carry_the_token_as_header_or_password(served: World) -> None:

@@ -25,25 +25,28 @@ router = APIRouter()
 Start = Annotated[str, Query(alias="from")]
 RELATIVE = re.compile(r"-(\d+)(s|m|min|h|d|w)")
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+EARLIEST, LATEST = datetime.fromtimestamp(0, UTC), datetime(2200, 1, 1, tzinfo=UTC)
 MOST_POINTS = 4000
 MOST_EVENTS = 5000
 
 
 def moment(text: str, now: datetime, name: str) -> datetime:
-    """``now``, ``-15m``, epoch seconds, or ISO 8601 (UTC when no zone is given)."""
+    """``now``, ``-15m``, epoch seconds, or ISO 8601 (UTC when no zone is given). What lies beyond 1970 or 2200 is
+    meant as ever, and is cut there: the engine has no earlier times."""
     if text in {"", "now"}:
         return now
     if match := RELATIVE.fullmatch(text):
-        return now - timedelta(seconds=int(match[1]) * SECONDS[match[2]])
+        seconds = int(match[1]) * SECONDS[match[2]]
+        return now - timedelta(seconds=seconds) if seconds < now.timestamp() else EARLIEST
     try:
         if text.replace(".", "", 1).isdigit():
-            return datetime.fromtimestamp(float(text), UTC)
+            return min(datetime.fromtimestamp(float(text), UTC), LATEST)
         told = datetime.fromisoformat(text.replace(" ", "+"))
     except (ValueError, OverflowError, OSError) as error:
         raise WrongUse(
             f"{text!r} is no time.", where=name, try_next="write -1h, now, epoch seconds or 2026-11-20T10:00:00Z."
         ) from error
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+    return min(max(told if told.tzinfo else told.replace(tzinfo=UTC), EARLIEST), LATEST)
 
 
 def window(parts: Any, start: str, until: str) -> tuple[datetime, datetime]:
