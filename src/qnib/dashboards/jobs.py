@@ -49,9 +49,13 @@ def job_rows(
     return with_progress(sources, cluster, _in_order(found)[:limit])
 
 
-def jobs_now(sources: Sources, viewer: Viewer, cluster: str) -> list[Fact]:
-    """All jobs that run, wait, or ended in the last week, in the order of the list."""
-    return _in_order(_matching(things(sources, cluster, "Job").values(), viewer, cluster))
+def jobs_now(sources: Sources, viewer: Viewer, cluster: str, since: datetime) -> list[Fact]:
+    """Jobs that run or wait, that ended after `since`, or ran out of memory in the last week; in the list's order."""
+    return _in_order([
+        fact
+        for fact in _matching(things(sources, cluster, "Job").values(), viewer, cluster)
+        if (_time(fact, "end") or since) >= since or _of(fact, "state") == "OUT_OF_MEMORY"
+    ])
 
 
 def _in_order(facts: list[Fact]) -> list[Fact]:

@@ -27,11 +27,11 @@ def now_page(sources: Sources, viewer: Viewer, cluster: str) -> dict[str, Any]:
     """The first page, as the UI's `Now`."""
     now = sources.clock.now()
     nodes = node_rows(sources, viewer, cluster)
-    known = jobs_now(sources, viewer, cluster)
+    hour = now - HOUR
+    known = jobs_now(sources, viewer, cluster, hour)
     jobs = [job_row(fact, now) for fact in known]
     running = [job for job in jobs if group_of(job["state"]) == "running"]
     pending = [job for job in jobs if group_of(job["state"]) == "pending"]
-    hour = now - HOUR
     ended = Counter(job["state"] for job in jobs if job["end"] and datetime.fromisoformat(job["end"]) >= hour)
     wires, found = _fabric(sources, cluster)
     since = began(sources, cluster)
