@@ -35,13 +35,13 @@ def moment(text: str, now: datetime, name: str) -> datetime:
     meant as ever, and is cut there: the engine has no earlier times."""
     if text in {"", "now"}:
         return now
-    if match := RELATIVE.fullmatch(text):
-        seconds = int(match[1]) * SECONDS[match[2]]
-        return now - timedelta(seconds=seconds) if seconds < now.timestamp() else EARLIEST
     try:
-        if text.replace(".", "", 1).isdigit():
-            return min(datetime.fromtimestamp(float(text), UTC), LATEST)
-        told = datetime.fromisoformat(text.replace(" ", "+"))
+        if match := RELATIVE.fullmatch(text):
+            told = now - timedelta(seconds=min(int(match[1]) * SECONDS[match[2]], now.timestamp()))
+        elif text.replace(".", "", 1).isdigit():
+            told = datetime.fromtimestamp(float(text), UTC)
+        else:
+            told = datetime.fromisoformat(text.replace(" ", "+"))
     except (ValueError, OverflowError, OSError) as error:
         raise WrongUse(
             f"{text!r} is no time.", where=name, try_next="write -1h, now, epoch seconds or 2026-11-20T10:00:00Z."

@@ -63,11 +63,11 @@ def jobs_within(nets: Nets, cluster: str, start: datetime, end: datetime) -> lis
 
 def find_job(nets: Nets, cluster: str, name: str, at: datetime) -> Held:
     """The job of that key or id that ran at `at`, or else the last one before. Raises NotFound."""
-    called = [(_began(fact), fact) for fact in jobs.called(nets.engine, cluster, name)]
-    before = [(began, fact) for began, fact in called if began <= at]
+    before = [fact for fact in jobs.called(nets.engine, cluster, name) if _began(fact) <= at]
     if not before:
         raise NotFound(f"No job {name} is known.", where=f"cluster {cluster}", try_next="`qnib job list` lists them.")
-    began, job = max(before, key=lambda one: one[0])
+    job = max(before, key=_began)
+    began = _began(job)
     had = jobs_within(nets, cluster, began, max(began, min(at, job.until or at)))
     return next((one for one in had if one.key == job.key), _alone(job))
 
