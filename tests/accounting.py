@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
+from tests.conftest import World, serving
 from tests.data import real
 
 HEAD = "JobIDRaw|JobID|User|Group|Account|Partition|State|Submit|Start|End|ExitCode|NodeList|NNodes|NCPUS|JobName"
@@ -20,6 +24,15 @@ def accounting() -> list[dict[str, str]]:
 def printed(rows: list[dict[str, str]]) -> str:
     """As sacct prints them."""
     return "\n".join([HEAD, *["|".join(row.values()) for row in rows]]) + "\n"
+
+
+@contextmanager
+def given(home: Path) -> Iterator[World]:
+    """A server that was given it."""
+    (home / "sacct.txt").write_text(printed(accounting()))
+    with serving(home, "phillips") as world:
+        world.qnib("load", "sacct", str(home / "sacct.txt"))
+        yield world
 
 
 def moment(text: str) -> datetime:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.accounting import HEAD, accounting, moment, printed, told
-from tests.conftest import World, serving
+from tests.accounting import HEAD, accounting, given, moment, told
+from tests.conftest import World
 
 pytestmark = pytest.mark.engine
 FIRST, LAST = "2016-12-31T00:00:00", "2016-12-31T12:00:00"
@@ -19,10 +19,7 @@ FIRST, LAST = "2016-12-31T00:00:00", "2016-12-31T12:00:00"
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server that was given the accounting of a former year."""
-    home = tmp_path_factory.mktemp("jobs")
-    (home / "sacct.txt").write_text(printed(accounting()))
-    with serving(home, "lab") as world:
-        world.qnib("load", "sacct", str(home / "sacct.txt"))
+    with given(tmp_path_factory.mktemp("jobs")) as world:
         yield world
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.accounting import accounting, moment, printed, told
-from tests.conftest import World, serving
+from tests.accounting import accounting, given, moment, told
+from tests.conftest import World
 from tests.journeys.conftest import Open, axe, settled, visiting
 
 pytestmark = pytest.mark.journey
@@ -18,10 +18,7 @@ FIRST, LAST = "2016-12-31T22:00", "2016-12-31T23:00"
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("old")
-    (home / "sacct.txt").write_text(printed(accounting()))
-    with serving(home, "phillips") as world:
-        world.qnib("load", "sacct", str(home / "sacct.txt"))
+    with given(tmp_path_factory.mktemp("old")) as world:
         yield world
 
 
